@@ -1,0 +1,1 @@
+//! One UDP socket for every BMC of the fleet.

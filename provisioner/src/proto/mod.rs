@@ -1,0 +1,5 @@
+//! What the provisioner decides, from `(now, input, snapshot)`.
+//!
+//! Nothing here opens a socket or a file, reads a clock, draws random bytes, logs or counts.
+
+pub mod ipmi;
