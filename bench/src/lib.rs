@@ -1,0 +1,1 @@
+//! Load generators and the side-by-side comparison with peers.

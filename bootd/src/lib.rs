@@ -1,0 +1,1 @@
+//! The boot server: TFTP and HTTP for iPXE, kernels and agent images.

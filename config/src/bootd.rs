@@ -1,0 +1,26 @@
+//! What bootd reads: the table `[bootd]`. Made only by [`crate::Config::parse`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::Endpoint;
+
+/// The table `[bootd]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Bootd {
+    /// Where boot intents are kept.
+    pub state_dir: PathBuf,
+    /// Where bootd's own API (intents, transfers, events) listens; at least one. Never the machines' network.
+    pub api: Vec<Endpoint>,
+    /// UDP addresses that serve TFTP, usually port 69.
+    pub tftp: Vec<SocketAddr>,
+    /// TCP addresses that serve HTTP to machines.
+    pub http: Vec<SocketAddr>,
+    /// `http://address:port` as machines reach it, without a trailing slash; rendered into scripts.
+    pub public_url: String,
+    /// Directories whose files both TFTP and HTTP serve, searched in order; they exist.
+    pub roots: Vec<PathBuf>,
+}

@@ -1,0 +1,130 @@
+//! What dhcpd reads: `[dhcpd]` and its scopes.
+//!
+//! These types are made only by [`crate::Config::parse`], which has checked what their docstrings promise; other crates read
+//! them and cannot build them (`#[non_exhaustive]`).
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::{AddressRange, Endpoint, MacAddr, OptionSet, Subnet};
+
+/// The table `[dhcpd]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Dhcpd {
+    /// Where the journal and snapshots live.
+    pub state_dir: PathBuf,
+    /// Where the lease API listens; at least one.
+    pub api: Vec<Endpoint>,
+    /// Worker threads, 1 to [`crate::limit::DHCPD_WORKERS_MAX`]; default 1.
+    pub workers: usize,
+    /// The journal's settings.
+    pub journal: JournalSettings,
+    /// The scopes, in the order of the file; names are unique, subnets do not overlap.
+    pub scopes: Vec<Scope>,
+}
+
+/// The table `[dhcpd.journal]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct JournalSettings {
+    /// Size of one segment file, bytes; default 16 MiB.
+    pub segment_bytes: u64,
+    /// Least time between the starts of two commits while busy, microseconds; default 1,000.
+    pub commit_gap_micros: u64,
+    /// A snapshot is taken when so many bytes of log have gathered; default 64 MiB.
+    pub snapshot_after_bytes: u64,
+}
+
+/// One `[[dhcpd.scope]]`: a network on one interface.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Scope {
+    /// Unique name: letters, digits, `-` and `_`, at most 64 bytes.
+    pub name: String,
+    /// Who is served.
+    pub kind: ScopeKind,
+    /// The interface that the scope is bound to.
+    pub interface: String,
+    /// The network.
+    pub subnet: Subnet,
+    /// This server's own address on the link, inside the subnet: the server identifier (RFC 2132 §9.7).
+    pub server_address: Ipv4Addr,
+    /// Addresses that are handed out: to anyone in a dynamic scope; in a static scope to a machine approved without an address.
+    /// Inside the subnet, without the server's own, the network and the broadcast address; ranges of all scopes are disjoint.
+    pub pools: Vec<AddressRange>,
+    /// Default lease time, seconds.
+    pub lease_secs: u32,
+    /// Shortest lease time a client may ask for, seconds; at most `lease_secs`.
+    pub lease_secs_min: u32,
+    /// Longest lease time a client may ask for, seconds; at least `lease_secs`.
+    pub lease_secs_max: u32,
+    /// How long an offered address is held for its client, seconds; default 60.
+    pub offer_secs: u32,
+    /// How long a declined address is kept out of use, seconds; default 86,400.
+    pub decline_secs: u32,
+    /// A renewal with at most this share of its lease used is answered from the record on disk, per cent; 0 turns it off; default 25.
+    pub cache_threshold_percent: u8,
+    /// Whether a REQUEST for an address that this server knows to be wrong for the link is NAKed although the client is unknown.
+    pub authoritative: bool,
+    /// Whether replies to clients without an address are always broadcast (broken ROMs).
+    pub always_broadcast: bool,
+    /// Whether IPv6 router solicitations on the link are answered with "no router here" (iPXE otherwise waits 13 s). Default: dynamic scopes yes.
+    pub answer_router_solicitations: bool,
+    /// Options of every reply: routers, domain-name-servers …
+    pub options: OptionSet,
+    /// Boot files; `None` where the scope boots nobody.
+    pub boot: Option<Boot>,
+    /// Reservations that are part of the configuration; those made over the API live in the journal.
+    pub reservations: Vec<FixedReservation>,
+}
+
+/// Who a scope serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScopeKind {
+    /// Known machines only; unknown ones are recorded as sightings and never answered.
+    Static,
+    /// Anyone, from the pools.
+    Dynamic,
+}
+
+/// The table `[dhcpd.scope.boot]`: which file a client is told to boot, by what it says it is (RFC 4578 option 93; iPXE's user class; `HTTPClient`).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Boot {
+    /// `siaddr` and option 66: the TFTP server. Default: the scope's `server_address`.
+    pub next_server: Ipv4Addr,
+    /// ROM, architecture 0 (BIOS): e.g. `undionly.kpxe`.
+    pub bios: Option<String>,
+    /// ROM, architecture 6 (IA32 EFI).
+    pub efi_ia32: Option<String>,
+    /// ROM, architectures 7 and 9 (x64 EFI): e.g. `snponly.efi`.
+    pub efi_x64: Option<String>,
+    /// ROM, architecture 11 (arm64 EFI).
+    pub efi_arm64: Option<String>,
+    /// HTTPClient, architecture 15 (IA32): a URL.
+    pub http_ia32: Option<String>,
+    /// HTTPClient, architecture 16 (x64): a URL.
+    pub http_x64: Option<String>,
+    /// HTTPClient, architecture 19 (arm64): a URL.
+    pub http_arm64: Option<String>,
+    /// iPXE (user class `iPXE`), any architecture: the script's URL, e.g. `http://10.77.2.1:8080/boot.ipxe`.
+    pub ipxe: Option<String>,
+}
+
+/// One `[[dhcpd.scope.reservation]]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct FixedReservation {
+    /// The machine; unique in its scope.
+    pub mac: MacAddr,
+    /// Its address: inside the subnet, unique, not the server's own.
+    pub address: Ipv4Addr,
+    /// Option 12 and the lease's host name.
+    pub hostname: Option<String>,
+    /// Options that override the scope's.
+    pub options: OptionSet,
+}

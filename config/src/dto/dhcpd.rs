@@ -1,0 +1,186 @@
+//! dhcpd's lease API.
+//!
+//! | request | body → answer |
+//! |---|---|
+//! | `PUT /v1/reservations/{mac}` | [`ReservationPut`] → 200 or 201 [`Reservation`], once durable and in force |
+//! | `GET /v1/reservations/{mac}?scope=` | → [`Reservation`] |
+//! | `DELETE /v1/reservations/{mac}?scope=` | → 204, also where there was none |
+//! | `GET /v1/reservations?scope=&cursor=&limit=` | → [`Page`] of [`Reservation`] |
+//! | `GET /v1/leases?scope=&cursor=&limit=` | → [`Page`] of [`Lease`] |
+//! | `GET /v1/leases/{mac or address}?scope=` | → [`Lease`] |
+//! | `GET /v1/sightings` | → [`Page`] of [`Sighting`] |
+//! | `POST /v1/sightings/{mac}/approve` | [`Approve`] → 201 [`Reservation`] |
+//! | `GET /v1/scopes` | → [`Page`] of [`ScopeUse`] |
+//! | `GET /v1/events` | → [`super::event::EventPage`] |
+//! | `GET /healthz`, `/readyz`, `/metrics` | text |
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::MacAddr;
+
+/// One page of a listing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Pass as `cursor` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// The body of `PUT /v1/reservations/{mac}`. Unknown fields are refused.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReservationPut {
+    /// The scope; may be left out where only one scope can be meant (by address, or the only one there is).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The address; left out: one is chosen from the scope's pools and kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// Option 12.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The boot file for this machine, instead of the scope's, whatever its architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_file: Option<String>,
+    /// Options by name (`routers`, `domain-name-servers`, …) or number, values as in the configuration file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, serde_json::Value>,
+    /// The node's UUID, for the reader; dhcpd gives it no meaning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+/// A reservation in force.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// The machine.
+    pub mac: MacAddr,
+    /// Its scope.
+    pub scope: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Option 12.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The boot file for this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_file: Option<String>,
+    /// Options as they were given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, serde_json::Value>,
+    /// The node's UUID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a reservation comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The configuration file.
+    Config,
+    /// This API.
+    Api,
+}
+
+/// State of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LeaseState {
+    /// Promised to its client until `ends_unix`.
+    Bound,
+    /// Given back by its client.
+    Released,
+    /// Its time is over.
+    Expired,
+    /// In quarantine: a client found it in use by somebody else.
+    Declined,
+}
+
+/// A binding, as it stands on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The machine.
+    pub mac: MacAddr,
+    /// The scope.
+    pub scope: String,
+    /// Its state now.
+    pub state: LeaseState,
+    /// When the client was bound or last renewed, Unix seconds.
+    pub starts_unix: u64,
+    /// When the promise ends, Unix seconds.
+    pub ends_unix: u64,
+    /// The client identifier it sent (option 61), hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The host name in force: the reservation's, else the client's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Whether a reservation chose the address.
+    pub reserved: bool,
+    /// Sequence of the journal record that holds the promise.
+    pub sequence: u64,
+}
+
+/// An unknown machine that asked on a static scope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The machine.
+    pub mac: MacAddr,
+    /// The static scope it asked on.
+    pub scope: String,
+    /// Option 60 as text, e.g. `iDRAC`; control characters escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor_class: Option<String>,
+    /// Option 12 as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// First seen, Unix seconds.
+    pub first_unix: u64,
+    /// Last seen, Unix seconds.
+    pub last_unix: u64,
+    /// How often.
+    pub count: u64,
+}
+
+/// The body of `POST /v1/sightings/{mac}/approve`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// The scope; may be left out where the machine was seen on one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The address; left out: the next free one of the scope's pools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// Option 12.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The node's UUID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+/// How full a scope is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScopeUse {
+    /// The scope.
+    pub scope: String,
+    /// `static` or `dynamic`.
+    pub kind: String,
+    /// Addresses in its pools.
+    pub addresses: u64,
+    /// Of these, bound, held for an offer or reserved.
+    pub in_use: u64,
+    /// In quarantine after a DECLINE.
+    pub declined: u64,
+}

@@ -1,0 +1,17 @@
+//! [`Problem`]: the body of every error of dhcpd's and bootd's API (RFC 9457, `application/problem+json`).
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// HTTP status.
+    pub status: u16,
+    /// The kind of problem in a few words, the same for every occurrence.
+    pub title: String,
+    /// What is wrong with this request and what would be right.
+    pub detail: String,
+    /// The field of the body or the parameter at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}

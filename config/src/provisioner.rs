@@ -1,0 +1,62 @@
+//! What the provisioner reads: the table `[provisioner]`. Made only by [`crate::Config::parse`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::{Endpoint, Subnet};
+
+/// The table `[provisioner]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Provisioner {
+    /// Where nodes, ports and history are kept.
+    pub state_dir: PathBuf,
+    /// Where the whole Ironic API listens: loopback or a unix socket, as there is no authentication yet; at least one.
+    pub api: Vec<Endpoint>,
+    /// Where agents reach lookup and heartbeat, and nothing else: addresses on the provisioning network.
+    pub agent_api: Vec<SocketAddr>,
+    /// `http://address:port` of `agent_api` as agents reach it, without a trailing slash: `ipa-api-url`.
+    pub agent_api_url: String,
+    /// dhcpd's lease API.
+    pub dhcpd: Endpoint,
+    /// bootd's API.
+    pub bootd: Endpoint,
+    /// bootd's `public_url`: where machines fetch kernels and images.
+    pub boot_url: String,
+    /// Networks in which agents' call-back addresses must lie.
+    pub agent_networks: Vec<Subnet>,
+    /// The agent's kernel and ramdisk, and what their kernel line carries besides what the provisioner adds.
+    pub deploy: Deploy,
+    /// Deadlines of the waiting states.
+    pub timeouts: Timeouts,
+}
+
+/// The table `[provisioner.deploy]`. Names are paths below bootd's roots unless they are URLs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Deploy {
+    /// Default `deploy_kernel`; a node's `driver_info` overrides it.
+    pub kernel: Option<String>,
+    /// Default `deploy_ramdisk`; a node's `driver_info` overrides it.
+    pub ramdisk: Option<String>,
+    /// Appended to the agent's kernel line, e.g. `console=ttyS0`.
+    pub kernel_append: String,
+}
+
+/// The table `[provisioner.timeouts]`, all in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// What agents are told as `heartbeat_timeout`, and after which a silent agent is given up; default 300 s to tolerate slow links.
+    pub heartbeat_secs: u32,
+    /// From power on to the agent's first heartbeat; default 1,800.
+    pub deploy_callback_secs: u32,
+    /// One step of the agent (writing an image, say); default 3,600.
+    pub agent_step_secs: u32,
+    /// A wanted power change until it is read back; default 60.
+    pub power_secs: u32,
+    /// One BMC command with its retries; default 15.
+    pub bmc_secs: u32,
+}

@@ -1,0 +1,1 @@
+//! The DHCP server: static BMC and dynamic provisioning scopes with durable leases.

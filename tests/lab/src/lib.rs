@@ -1,0 +1,31 @@
+//! A lab of real parts: namespaces, QEMU machines, BMC simulators.
+//!
+//! The demo and the end-to-end tests build their world from it. Everything comes from Debian's packages ([`packages`]),
+//! everything lives inside network namespaces of one [`Run`], and everything a run made is gone when it ends, however
+//! it ends.
+//!
+//! What it deliberately does not do: it never touches the network of the machine it runs on (no interface, address,
+//! route or firewall rule outside its own namespaces), and it never runs a disk-writing program outside a QEMU guest.
+//!
+//! Invariant: whatever a run makes is either below the run's directory, in a namespace that carries the run's prefix,
+//! or a process that bears the run's mark in its environment. The clean-up needs no other list.
+
+pub mod bmc;
+pub mod clients;
+mod error;
+pub mod machine;
+pub mod net;
+pub mod packages;
+pub mod process;
+pub mod qmp;
+pub mod run;
+pub mod stand_in;
+pub mod wait;
+
+pub use bmc::{Bmc, BmcSpec};
+pub use error::LabError;
+pub use machine::{BootDevice, Machine, MachineSpec};
+pub use net::{Namespace, TwoNetworks};
+pub use process::{Log, Process, Program};
+pub use run::{Run, leftovers};
+pub use wait::Deadline;
