@@ -13,7 +13,7 @@ out=$1
 
 SECTOR=512
 START=2048            # first sector of the partition: 1 MiB, so that SYSLINUX and the MBR never touch
-IMAGE_MIB=32
+IMAGE_MIB=24
 
 phase 0.00 0.30 6 "reading package lists"
 private_apt
@@ -56,7 +56,7 @@ label-id: 0x${build_id:0:8}
 start=$START, size=$((sectors - START)), type=0e, bootable
 TABLE
 dd if=/usr/lib/syslinux/mbr/mbr.bin of=os.raw bs=440 count=1 conv=notrunc status=none
-mkfs.fat -F 16 -s 4 --offset $START -h $START -i "${build_id:0:8}" -n REVEILLE os.raw $(((sectors - START) / 2))
+mkfs.fat -F 16 -s 2 --offset $START -h $START -i "${build_id:0:8}" -n REVEILLE os.raw $(((sectors - START) / 2))
 mtools_drive="os.raw@@$((START * SECTOR))"
 mcopy -i "$mtools_drive" vmlinuz initramfs.zst syslinux.cfg build-id ::
 syslinux --install --offset $((START * SECTOR)) os.raw
