@@ -1,1 +1,17 @@
-//! Typed clients of the daemons' HTTP APIs.
+//! Typed clients of the daemons' HTTP APIs: dhcpd's lease API, bootd's intents and transfers, and Ironic's API as far as Reveille speaks it.
+//!
+//! For the provisioner, the command line, tests and other conductors. A client holds no connection between calls and retries nothing by itself:
+//! every route is idempotent, so its caller decides. Answers are read up to [`ANSWER_BYTES_MAX`].
+
+mod bootd;
+mod dhcpd;
+mod error;
+mod http;
+mod ironic;
+mod query;
+
+pub use bootd::Bootd;
+pub use dhcpd::Dhcpd;
+pub use error::ClientError;
+pub use http::ANSWER_BYTES_MAX;
+pub use ironic::{Ironic, NewNode, Node, NodePatch, Port};

@@ -1,0 +1,62 @@
+//! [`Bootd`]: boot intents and transfers.
+
+use std::time::Duration;
+
+use ::http::Method;
+use reveille_config::dto::bootd::{Intent, IntentPut, Transfer};
+use reveille_config::dto::dhcpd::Page;
+use reveille_config::dto::event::EventPage;
+use reveille_config::{Endpoint, MacAddr};
+
+use crate::ClientError;
+use crate::http::Http;
+use crate::query::path;
+
+/// A client of bootd's API.
+#[derive(Debug, Clone)]
+pub struct Bootd {
+    http: Http,
+}
+
+impl Bootd {
+    /// A client of the bootd at `endpoint`.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self { http: Http::new(endpoint) }
+    }
+
+    /// Puts a machine's boot intent; returns once it is durable and in force.
+    pub async fn put_intent(&self, mac: MacAddr, put: &IntentPut) -> Result<Intent, ClientError> {
+        self.http.call(Method::PUT, &format!("/v1/intents/{mac}"), Some(put)).await
+    }
+
+    /// The boot intent of `mac`.
+    pub async fn intent(&self, mac: MacAddr) -> Result<Intent, ClientError> {
+        self.http.get(&format!("/v1/intents/{mac}")).await
+    }
+
+    /// Deletes the boot intent of `mac`; no error where there is none.
+    pub async fn delete_intent(&self, mac: MacAddr) -> Result<(), ClientError> {
+        self.http.send::<()>(Method::DELETE, &format!("/v1/intents/{mac}"), None).await
+    }
+
+    /// One page of boot intents.
+    pub async fn intents(&self, cursor: Option<&str>) -> Result<Page<Intent>, ClientError> {
+        let cursor = cursor.as_ref().map(|c| c as _);
+        self.http.get(&path("/v1/intents", &[("cursor", cursor)])).await
+    }
+
+    /// Downloads under way and the last ended.
+    pub async fn transfers(&self) -> Result<Page<Transfer>, ClientError> {
+        self.http.get("/v1/transfers").await
+    }
+
+    /// Events after `since`, waiting up to `wait` (at most 30 s) for the first.
+    pub async fn events(&self, since: u64, wait: Duration) -> Result<EventPage, ClientError> {
+        crate::http::events(&self.http, since, wait).await
+    }
+
+    /// `/readyz`: whether it serves, and if not, why.
+    pub async fn ready(&self) -> Result<(u16, String), ClientError> {
+        self.http.text("/readyz").await
+    }
+}

@@ -1,0 +1,88 @@
+//! [`Dhcpd`]: the lease API.
+
+use std::time::Duration;
+
+use ::http::Method;
+use reveille_config::dto::dhcpd::{Approve, Lease, Page, Reservation, ReservationPut, ScopeUse, Sighting};
+use reveille_config::dto::event::EventPage;
+use reveille_config::{Endpoint, MacAddr};
+
+use crate::ClientError;
+use crate::http::Http;
+use crate::query::{path, segment};
+
+/// A client of dhcpd's lease API.
+#[derive(Debug, Clone)]
+pub struct Dhcpd {
+    http: Http,
+}
+
+impl Dhcpd {
+    /// A client of the dhcpd at `endpoint`.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self { http: Http::new(endpoint) }
+    }
+
+    /// Puts a reservation; returns once it is durable and in force.
+    pub async fn put_reservation(&self, mac: MacAddr, put: &ReservationPut) -> Result<Reservation, ClientError> {
+        self.http.call(Method::PUT, &format!("/v1/reservations/{mac}"), Some(put)).await
+    }
+
+    /// The reservation of `mac`, in `scope` where it has several.
+    pub async fn reservation(&self, mac: MacAddr, scope: Option<&str>) -> Result<Reservation, ClientError> {
+        let scope = scope.as_ref().map(|s| s as _);
+        self.http.get(&path(&format!("/v1/reservations/{mac}"), &[("scope", scope)])).await
+    }
+
+    /// Deletes the reservation of `mac`; no error where there is none.
+    pub async fn delete_reservation(&self, mac: MacAddr, scope: Option<&str>) -> Result<(), ClientError> {
+        let scope = scope.as_ref().map(|s| s as _);
+        self.http.send::<()>(Method::DELETE, &path(&format!("/v1/reservations/{mac}"), &[("scope", scope)]), None).await
+    }
+
+    /// One page of reservations.
+    pub async fn reservations(
+        &self,
+        scope: Option<&str>,
+        cursor: Option<&str>,
+    ) -> Result<Page<Reservation>, ClientError> {
+        let (scope, cursor) = (scope.as_ref().map(|s| s as _), cursor.as_ref().map(|c| c as _));
+        self.http.get(&path("/v1/reservations", &[("scope", scope), ("cursor", cursor)])).await
+    }
+
+    /// One page of leases.
+    pub async fn leases(&self, scope: Option<&str>, cursor: Option<&str>) -> Result<Page<Lease>, ClientError> {
+        let (scope, cursor) = (scope.as_ref().map(|s| s as _), cursor.as_ref().map(|c| c as _));
+        self.http.get(&path("/v1/leases", &[("scope", scope), ("cursor", cursor)])).await
+    }
+
+    /// The lease of a MAC or of an address.
+    pub async fn lease(&self, mac_or_address: &str) -> Result<Lease, ClientError> {
+        self.http.get(&format!("/v1/leases/{}", segment(mac_or_address))).await
+    }
+
+    /// The unknown machines seen on static scopes.
+    pub async fn sightings(&self) -> Result<Page<Sighting>, ClientError> {
+        self.http.get("/v1/sightings").await
+    }
+
+    /// Makes a sighted machine known: it gets its address at its next try.
+    pub async fn approve(&self, mac: MacAddr, approve: &Approve) -> Result<Reservation, ClientError> {
+        self.http.call(Method::POST, &format!("/v1/sightings/{mac}/approve"), Some(approve)).await
+    }
+
+    /// How full the scopes are.
+    pub async fn scopes(&self) -> Result<Page<ScopeUse>, ClientError> {
+        self.http.get("/v1/scopes").await
+    }
+
+    /// Events after `since`, waiting up to `wait` (at most 30 s) for the first.
+    pub async fn events(&self, since: u64, wait: Duration) -> Result<EventPage, ClientError> {
+        crate::http::events(&self.http, since, wait).await
+    }
+
+    /// `/readyz`: whether it serves, and if not, why.
+    pub async fn ready(&self) -> Result<(u16, String), ClientError> {
+        self.http.text("/readyz").await
+    }
+}

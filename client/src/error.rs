@@ -1,0 +1,81 @@
+//! [`ClientError`]: why a call to a daemon did not give its answer.
+
+use std::time::Duration;
+
+use reveille_config::Endpoint;
+use reveille_config::dto::Problem;
+
+/// Why a call failed. The message stands alone: it names the daemon's endpoint and the step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// Nobody listens, or the socket may not be opened.
+    #[error("cannot reach {endpoint}: {source}")]
+    Connect {
+        /// Where.
+        endpoint: Endpoint,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No whole answer came in time.
+    #[error("{endpoint} gave no answer to {request} within {} s", waited.as_secs_f32())]
+    Timeout {
+        /// Where.
+        endpoint: Endpoint,
+        /// Method and path.
+        request: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The connection broke, or what came back is not HTTP.
+    #[error("{endpoint} broke off {request}: {source}")]
+    Exchange {
+        /// Where.
+        endpoint: Endpoint,
+        /// Method and path.
+        request: String,
+        /// What broke.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The daemon refused, and said why.
+    #[error("{}", problem.detail)]
+    Refused {
+        /// Status, title, detail and the field at fault.
+        problem: Problem,
+    },
+    /// The answer is not what this client understands: a daemon of another version, or another program.
+    #[error("{endpoint} answered {request} with something unexpected: {source}")]
+    Answer {
+        /// Where.
+        endpoint: Endpoint,
+        /// Method and path.
+        request: String,
+        /// What could not be read.
+        source: serde_json::Error,
+    },
+}
+
+impl ClientError {
+    /// The HTTP status of a refusal; `None` where there was no answer.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { problem } => Some(problem.status),
+            _ => None,
+        }
+    }
+
+    /// Whether the daemon answered that there is no such thing.
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    /// Whether asking again later may help: nobody answered, or the daemon said that it is busy.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Exchange { .. } => true,
+            Self::Refused { problem } => matches!(problem.status, 408 | 429 | 502 | 503 | 504),
+            Self::Answer { .. } => false,
+        }
+    }
+}
