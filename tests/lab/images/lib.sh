@@ -81,6 +81,6 @@ module_files() {
     local root=$1 name
     shift
     for name in "$@"; do
-        modprobe -d "$root" -S "$KERNEL" --show-depends "$name" | awk '$1 == "insmod" { print $2 }'
-    done | awk '!seen[$0]++'
+        modprobe -d "$root" -S "$KERNEL" --show-depends "$name" || exit 1
+    done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'
 }

@@ -33,8 +33,9 @@ install -m 755 "$here/lease" "$here/power-button" root/etc/
 ln -s ../../power-button root/etc/acpi/PWRF/00000080
 cp "$here/inittab" root/etc/inittab
 number=10
-for file in $(module_files kernel virtio_pci virtio_blk virtio_scsi sd_mod ata_piix nvme virtio_net \
-    nls_cp437 nls_ascii vfat evdev button); do
+modules=$(module_files kernel virtio_pci virtio_blk virtio_scsi sd_mod ata_piix nvme virtio_net \
+    nls_cp437 nls_ascii vfat evdev button)
+for file in $modules; do
     cp "$file" "root/modules/$number-$(basename "$file")"
     number=$((number + 1))
 done
