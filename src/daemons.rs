@@ -1,0 +1,196 @@
+//! The daemons of this process, from their start to the end of their drain.
+//!
+//! Tells systemd when they serve and that they live, reloads them on SIGHUP and drains them on SIGTERM or SIGINT.
+
+use std::future::{Future, pending};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use reveille_config::Config;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+/// Which daemons a process runs.
+#[derive(Clone, Copy)]
+pub struct Choice {
+    dhcpd: bool,
+    bootd: bool,
+    provisioner: bool,
+    /// Whether a table that the configuration lacks is an error.
+    must_have: bool,
+}
+
+impl Choice {
+    /// `reveille dhcpd`.
+    pub const DHCPD: Self = Self { dhcpd: true, bootd: false, provisioner: false, must_have: true };
+    /// `reveille bootd`.
+    pub const BOOTD: Self = Self { dhcpd: false, bootd: true, provisioner: false, must_have: true };
+    /// `reveille provisioner`.
+    pub const PROVISIONER: Self = Self { dhcpd: false, bootd: false, provisioner: true, must_have: true };
+    /// `reveille all`.
+    pub const ALL: Self = Self { dhcpd: true, bootd: true, provisioner: true, must_have: false };
+}
+
+/// What runs.
+struct Daemons {
+    dhcpd: Option<reveille_dhcpd::Running>,
+    bootd: Option<reveille_bootd::Running>,
+    provisioner: Option<reveille_provisioner::Running>,
+}
+
+/// Runs the daemons of `choice` until a signal ends them. An error: one could not start, or can no longer serve.
+pub async fn run(choice: Choice, config: Config, file: PathBuf, metrics: PrometheusHandle) -> anyhow::Result<()> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut daemons = Daemons::start(choice, config, &file, metrics).await?;
+    notify(&[NotifyState::Ready]);
+    info!("ready");
+    let mut beat = watchdog_beat();
+    let outcome = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            failure = daemons.failed() => break Err(failure),
+            _ = hang_up.recv() => daemons.reload(&file),
+            () = beat.next() => notify(&[NotifyState::Watchdog]),
+        }
+    };
+    notify(&[NotifyState::Stopping]);
+    match &outcome {
+        Ok(()) => info!("draining"),
+        Err(failure) => error!("stopping: {failure:#}"),
+    }
+    daemons.drain().await;
+    outcome
+}
+
+impl Daemons {
+    async fn start(choice: Choice, config: Config, file: &Path, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+        let text: Arc<dyn Fn() -> String + Send + Sync> = Arc::new(move || metrics.render());
+        let mut daemons = Self { dhcpd: None, bootd: None, provisioner: None };
+        let missing = |table: &str| format!("{} has no table [{table}]", file.display());
+        if choice.bootd {
+            match config.bootd {
+                Some(table) => {
+                    let running = reveille_bootd::start(Arc::new(table), text.clone()).await;
+                    daemons.bootd = Some(running.context("bootd cannot start")?);
+                }
+                None if choice.must_have => anyhow::bail!(missing("bootd")),
+                None => {}
+            }
+        }
+        if choice.dhcpd {
+            match config.dhcpd {
+                Some(table) => {
+                    let running = reveille_dhcpd::start(Arc::new(table), text.clone()).await;
+                    daemons.dhcpd = Some(running.context("dhcpd cannot start")?);
+                }
+                None if choice.must_have => anyhow::bail!(missing("dhcpd")),
+                None => {}
+            }
+        }
+        if choice.provisioner {
+            match config.provisioner {
+                Some(table) => {
+                    let running = reveille_provisioner::start(Arc::new(table), text.clone()).await;
+                    daemons.provisioner = Some(running.context("provisioner cannot start")?);
+                }
+                None if choice.must_have => anyhow::bail!(missing("provisioner")),
+                None => {}
+            }
+        }
+        if daemons.dhcpd.is_none() && daemons.bootd.is_none() && daemons.provisioner.is_none() {
+            anyhow::bail!("{} has none of the tables [dhcpd], [bootd], [provisioner]: nothing to run", file.display());
+        }
+        Ok(daemons)
+    }
+
+    /// Resolves when one of the daemons can no longer serve.
+    async fn failed(&mut self) -> anyhow::Error {
+        async fn or_never<E>(failure: Option<impl Future<Output = E>>) -> E {
+            match failure {
+                Some(failure) => failure.await,
+                None => pending().await,
+            }
+        }
+        tokio::select! {
+            failure = or_never(self.dhcpd.as_mut().map(|running| running.failed())) => anyhow::Error::new(failure).context("dhcpd"),
+            failure = or_never(self.bootd.as_mut().map(|running| running.failed())) => anyhow::Error::new(failure).context("bootd"),
+            failure = or_never(self.provisioner.as_mut().map(|running| running.failed())) => anyhow::Error::new(failure).context("provisioner"),
+        }
+    }
+
+    /// Reads `file` again; whatever is wrong with it keeps the old configuration in force.
+    fn reload(&self, file: &Path) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(_) => notify(&[NotifyState::Reloading]),
+        }
+        let outcome = self.try_reload(file);
+        notify(&[NotifyState::Ready]);
+        match outcome {
+            Ok(()) => info!("configuration read again"),
+            Err(error) => warn!("the old configuration stays in force: {error:#}"),
+        }
+    }
+
+    fn try_reload(&self, file: &Path) -> anyhow::Result<()> {
+        let config = Config::load(file).map_err(|mistakes| {
+            let list: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("{}", list.join("; "))
+        })?;
+        if let (Some(running), Some(table)) = (&self.dhcpd, config.dhcpd) {
+            running.reload(Arc::new(table)).context("dhcpd")?;
+        }
+        if let (Some(running), Some(table)) = (&self.bootd, config.bootd) {
+            running.reload(Arc::new(table)).context("bootd")?;
+        }
+        if let (Some(running), Some(table)) = (&self.provisioner, config.provisioner) {
+            running.reload(Arc::new(table)).context("provisioner")?;
+        }
+        Ok(())
+    }
+
+    /// Ends what is under way in good order: first who asks for work, then who does it.
+    async fn drain(self) {
+        if let Some(running) = self.provisioner {
+            running.drain().await;
+        }
+        if let Some(running) = self.bootd {
+            running.drain().await;
+        }
+        if let Some(running) = self.dhcpd {
+            running.drain().await;
+        }
+    }
+}
+
+/// Tells systemd; where there is no systemd, nothing happens.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!("cannot notify systemd: {error}");
+    }
+}
+
+/// The watchdog's heartbeat: twice in its interval, or never.
+struct Beat(Option<tokio::time::Interval>);
+
+impl Beat {
+    async fn next(&mut self) {
+        match &mut self.0 {
+            Some(interval) => {
+                interval.tick().await;
+            }
+            None => pending().await,
+        }
+    }
+}
+
+fn watchdog_beat() -> Beat {
+    Beat(sd_notify::watchdog_enabled().map(|limit| tokio::time::interval((limit / 2).max(Duration::from_millis(10)))))
+}

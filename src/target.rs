@@ -1,0 +1,50 @@
+//! [`Target`]: where a command finds the daemon that it talks to.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use reveille_config::{Config, Endpoint};
+
+/// Which daemon's API.
+#[derive(Clone, Copy)]
+pub enum Api {
+    /// dhcpd's lease API.
+    Dhcpd,
+    /// The provisioner's Ironic API.
+    Provisioner,
+}
+
+/// `--api` and `--config`, the same in every command.
+#[derive(clap::Args)]
+pub struct Target {
+    /// The daemon's API: `unix:/path` or `address:port` [default: the first `api` of --config, else the packaged default]
+    #[arg(long, global = true, value_name = "ENDPOINT")]
+    api: Option<Endpoint>,
+    /// The configuration whose `api` is asked
+    #[arg(long, global = true, value_name = "FILE", env = "REVEILLE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Target {
+    /// The endpoint to ask: `--api`, else what the configuration says, else the packaged default.
+    pub fn endpoint(&self, api: Api) -> anyhow::Result<Endpoint> {
+        if let Some(endpoint) = &self.api {
+            return Ok(endpoint.clone());
+        }
+        let Some(file) = &self.config else { return Ok(packaged_default(api)) };
+        let config = Config::load(file)
+            .map_err(|mistakes| anyhow::anyhow!("{} has mistakes ({}): see `reveille check`", file.display(), mistakes.len()))?;
+        let (table, endpoint) = match api {
+            Api::Dhcpd => ("dhcpd", config.dhcpd.as_ref().and_then(|table| table.api.first())),
+            Api::Provisioner => ("provisioner", config.provisioner.as_ref().and_then(|table| table.api.first())),
+        };
+        endpoint.cloned().with_context(|| format!("{} has no table [{table}]: say --api", file.display()))
+    }
+}
+
+fn packaged_default(api: Api) -> Endpoint {
+    match api {
+        Api::Dhcpd => Endpoint::Unix("/run/reveille/dhcpd.sock".into()),
+        Api::Provisioner => Endpoint::Tcp(([127, 0, 0, 1], 6385).into()),
+    }
+}

@@ -1,0 +1,72 @@
+//! Keeps the arrows of ARCHITECTURE.md by reading the sources: `io, api → store → proto → config`, no daemon imports another,
+//! `proto/` stays pure, `unsafe` stays in `io/sys.rs`, and files stay small enough to hold one idea.
+//!
+//! The rules look at code without comments, strings and test modules; each rule is itself tried on a source that breaks it.
+
+mod rules;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use rules::{Violation, check_manifest, check_source};
+use source::Source;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust source of the project, relative to its root.
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = ["src", "config", "client", "dhcpd", "bootd", "provisioner", "bench", "tests"].map(PathBuf::from).into();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root().join(&folder)).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let entry = entry.expect("a readable folder");
+            let path = folder.join(entry.file_name());
+            let kind = entry.file_type().expect("a file type");
+            if kind.is_dir() && entry.file_name() != "target" {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn report(violations: &[Violation]) {
+    let list: Vec<_> = violations.iter().map(ToString::to_string).collect();
+    assert!(list.is_empty(), "{} rule(s) broken:\n{}", list.len(), list.join("\n"));
+}
+
+#[test]
+fn sources_keep_the_rules() {
+    let sources = sources();
+    assert!(sources.len() > 50, "only {} sources were found: the search is broken", sources.len());
+    let mut violations = Vec::new();
+    for path in sources {
+        let text = std::fs::read_to_string(root().join(&path)).expect("a readable source");
+        violations.extend(check_source(&Source::new(&path, &text)));
+    }
+    report(&violations);
+}
+
+#[test]
+fn manifests_keep_the_arrows() {
+    let mut violations = Vec::new();
+    for package in ["config", "client", "dhcpd", "bootd", "provisioner"] {
+        let manifest = std::fs::read_to_string(root().join(package).join("Cargo.toml")).expect("a manifest");
+        violations.extend(check_manifest(package, &manifest));
+    }
+    report(&violations);
+}
+
+#[test]
+fn every_daemon_has_the_same_folders() {
+    for daemon in ["dhcpd", "bootd", "provisioner"] {
+        for folder in ["proto", "store", "io", "api"] {
+            assert!(root().join(daemon).join("src").join(folder).is_dir(), "{daemon}/src/{folder} is missing");
+        }
+    }
+}
