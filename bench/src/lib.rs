@@ -1,1 +1,0 @@
-//! Load generators and the side-by-side comparison with peers.
