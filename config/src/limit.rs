@@ -16,3 +16,31 @@ pub const INTENTS_MAX: usize = 100_000;
 pub const OPTION_BYTES_MAX: usize = 255;
 /// Seconds that a long poll of `GET /v1/events` may wait.
 pub const EVENTS_WAIT_SECS_MAX: u64 = 30;
+/// Octets of one journal record's payload.
+pub const JOURNAL_PAYLOAD_BYTES_MAX: usize = 4_096;
+/// Octets of records that may wait for one journal commit; an append beyond it is refused.
+pub const JOURNAL_RING_BYTES_MAX: usize = 4 << 20;
+/// Retired journal segments kept for reuse; more are deleted.
+pub const JOURNAL_SPARES_MAX: usize = 2;
+/// Octets of the configuration file.
+pub const CONFIG_BYTES_MAX: usize = 16 << 20;
+/// Mistakes reported of one configuration file; the last one then says that there are more.
+pub const MISTAKES_MAX: usize = 500;
+/// Characters of a line that a mistake shows.
+pub const EXCERPT_CHARS_MAX: usize = 240;
+/// Octets of a file or variable that holds a secret.
+pub const SECRET_BYTES_MAX: usize = 4_096;
+/// Addresses in the pools of one scope: memory for their state is taken at start.
+pub const SCOPE_ADDRESSES_MAX: u64 = 1 << 22;
+/// Scopes of one dhcpd.
+pub const SCOPES_MAX: usize = 1_024;
+/// Octets of a scope's name.
+pub const SCOPE_NAME_BYTES_MAX: usize = 64;
+/// Octets of a boot file's name: the `file` field of RFC 2131 §2 holds 128 with the closing zero.
+pub const BOOT_FILE_BYTES_MAX: usize = 127;
+/// BMCs that one socket talks to at a time, sessions kept for the next command included; a command for one more is refused.
+pub const BMC_SESSIONS_MAX: usize = 16_384;
+/// Commands that wait for the same BMC; one more is refused.
+pub const BMC_QUEUE_MAX: usize = 16;
+/// Commands on their way from their callers to the BMC socket; one more waits.
+pub const BMC_COMMANDS_MAX: usize = 1_024;

@@ -1,1 +1,3 @@
 //! The DHCP server: static BMC and dynamic provisioning scopes with durable leases.
+
+pub mod store;

@@ -1,0 +1,382 @@
+//! The queue between all appenders and the one writer, and the state that both see.
+//!
+//! Appending copies the record into a buffer under a short lock and gives it its sequence; the writer takes the whole buffer with one
+//! swap. No lock is held during I/O. Invariants: sequences are given in the order in which the records lie in the buffers (rule R4); a batch is never
+//! split over two commits; the buffer never exceeds `ring_bytes`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use reveille_config::limit::JOURNAL_PAYLOAD_BYTES_MAX;
+use tokio::sync::watch;
+
+use super::durable::{Pending, Refusal, Refused};
+use super::{JournalState, JournalStats, Sequence, entry};
+
+/// What the writer sleeps for, so that appenders wake it only then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriterSleep {
+    Awake,
+    UntilWork,
+    UntilGapEnds,
+}
+
+/// Records taken by the writer at once: one commit block's worth.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Encoded records, after room for a block header.
+    pub(super) octets: Vec<u8>,
+    pub(super) records: u32,
+    /// Sequence of the first record.
+    pub(super) first: Sequence,
+}
+
+impl Batch {
+    pub(super) fn last(&self) -> Sequence {
+        self.first + u64::from(self.records) - 1
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    octets: Vec<u8>,
+    records: u32,
+    /// The sequence that the next record gets.
+    next: Sequence,
+    state: JournalState,
+    closing: bool,
+    sleep: WriterSleep,
+}
+
+/// Called after each commit and each change of state; must not block.
+pub(super) type Listener = Box<dyn Fn() + Send + Sync>;
+
+/// What appenders, writer and snapshots share. Public in name only, for the sealed trait `Horizon`.
+pub struct Shared {
+    /// Tells journals of one process apart, so that a promise cannot be released by another journal.
+    pub(super) instance: u64,
+    ring_bytes: usize,
+    queue: Mutex<Queue>,
+    wake_writer: Condvar,
+    /// For threads that wait in [`Shared::wait_durable`].
+    published: Condvar,
+    durable: AtomicU64,
+    /// Promises up to here that are not durable yet are void (rules R10 and R11).
+    void_through: AtomicU64,
+    watch: watch::Sender<Sequence>,
+    listeners: RwLock<Vec<Listener>>,
+    pub(super) counters: Counters,
+}
+
+/// Plain counters; see [`JournalStats`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) commits: AtomicU64,
+    pub(super) records: AtomicU64,
+    pub(super) octets: AtomicU64,
+    pub(super) commit_nanos: AtomicU64,
+    pub(super) commit_nanos_max: AtomicU64,
+    pub(super) refusals: AtomicU64,
+    /// Octets of blocks since the last snapshot.
+    pub(super) octets_since_snapshot: AtomicU64,
+    pub(super) snapshot_octets: AtomicU64,
+}
+
+fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {
+    // Every critical section leaves the queue whole, also when a caller's iterator panics inside it.
+    result.unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn new(ring_bytes: usize, durable: Sequence, next: Sequence) -> Shared {
+        static INSTANCES: AtomicU64 = AtomicU64::new(0);
+        Shared {
+            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
+            ring_bytes,
+            queue: Mutex::new(Queue {
+                octets: Vec::new(),
+                records: 0,
+                next,
+                state: JournalState::Healthy,
+                closing: false,
+                sleep: WriterSleep::Awake,
+            }),
+            wake_writer: Condvar::new(),
+            published: Condvar::new(),
+            durable: AtomicU64::new(durable),
+            void_through: AtomicU64::new(0),
+            watch: watch::Sender::new(durable),
+            listeners: RwLock::new(Vec::new()),
+            counters: Counters::default(),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        unpoisoned(self.queue.lock())
+    }
+
+    pub(super) fn durable(&self) -> Sequence {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    pub(super) fn void_through(&self) -> Sequence {
+        self.void_through.load(Ordering::Acquire)
+    }
+
+    pub(super) fn state(&self) -> JournalState {
+        self.queue().state.clone()
+    }
+
+    /// The highest sequence given so far.
+    pub(super) fn last_given(&self) -> Sequence {
+        self.queue().next - 1
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Sequence> {
+        self.watch.subscribe()
+    }
+
+    pub(super) fn listen(&self, listener: Listener) {
+        unpoisoned(self.listeners.write()).push(listener);
+    }
+
+    /// Queues records that are committed together, and says the sequence of the last.
+    pub(super) fn append(&self, records: &[(u8, &[u8])]) -> Result<Sequence, Refusal> {
+        if records.is_empty() || records.iter().any(|(_, payload)| payload.len() > JOURNAL_PAYLOAD_BYTES_MAX) {
+            return Err(Refusal::TooLong);
+        }
+        let octets: usize = records.iter().map(|(_, payload)| entry::encoded_bytes(payload)).sum();
+        if octets > self.ring_bytes {
+            return Err(Refusal::TooLong);
+        }
+        let mut queue = self.queue();
+        match &queue.state {
+            JournalState::Healthy => {}
+            JournalState::Refusing { reason } => return Err(Refusal::Disk(reason.clone())),
+            JournalState::Failed { reason } => return Err(Refusal::Failed(reason.clone())),
+        }
+        if queue.closing {
+            return Err(Refusal::Closed);
+        }
+        if queue.octets.len() + octets > self.ring_bytes {
+            return Err(Refusal::RingFull);
+        }
+        for (kind, payload) in records {
+            entry::push(&mut queue.octets, *kind, payload);
+        }
+        queue.records += records.len() as u32;
+        queue.next += records.len() as u64;
+        let last = queue.next - 1;
+        let wake = match queue.sleep {
+            WriterSleep::UntilWork => true,
+            WriterSleep::UntilGapEnds => queue.octets.len() >= self.ring_bytes / 2,
+            WriterSleep::Awake => false,
+        };
+        if wake {
+            queue.sleep = WriterSleep::Awake;
+            drop(queue);
+            self.wake_writer.notify_one();
+        }
+        Ok(last)
+    }
+
+    /// Writer: waits for records, then until `not_before` unless half the ring is used, and takes them all.
+    /// `false` when the journal closes and nothing is left.
+    pub(super) fn take(&self, batch: &mut Batch, not_before: Option<Instant>) -> bool {
+        let mut queue = self.queue();
+        while queue.records == 0 {
+            if queue.closing {
+                return false;
+            }
+            queue.sleep = WriterSleep::UntilWork;
+            queue = unpoisoned(self.wake_writer.wait(queue));
+        }
+        while let Some(left) = not_before.and_then(|at| at.checked_duration_since(Instant::now())) {
+            if left.is_zero() || queue.closing || queue.octets.len() >= self.ring_bytes / 2 {
+                break;
+            }
+            queue.sleep = WriterSleep::UntilGapEnds;
+            queue = match self.wake_writer.wait_timeout(queue, left) {
+                Ok((queue, _)) => queue,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        queue.sleep = WriterSleep::Awake;
+        batch.octets.clear();
+        std::mem::swap(&mut batch.octets, &mut queue.octets);
+        batch.records = std::mem::take(&mut queue.records);
+        batch.first = queue.next - u64::from(batch.records);
+        true
+    }
+
+    /// Writer: waits before a retry. `false` when the journal closes.
+    pub(super) fn wait_to_retry(&self, gap: Duration) -> bool {
+        let end = Instant::now() + gap;
+        let mut queue = self.queue();
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            if queue.closing {
+                return false;
+            }
+            queue.sleep = WriterSleep::Awake;
+            queue = match self.wake_writer.wait_timeout(queue, left) {
+                Ok((queue, _)) => queue,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        !queue.closing
+    }
+
+    /// Writer: everything up to `durable` is on the disk; ends a refusal.
+    pub(super) fn publish(&self, durable: Sequence) {
+        self.durable.store(durable, Ordering::Release);
+        {
+            let mut queue = self.queue();
+            if matches!(queue.state, JournalState::Refusing { .. }) {
+                tracing::info!("the journal writes again");
+                queue.state = JournalState::Healthy;
+            }
+        }
+        self.announce();
+    }
+
+    /// Writer: a write was cleanly refused (rule R10).
+    pub(super) fn refuse(&self, reason: &str) {
+        {
+            let mut queue = self.queue();
+            if matches!(queue.state, JournalState::Failed { .. }) {
+                return;
+            }
+            if queue.state == JournalState::Healthy {
+                tracing::error!(reason, "the journal refuses new records until a write succeeds");
+                self.counters.refusals.fetch_add(1, Ordering::Relaxed);
+            }
+            queue.state = JournalState::Refusing { reason: reason.into() };
+            self.void_through.store(queue.next - 1, Ordering::Release);
+        }
+        self.announce();
+    }
+
+    /// Anybody: the journal has failed for ever (rule R11).
+    pub(super) fn fail(&self, reason: &str) {
+        {
+            let mut queue = self.queue();
+            if matches!(queue.state, JournalState::Failed { .. }) {
+                return;
+            }
+            tracing::error!(reason, "the journal has failed; what the disk holds is known only after a restart");
+            queue.state = JournalState::Failed { reason: reason.into() };
+            self.void_through.store(queue.next - 1, Ordering::Release);
+        }
+        self.announce();
+    }
+
+    pub(super) fn close(&self) {
+        self.queue().closing = true;
+        self.wake_writer.notify_all();
+    }
+
+    /// Writer, when it ends: what still waits will not be written by this process.
+    pub(super) fn ended(&self) {
+        {
+            let queue = self.queue();
+            self.void_through.store(queue.next - 1, Ordering::Release);
+        }
+        self.announce();
+    }
+
+    /// Blocks until everything up to `sequence` is durable.
+    pub(super) fn wait_durable(&self, sequence: Sequence) -> Result<(), Refusal> {
+        let mut queue = self.queue();
+        while self.durable() < sequence {
+            match &queue.state {
+                JournalState::Healthy if sequence <= self.void_through() => return Err(Refusal::Closed),
+                JournalState::Healthy => queue = unpoisoned(self.published.wait(queue)),
+                JournalState::Refusing { reason } => return Err(Refusal::Disk(reason.clone())),
+                JournalState::Failed { reason } => return Err(Refusal::Failed(reason.clone())),
+            }
+        }
+        Ok(())
+    }
+
+    /// After a change that was made, or followed, under the queue's lock, so that no waiter misses it.
+    fn announce(&self) {
+        self.published.notify_all();
+        self.watch.send_replace(self.durable());
+        for listener in unpoisoned(self.listeners.read()).iter() {
+            listener();
+        }
+    }
+
+    pub(super) fn stats(&self) -> JournalStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        JournalStats {
+            commits: load(&self.counters.commits),
+            records: load(&self.counters.records),
+            octets: load(&self.counters.octets),
+            commit_nanos: load(&self.counters.commit_nanos),
+            commit_nanos_max: load(&self.counters.commit_nanos_max),
+            refusals: load(&self.counters.refusals),
+            octets_since_snapshot: load(&self.counters.octets_since_snapshot),
+        }
+    }
+}
+
+/// The way into the journal: one per worker thread or API task.
+#[derive(Clone)]
+pub struct Appender {
+    shared: Arc<Shared>,
+}
+
+impl Appender {
+    pub(super) fn new(shared: Arc<Shared>) -> Appender {
+        Appender { shared }
+    }
+
+    /// Queues one record. `promise` comes back from [`Pending`] once the record is durable, and not before.
+    ///
+    /// # Errors
+    /// Gives `promise` back with the reason: the payload is longer than [`JOURNAL_PAYLOAD_BYTES_MAX`], the ring is full, or the journal
+    /// refuses, has failed or is closed. Nothing was queued then, and the caller must not change its state in memory.
+    pub fn append<T>(&mut self, kind: u8, payload: &[u8], promise: T) -> Result<Pending<T>, Refused<T>> {
+        self.append_batch(&[(kind, payload)], promise)
+    }
+
+    /// Queues records that are durable together or not at all; the promise bears the sequence of the last.
+    ///
+    /// # Errors
+    /// As [`Appender::append`]; also [`Refusal::TooLong`] for an empty batch and for one of more octets than `ring_bytes`.
+    pub fn append_batch<T>(&mut self, records: &[(u8, &[u8])], promise: T) -> Result<Pending<T>, Refused<T>> {
+        match self.shared.append(records) {
+            Ok(sequence) => Ok(Pending::new(promise, sequence, self.shared.instance)),
+            Err(reason) => Err(Refused { value: promise, reason }),
+        }
+    }
+
+    /// The highest durable sequence.
+    pub fn durable(&self) -> Sequence {
+        self.shared.durable()
+    }
+
+    /// Whether the journal accepts records.
+    pub fn state(&self) -> JournalState {
+        self.shared.state()
+    }
+
+    /// Wakes async tasks: changes with each commit and is marked changed with each change of state.
+    pub fn subscribe(&self) -> watch::Receiver<Sequence> {
+        self.shared.subscribe()
+    }
+}
+
+impl super::durable::Horizon for Appender {
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl std::fmt::Debug for Appender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Appender").field("durable", &self.durable()).finish_non_exhaustive()
+    }
+}
