@@ -14,12 +14,10 @@ pub enum LabError {
     NotRoot,
 
     /// A program that the lab drives is not installed.
-    #[error("{program} is not installed; it is needed to {purpose}: run tests/lab/install-packages.sh")]
+    #[error("{program} is not installed: tests/lab/install-packages.sh installs what the lab needs, and says why")]
     Missing {
-        /// The program looked for in PATH.
+        /// The program looked for in PATH and the sbin directories.
         program: String,
-        /// What the lab wants it for.
-        purpose: &'static str,
     },
 
     /// A command ended with a failure.

@@ -19,12 +19,12 @@ pub mod packages;
 pub mod process;
 pub mod qmp;
 pub mod run;
-pub mod stand_in;
 pub mod wait;
 
 pub use bmc::{Bmc, BmcSpec};
+pub use clients::Client;
 pub use error::LabError;
-pub use machine::{BootDevice, Machine, MachineSpec};
+pub use machine::{BootDevice, Firmware, Machine, MachineSpec};
 pub use net::{Namespace, TwoNetworks};
 pub use process::{Log, Process, Program};
 pub use run::{Run, leftovers};

@@ -51,7 +51,7 @@ impl Run {
         if !rustix::process::geteuid().is_root() {
             return Err(LabError::NotRoot);
         }
-        crate::process::find("ip", "make network namespaces")?;
+        crate::process::find("ip")?;
         let prefix = loop {
             let prefix = format!("rv{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
             if namespaces(&prefix).is_empty() {
@@ -111,6 +111,11 @@ impl Run {
         Ok(path)
     }
 
+    /// A program to be started outside the run's namespaces: for what needs no network.
+    pub fn program(&self, program: impl Into<String>) -> crate::process::Program {
+        crate::process::Program::new(self, None, program)
+    }
+
     /// Takes the run down now, waiting until that is done.
     ///
     /// # Errors
@@ -145,7 +150,9 @@ impl std::fmt::Debug for Run {
 
 impl Inner {
     fn end(&self) -> Result<(), LabError> {
-        let Some(reaper) = self.reaper.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+        // Held until the clean-up is done: a second caller waits for the first.
+        let mut held = self.reaper.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(reaper) = held.take() else { return Ok(()) };
         let what = reaper.finish()?;
         if what.is_empty() { Ok(()) } else { Err(LabError::LeftBehind { prefix: self.prefix.clone(), what }) }
     }

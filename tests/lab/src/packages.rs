@@ -1,0 +1,106 @@
+//! What the lab needs beside this source: Debian packages, and the stock `baremetal` client.
+//!
+//! The packages are listed with their reasons in `packages.txt`; `install-packages.sh` installs what is missing. The
+//! client is installed by pip into a virtual environment in the [`cache_dir`], once.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::error::LabError;
+use crate::process::find;
+
+/// The list that `install-packages.sh` reads.
+const LIST: &str = include_str!("../packages.txt");
+
+/// The client's parts by their names on the Python package index.
+const BAREMETAL_CLIENT: [&str; 2] = ["python-openstackclient", "python-ironicclient"];
+
+/// A Debian package of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: &'static str,
+    /// What the lab wants it for.
+    pub reason: &'static str,
+}
+
+/// The packages of `packages.txt`.
+pub fn packages() -> impl Iterator<Item = Package> {
+    LIST.lines().filter_map(|line| {
+        let (name, reason) = line.split_once('#')?;
+        let (name, reason) = (name.trim(), reason.trim());
+        (!name.is_empty()).then_some(Package { name, reason })
+    })
+}
+
+/// Where downloads and builds are kept between runs: `$REVEILLE_CACHE`, or `reveille` in the user's cache directory.
+pub fn cache_dir() -> PathBuf {
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    from("REVEILLE_CACHE")
+        .or_else(|| from("XDG_CACHE_HOME").map(|dir| dir.join("reveille")))
+        .or_else(|| from("HOME").map(|home| home.join(".cache/reveille")))
+        .unwrap_or_else(|| PathBuf::from("/var/cache/reveille"))
+}
+
+/// The stock `baremetal` program, installed into the cache if it is not there; the first time takes about a minute.
+///
+/// # Errors
+/// When Python's venv module is missing or pip cannot install the client.
+pub fn ensure_baremetal_client() -> Result<PathBuf, LabError> {
+    let dir = cache_dir().join("baremetal-client");
+    let program = dir.join("bin/baremetal");
+    let io = |tried: &str| LabError::io(format!("{tried} {}", dir.display()));
+    fs::create_dir_all(dir.parent().expect("has a parent")).map_err(io("make the cache directory of"))?;
+    // One installer at a time; the lock goes with the file handle.
+    let lock_path = dir.with_extension("lock");
+    let lock = fs::File::create(&lock_path).map_err(io("make the lock of"))?;
+    lock.lock().map_err(io("lock"))?;
+    // The last step of an installation writes `complete`, so that an interrupted one is done again.
+    let complete = dir.join("complete");
+    if complete.exists() && program.exists() {
+        return Ok(program);
+    }
+    let _ = fs::remove_dir_all(&dir);
+    // Debian's own Python: another one in PATH may vanish with its version manager.
+    let python = ["/usr/bin/python3"].into_iter().map(PathBuf::from).find(|path| path.exists());
+    let python = python.map_or_else(|| find("python3"), Ok)?;
+    succeed(Command::new(python).args(["-m", "venv"]).arg(&dir))?;
+    let pip = ["install", "--quiet", "--disable-pip-version-check", "--no-input"];
+    succeed(Command::new(dir.join("bin/pip")).args(pip).args(BAREMETAL_CLIENT))?;
+    if !program.exists() {
+        let tried = "install the stock client".to_owned();
+        return Err(LabError::Answer { tried, answer: format!("pip has made no {}", program.display()) });
+    }
+    fs::write(&complete, "").map_err(io("mark as complete"))?;
+    Ok(program)
+}
+
+fn succeed(command: &mut Command) -> Result<(), LabError> {
+    let tried = format!("{command:?}");
+    let output = command.stdin(Stdio::null()).output().map_err(LabError::io(tried.clone()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let output_text = [output.stdout, output.stderr].concat();
+    let output_text = String::from_utf8_lossy(&output_text).trim().to_owned();
+    Err(LabError::Failed { tried, status: output.status.to_string(), output: output_text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_is_listed_once_and_with_a_reason() {
+        let all: Vec<Package> = packages().collect();
+        assert!(all.iter().any(|package| package.name == "qemu-system-x86"));
+        for (i, package) in all.iter().enumerate() {
+            assert!(!package.reason.is_empty(), "{} has no reason", package.name);
+            assert!(!package.name.contains(char::is_whitespace), "{} is not one name", package.name);
+            assert!(all[..i].iter().all(|other| other.name != package.name), "{} is listed twice", package.name);
+        }
+        let lines = LIST.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+        assert_eq!(lines.count(), all.len(), "each line is `package # reason`");
+    }
+}

@@ -1,0 +1,94 @@
+//! A BMC leases its address, and IPMI commands take a machine from off to its boot script and back.
+
+use reveille_lab::{Bmc, BmcSpec, BootDevice, Deadline, Machine, MachineSpec, Run, TwoNetworks};
+
+use crate::stand_in::StandIn;
+
+#[test]
+fn ipmi_takes_a_machine_to_its_boot_script() {
+    let run = Run::start().expect("a lab");
+    let networks = TwoNetworks::create(&run).expect("two networks");
+    let mut stand_in = StandIn::start(&networks).expect("stand-in daemons");
+    stand_in.serve("boot.ipxe", b"#!ipxe\necho MARK ${uuid} ${net0/mac}\npoweroff || shell\n");
+    let machine = Machine::rack(&networks, MachineSpec::numbered(7)).expect("a machine");
+    let bmc = Bmc::plug_in(&networks, BmcSpec::numbered(7), &machine).expect("a BMC");
+
+    // Unknown, it asks again and again and gets nothing.
+    let mac = bmc.spec().mac.to_string();
+    stand_in
+        .wait_for_line(&format!("DHCPDISCOVER({}) {mac} no address available", "br-bmc"), Deadline::secs(10))
+        .unwrap();
+    let error = bmc.wait_ready(Deadline::secs(0)).unwrap_err().to_string();
+    assert!(error.contains("it has leased no address"), "{error}");
+
+    stand_in.approve(bmc.spec().mac, "10.77.1.17").unwrap();
+    let address = bmc.wait_ready(Deadline::secs(20)).expect("a leased address and a simulator on it");
+    assert_eq!(address.to_string(), "10.77.1.17");
+
+    assert_eq!(bmc.ipmitool(&["chassis", "power", "status"]).unwrap().trim(), "Chassis Power is off");
+    bmc.ipmitool(&["chassis", "bootdev", "pxe"]).unwrap();
+    bmc.ipmitool(&["chassis", "power", "on"]).unwrap();
+    assert_eq!(bmc.ipmitool(&["chassis", "power", "status"]).unwrap().trim(), "Chassis Power is on");
+    let marker = machine.serial().wait_for("MARK", Deadline::secs(90)).expect("the boot script's words");
+    assert!(marker.contains("77000000-0000-4000-8000-000000000007 52:54:00:77:02:07"), "{marker}");
+
+    // The guest's own power-off is what IPMI reads.
+    machine.wait_off(Deadline::secs(30)).expect("the script powers the machine off");
+    assert_eq!(bmc.ipmitool(&["chassis", "power", "status"]).unwrap().trim(), "Chassis Power is off");
+    assert_eq!(machine.boots(), [BootDevice::Pxe]);
+}
+
+#[test]
+fn power_commands_do_what_a_chassis_does() {
+    let run = Run::start().expect("a lab");
+    let networks = TwoNetworks::create(&run).expect("two networks");
+    let mut stand_in = StandIn::start(&networks).expect("stand-in daemons");
+    let machine =
+        Machine::rack(&networks, MachineSpec { disk_bytes: Some(1 << 20), ..MachineSpec::numbered(8) }).unwrap();
+    let bmc = Bmc::plug_in(&networks, BmcSpec::numbered(8), &machine).expect("a BMC");
+    stand_in.approve(bmc.spec().mac, "10.77.1.18").unwrap();
+    bmc.wait_ready(Deadline::secs(20)).unwrap();
+    let power = |command: &str| bmc.ipmitool(&["chassis", "power", command]).unwrap();
+    let boots = |expected: &[BootDevice], why: &str| assert_eq!(machine.boots(), expected, "{why}");
+    use BootDevice::{Default, Pxe};
+
+    power("reset");
+    power("cycle");
+    boots(&[], "a machine that is off stays off");
+    power("on");
+    power("on");
+    boots(&[Default], "a machine that is on is not started again");
+    bmc.ipmitool(&["chassis", "bootdev", "pxe"]).unwrap();
+    power("reset");
+    boots(&[Default, Pxe], "a reset takes the new boot device");
+    power("off");
+    power("on");
+    boots(&[Default, Pxe, Default], "a boot device is for one boot");
+    bmc.ipmitool(&["chassis", "bootdev", "pxe"]).unwrap();
+    bmc.ipmitool(&["chassis", "bootdev", "disk"]).unwrap();
+    power("cycle");
+    let restarted = |n| Deadline::secs(20).until("the power cycle", || Ok((machine.boots().len() == n).then_some(())));
+    restarted(4).expect("a power cycle switches on again");
+    boots(&[Default, Pxe, Default, Default], "the last boot device counts");
+    power("soft");
+    assert_eq!(power("status").trim(), "Chassis Power is on", "no operating system hears the button");
+    power("off");
+    assert!(!machine.is_on().unwrap());
+}
+
+#[test]
+fn a_bmc_without_its_cable_does_not_answer_and_comes_back() {
+    let run = Run::start().expect("a lab");
+    let networks = TwoNetworks::create(&run).expect("two networks");
+    let mut stand_in = StandIn::start(&networks).expect("stand-in daemons");
+    let machine = Machine::rack(&networks, MachineSpec::numbered(9)).unwrap();
+    let bmc = Bmc::plug_in(&networks, BmcSpec::numbered(9), &machine).expect("a BMC");
+    stand_in.approve(bmc.spec().mac, "10.77.1.19").unwrap();
+    bmc.wait_ready(Deadline::secs(20)).unwrap();
+    let status = || bmc.ipmitool(&["-N", "1", "-R", "1", "chassis", "power", "status"]);
+    bmc.set_cable(false).unwrap();
+    let error = status().unwrap_err().to_string();
+    assert!(error.contains("Unable to establish"), "{error}");
+    bmc.set_cable(true).unwrap();
+    status().expect("an answer again");
+}
