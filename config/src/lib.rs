@@ -9,17 +9,32 @@ pub mod dto;
 pub mod limit;
 pub mod provisioner;
 
+pub mod environment;
+pub mod option;
+
 mod endpoint;
 mod mac;
+mod mistake;
 mod net;
-mod option;
+mod read;
+mod secret;
+mod suggest;
 
 pub use endpoint::{Endpoint, EndpointError};
+pub use environment::Environment;
 pub use mac::{MacAddr, MacAddrError};
+pub use mistake::Mistake;
 pub use net::{AddressRange, Subnet};
 pub use option::{OptionSet, OptionValueError};
+pub use secret::{Secret, SecretError, SecretRef};
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::Path;
 
 use serde::Serialize;
+
+use crate::limit::CONFIG_BYTES_MAX;
 
 /// The whole file. A daemon whose table is missing is not configured on this host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,4 +46,91 @@ pub struct Config {
     pub bootd: Option<bootd::Bootd>,
     /// `[provisioner]`.
     pub provisioner: Option<provisioner::Provisioner>,
+    /// Which values the file left to us; no part of what is configured.
+    #[serde(skip)]
+    defaults: Defaults,
+}
+
+/// Paths of the keys that were not given, such as `dhcpd.scope[0].lease_secs`.
+#[derive(Debug, Clone, Default)]
+struct Defaults {
+    paths: BTreeSet<String>,
+}
+
+impl PartialEq for Defaults {
+    /// Two configurations are equal whoever said so, the file or the default.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// A daemon, as far as it has a table of its own in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `[dhcpd]`.
+    Dhcpd,
+    /// `[bootd]`.
+    Bootd,
+    /// `[provisioner]`.
+    Provisioner,
+}
+
+impl Part {
+    /// All daemons.
+    pub const ALL: [Self; 3] = [Self::Dhcpd, Self::Bootd, Self::Provisioner];
+}
+
+impl Config {
+    /// Checks the text of a file and makes a configuration of it; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// Every mistake there is, in the order of the file.
+    pub fn parse(text: &str, file: &Path, environment: &dyn Environment) -> Result<Self, Vec<Mistake>> {
+        read::parse(text, file, environment, &Part::ALL)
+    }
+
+    /// [`Config::parse`] for some of the daemons. The other tables are checked too, but what they refer to (directories, secrets) is
+    /// not looked at, as this process may not be allowed to, and they are left out of the result.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn parse_parts(
+        text: &str,
+        file: &Path,
+        environment: &dyn Environment,
+        parts: &[Part],
+    ) -> Result<Self, Vec<Mistake>> {
+        read::parse(text, file, environment, parts)
+    }
+
+    /// Reads a file of this host: [`Config::parse`] with [`environment::System`].
+    ///
+    /// # Errors
+    /// As [`Config::parse`]; also a file that cannot be read or is not UTF-8.
+    pub fn load(file: &Path) -> Result<Self, Vec<Mistake>> {
+        Self::load_parts(file, &Part::ALL)
+    }
+
+    /// Reads a file of this host for some of the daemons: [`Config::parse_parts`] with [`environment::System`].
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_parts(file: &Path, parts: &[Part]) -> Result<Self, Vec<Mistake>> {
+        let unreadable = |what: String, instead: &str| vec![Mistake::whole_file(file, what, Some(instead.into()))];
+        let mut octets = Vec::new();
+        std::fs::File::open(file)
+            .and_then(|opened| opened.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut octets))
+            .map_err(|error| {
+                unreadable(
+                    format!("the configuration file cannot be read: {error}"),
+                    "name a file that exists and that this user may read",
+                )
+            })?;
+        let text = String::from_utf8(octets).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let line = 1 + error.as_bytes()[..at].iter().filter(|&&octet| octet == b'\n').count();
+            unreadable(format!("the configuration file is not UTF-8: see line {line}"), "save it as UTF-8")
+        })?;
+        read::parse(&text, file, &environment::System, parts)
+    }
 }

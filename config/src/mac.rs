@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn refuses_everything_else() {
-        for text in ["", "52:54:00:12:34", "52:54-00:12:34:ab", "5x:54:00:12:34:ab", "52:54:00:12:34:ab:cd", "ää:54:00:12:34:a"] {
+        for text in
+            ["", "52:54:00:12:34", "52:54-00:12:34:ab", "5x:54:00:12:34:ab", "52:54:00:12:34:ab:cd", "ää:54:00:12:34:a"]
+        {
             assert_eq!(text.parse::<MacAddr>(), Err(MacAddrError), "{text}");
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{Endpoint, Subnet};
+use crate::{Endpoint, Secret, Subnet};
 
 /// The table `[provisioner]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,6 +31,8 @@ pub struct Provisioner {
     pub deploy: Deploy,
     /// Deadlines of the waiting states.
     pub timeouts: Timeouts,
+    /// Credentials for nodes whose `driver_info` has none.
+    pub ipmi: Ipmi,
 }
 
 /// The table `[provisioner.deploy]`. Names are paths below bootd's roots unless they are URLs.
@@ -59,4 +61,14 @@ pub struct Timeouts {
     pub power_secs: u32,
     /// One BMC command with its retries; default 15.
     pub bmc_secs: u32,
+}
+
+/// The table `[provisioner.ipmi]`: what is used where a node's `driver_info` lacks it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Ipmi {
+    /// Default `ipmi_username`, at most 16 octets.
+    pub username: Option<String>,
+    /// Default `ipmi_password`, at most 20 octets; always a reference in the file.
+    pub password: Option<Secret>,
 }

@@ -1,0 +1,209 @@
+//! [`OptionSet`]: DHCP options by name with type-checked values, encoded once.
+//!
+//! The one place that knows how option values are written, in the configuration file and in the lease API.
+
+mod domain;
+mod table;
+mod value;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::limit::OPTION_BYTES_MAX;
+use crate::suggest;
+use table::Type;
+
+/// Options ready for the wire: code → value octets (without code and length; at most [`OPTION_BYTES_MAX`] octets each).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OptionSet {
+    values: BTreeMap<u8, Vec<u8>>,
+}
+
+/// Why an option was refused; the message says what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{0}")]
+pub struct OptionValueError(pub String);
+
+/// The same in two parts, for the configuration file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub what: String,
+    pub instead: Option<String>,
+    /// Whether the name is at fault, not the value.
+    pub name: bool,
+}
+
+impl OptionSet {
+    /// The value octets of option `code`.
+    pub fn get(&self, code: u8) -> Option<&[u8]> {
+        self.values.get(&code).map(Vec::as_slice)
+    }
+
+    /// All options in the order of their codes.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.values.iter().map(|(&code, value)| (code, value.as_slice()))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// These options with those of `over` in place of or besides them.
+    pub fn merge(&self, over: &Self) -> Self {
+        let mut values = self.values.clone();
+        values.extend(over.values.iter().map(|(&code, value)| (code, value.clone())));
+        Self { values }
+    }
+
+    /// The options of a request: by name (`routers`) or by number (`"224"`).
+    ///
+    /// # Errors
+    /// The first option that is unknown, may not be set, is given twice (by name and by number) or has a value of the wrong type.
+    pub fn from_json(options: &BTreeMap<String, Value>) -> Result<Self, OptionValueError> {
+        let mut set = Self::default();
+        for (key, value) in options {
+            let (code, octets) = encode(key, value)?;
+            if set.values.insert(code, octets).is_some() {
+                return Err(OptionValueError(format!("option {code} is given twice, by name and by number")));
+            }
+        }
+        Ok(set)
+    }
+
+    /// The options as they are written: names where there are some, values in their types.
+    pub fn to_json(&self) -> BTreeMap<String, Value> {
+        self.values.iter().map(|(&code, octets)| written(code, octets)).collect()
+    }
+
+    /// Adds an option; returns false, and changes nothing, where it is there already.
+    pub(crate) fn insert(&mut self, code: u8, octets: Vec<u8>) -> bool {
+        let new = !self.values.contains_key(&code);
+        if new {
+            self.values.insert(code, octets);
+        }
+        new
+    }
+}
+
+impl Serialize for OptionSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
+/// Code and value octets of one option, named `routers`, `"3"` …
+///
+/// Values: addresses, names and routes (`"10.0.0.0/8 via 10.77.1.1"`) are strings, lists are lists, numbers are integers; `"hex:0a0b"` gives the octets themselves.
+///
+/// # Errors
+/// An unknown name, an option that the server sets itself, a value of the wrong type or of more than [`OPTION_BYTES_MAX`] octets;
+/// the message says what would be right.
+pub fn encode(name_or_number: &str, value: &Value) -> Result<(u8, Vec<u8>), OptionValueError> {
+    check(name_or_number, value).map_err(|refusal| {
+        OptionValueError(match refusal.instead {
+            Some(instead) => format!("{}; {instead}", refusal.what),
+            None => refusal.what,
+        })
+    })
+}
+
+/// [`encode`] with the reason in two parts.
+pub(crate) fn check(key: &str, value: &Value) -> Result<(u8, Vec<u8>), Refusal> {
+    let (code, entry) = find(key)?;
+    if let Some(why) = entry.and_then(|entry| entry.refused) {
+        let name = entry.map_or(key, |entry| entry.name);
+        let what = format!("option {code} (`{name}`) cannot be set: {why}");
+        return Err(Refusal { what, instead: Some("leave it out".into()), name: true });
+    }
+    let kind = entry.map_or(Type::Hex, |entry| entry.kind);
+    let octets = value::encode(kind, value).map_err(|found| wrong_value(key, kind, &found, value))?;
+    match octets.len() {
+        1..=OPTION_BYTES_MAX => Ok((code, octets)),
+        length => Err(Refusal {
+            what: format!("the value of `{key}` takes {length} octets"),
+            instead: Some(format!("an option holds at most {OPTION_BYTES_MAX} octets")),
+            name: false,
+        }),
+    }
+}
+
+fn find(key: &str) -> Result<(u8, Option<&'static table::Entry>), Refusal> {
+    let unknown = |what, instead| Refusal { what, instead: Some(instead), name: true };
+    if key.bytes().all(|b| b.is_ascii_digit()) && !key.is_empty() {
+        let code = key.parse::<u8>().map_err(|_| {
+            unknown(
+                format!("there is no option {key}"),
+                "option numbers go from 1 to 254; 224 to 254 are free for private use".into(),
+            )
+        })?;
+        return Ok((code, table::by_code(code)));
+    }
+    if let Some(entry) = table::by_name(key) {
+        return Ok((entry.code, Some(entry)));
+    }
+    let lower = key.to_ascii_lowercase().replace('_', "-");
+    let meant = table::by_name(&lower).or_else(|| table::by_alias(&lower)).map(|entry| entry.name);
+    let meant = meant.or_else(|| suggest::nearest(key, table::OPTIONS.iter().map(|entry| entry.name)));
+    Err(unknown(
+        format!("unknown option `{key}`"),
+        match meant {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => "use a name from IANA's list in kebab case such as `domain-name-servers`, or a number with a value \"hex:…\"".into(),
+        },
+    ))
+}
+
+fn wrong_value(key: &str, kind: Type, found: &str, value: &Value) -> Refusal {
+    let (takes, example) = match kind {
+        Type::Address => ("an IPv4 address", "\"10.77.1.1\""),
+        Type::Addresses => ("a list of IPv4 addresses", "[\"10.77.1.1\", \"10.77.1.2\"]"),
+        Type::AddressPairs => ("a list of pairs of IPv4 addresses", "[\"10.9.0.1 10.77.1.1\"]"),
+        Type::U8 => ("an integer from 0 to 255", "64"),
+        Type::U16 => ("an integer from 0 to 65535", "1500"),
+        Type::U32 => ("an integer from 0 to 4294967295", "3600"),
+        Type::I32 => ("an integer from -2147483648 to 2147483647", "3600"),
+        Type::U16s => ("a list of integers from 0 to 65535", "[576, 1500]"),
+        Type::Bool => ("a boolean", "true"),
+        Type::Text => ("a text that is not empty", "\"example\""),
+        Type::Hex => ("octets in hexadecimal", "\"hex:0a0b\""),
+        Type::Routes => ("a list of routes", "[\"10.0.0.0/8 via 10.77.1.1\"]"),
+        Type::Domains => ("a list of domain names", "[\"example.com\", \"lab.example.com\"]"),
+    };
+    let key_written =
+        if key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') { key.to_owned() } else { format!("{key:?}") };
+    // The value itself in the right form, where it is plain what was meant.
+    let meant = match (kind, value) {
+        (Type::Hex, Value::String(text)) if (1..=32).contains(&text.len()) && !text.starts_with("hex:") => {
+            Some(format!("for the text {text:?}: {key_written} = \"{}\"", value::to_hex(text.as_bytes())))
+        }
+        (
+            Type::Addresses | Type::AddressPairs | Type::U16s | Type::Routes | Type::Domains,
+            Value::String(_) | Value::Number(_),
+        ) => {
+            let list = Value::Array(vec![value.clone()]);
+            value::encode(kind, &list).is_ok().then(|| format!("write a list: {key_written} = {list}"))
+        }
+        (Type::U8 | Type::U16 | Type::U32 | Type::I32, Value::String(text)) => {
+            let number = text.parse::<i64>().ok().map(Value::from);
+            number
+                .filter(|number| value::encode(kind, number).is_ok())
+                .map(|number| format!("without quotes: {key_written} = {number}"))
+        }
+        _ => None,
+    };
+    Refusal {
+        what: format!("`{key}` takes {takes}, not {found}"),
+        instead: Some(meant.unwrap_or_else(|| format!("for example: {key_written} = {example}"))),
+        name: false,
+    }
+}
+
+/// Name and value as they would be written; the inverse of [`encode`].
+fn written(code: u8, octets: &[u8]) -> (String, Value) {
+    let entry = table::by_code(code);
+    let name = entry.map_or_else(|| code.to_string(), |entry| entry.name.to_owned());
+    (name, value::write(entry.map_or(Type::Hex, |entry| entry.kind), octets))
+}

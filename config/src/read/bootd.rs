@@ -1,0 +1,96 @@
+//! The table `[bootd]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::listeners::Listeners;
+use super::reader::{Table, Value};
+use super::shape;
+use crate::bootd::Bootd;
+use crate::environment::Kind;
+
+/// `None` only after a mistake was noted.
+pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bootd> {
+    let state_dir = state_dir(&table, "/var/lib/reveille/bootd");
+    let api = listeners.api(&table, "bootd.api", "unix:/run/reveille/bootd.sock");
+    let tftp = table.or("tftp", Vec::new(), |value| match value.list("\"10.77.2.1:69\"")?.is_empty() {
+        true => Some(Vec::new()),
+        false => Some(listeners.udp(&value, "bootd.tftp")),
+    });
+    let http = table.required("http", "[\"10.77.2.1:8080\"]").map(|value| listeners.tcp(&value, "bootd.http"));
+    let public_url = public_url(&table, "public_url", http.as_deref().unwrap_or_default());
+    let roots = table.required("roots", "[\"/srv/reveille\"]").map(|value| roots(&value));
+    table.finish();
+    Some(Bootd { state_dir: state_dir?, api, tftp, http: http?, public_url: public_url?, roots: roots? })
+}
+
+/// A daemon's directory: it is made when missing, so only what stands in its way is a mistake.
+pub(super) fn state_dir(table: &Table<'_, '_>, default: &str) -> Option<PathBuf> {
+    let Some(value) = table.get("state_dir") else {
+        table.defaulted("state_dir");
+        return Some(default.into());
+    };
+    let path = value.path(&format!("\"{default}\""))?.value;
+    if !table.reader.looks.get() {
+        return Some(path);
+    }
+    for ancestor in path.ancestors() {
+        match table.reader.environment.kind(ancestor) {
+            Ok(Kind::Directory) => break,
+            Ok(_) => {
+                return value.wrong(
+                    format!("`{}` is not a directory", ancestor.display()),
+                    "name a directory; it is made when missing",
+                );
+            }
+            Err(_) => {}
+        }
+    }
+    Some(path)
+}
+
+/// A URL under which machines reach a listener: by default the first address, where it is one that can be reached.
+pub(super) fn public_url(table: &Table<'_, '_>, key: &'static str, addresses: &[SocketAddr]) -> Option<String> {
+    let first = addresses.iter().find(|address| !address.ip().is_unspecified());
+    match (table.get(key), first) {
+        (Some(value), _) => shape::base_url(&value).map(|url| url.value),
+        (None, Some(address)) => {
+            table.defaulted(key);
+            Some(format!("http://{address}"))
+        }
+        (None, None) => {
+            table.required(key, "\"http://10.77.2.1:8080\"");
+            None
+        }
+    }
+}
+
+fn roots(value: &Value<'_, '_>) -> Vec<PathBuf> {
+    let example = "\"/srv/reveille\"";
+    let Some(items) = value.list(example) else { return Vec::new() };
+    if items.is_empty() {
+        value.wrong::<()>("`roots` is an empty list", format!("for example: roots = [{example}]"));
+    }
+    let mut roots: Vec<PathBuf> = Vec::new();
+    for item in items {
+        let Some(path) = item.path(example).map(|path| path.value) else { continue };
+        if roots.contains(&path) {
+            item.wrong::<()>(format!("the directory `{}` is listed twice", path.display()), "remove one");
+        }
+        if value.reader.looks.get() {
+            let shown = path.display();
+            match value.reader.environment.kind(&path) {
+                Ok(Kind::Directory) => {}
+                Ok(_) => _ = item.wrong::<()>(format!("`{shown}` is not a directory"), "roots are directories"),
+                Err(error) => {
+                    _ = item.wrong::<()>(
+                        format!("the directory `{shown}` cannot be opened: {error}"),
+                        format!("mkdir -p {shown}"),
+                    )
+                }
+            }
+        }
+        roots.push(path);
+    }
+    roots
+}

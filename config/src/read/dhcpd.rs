@@ -1,0 +1,292 @@
+//! The table `[dhcpd]` with its scopes.
+
+use std::net::Ipv4Addr;
+use std::ops::{Range, RangeInclusive};
+
+use super::bootd::state_dir;
+use super::listeners::Listeners;
+use super::reader::{At, Table, Value};
+use super::scopes::{self, ReservationFacts, ScopeFacts};
+use super::shape;
+use crate::dhcpd::{Boot, Dhcpd, FixedReservation, JournalSettings, Scope, ScopeKind};
+use crate::limit::{BOOT_FILE_BYTES_MAX, DHCPD_WORKERS_MAX, OPTION_BYTES_MAX, SCOPE_NAME_BYTES_MAX, SCOPES_MAX};
+use crate::mistake::Source;
+use crate::{MacAddr, OptionSet, option};
+
+/// `None` only after a mistake was noted.
+pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Listeners) -> Option<Dhcpd> {
+    let state_dir = state_dir(&table, "/var/lib/reveille/dhcpd");
+    let api = listeners.api(&table, "dhcpd.api", "unix:/run/reveille/dhcpd.sock");
+    let workers =
+        table.or("workers", 1, |value| value.integer(1..=DHCPD_WORKERS_MAX as u64, "threads").map(|n| n as usize));
+    let journal = journal(table.table_or_empty("journal"));
+    let tables = table.tables("scope");
+    if let Some(extra) = tables.get(SCOPES_MAX) {
+        extra.reader.wrong(
+            extra.span.clone(),
+            format!("more than {SCOPES_MAX} scopes"),
+            "split them between several hosts",
+        );
+    }
+    if tables.is_empty() {
+        table.required("scope", "[[dhcpd.scope]] with name, kind, interface, subnet and server_address");
+    }
+    let (scopes, facts): (Vec<Option<Scope>>, Vec<ScopeFacts>) = tables.into_iter().map(scope).unzip();
+    scopes::check(table.reader, source, &facts);
+    table.finish();
+    Some(Dhcpd { state_dir: state_dir?, api, workers, journal, scopes: scopes.into_iter().collect::<Option<_>>()? })
+}
+
+fn journal(table: Table<'_, '_>) -> JournalSettings {
+    let segment_bytes = table.or("segment_bytes", 16 << 20, |value| {
+        let bytes = value.integer(64 << 10..=1 << 30, "octets")?;
+        match bytes % 4_096 {
+            0 => Some(bytes),
+            _ => value.wrong(
+                format!("`segment_bytes` = {bytes} is no multiple of 4096"),
+                format!("write {}", bytes.next_multiple_of(4_096)),
+            ),
+        }
+    });
+    let settings = JournalSettings {
+        segment_bytes,
+        commit_gap_micros: table.or("commit_gap_micros", 1_000, |value| value.integer(0..=1_000_000, "microseconds")),
+        snapshot_after_bytes: table
+            .or("snapshot_after_bytes", 64 << 20, |value| value.integer(64 << 10..=1 << 40, "octets")),
+    };
+    table.finish();
+    settings
+}
+
+/// The scope (`None` only after a mistake was noted) and what the checks across scopes need of it.
+fn scope(table: Table<'_, '_>) -> (Option<Scope>, ScopeFacts) {
+    let name = table.required("name", "\"provisioning\"").and_then(|value| scope_name(&value));
+    let kind = table.required("kind", "\"dynamic\"").and_then(|value| match value.text("\"dynamic\"")?.value {
+        "static" => Some(ScopeKind::Static),
+        "dynamic" => Some(ScopeKind::Dynamic),
+        other => value.wrong(
+            format!("{other:?} is not a kind of scope"),
+            "\"static\" serves known machines only, \"dynamic\" serves everybody",
+        ),
+    });
+    let dynamic = kind == Some(ScopeKind::Dynamic);
+    let interface = table.required("interface", "\"eth1\"").and_then(|value| shape::interface(&value));
+    let subnet = table.required("subnet", "\"10.77.1.0/24\"").and_then(|value| shape::subnet(&value));
+    let server_address = table
+        .required("server_address", "\"10.77.1.1\"")
+        .and_then(|value| value.parsed::<Ipv4Addr>("an IPv4 address", "\"10.77.1.1\""));
+    let pools = pools(&table, dynamic);
+
+    let lease_default = if dynamic { 3_600 } else { 86_400 };
+    let secs = |key, default: u32, bounds: RangeInclusive<u64>| {
+        let place = table.get(key).map(|value| value.span());
+        let secs = table.or(key, default, |value| value.integer(bounds, "seconds").map(|secs| secs as u32));
+        let span = place.clone().unwrap_or(table.span.clone());
+        (At { value: secs, start: span.start, end: span.end }, place.is_some())
+    };
+    // 0xffffffff would be a lease for ever (RFC 2131 §3.3), which no journal can expire.
+    let bounds = 1..=u64::from(u32::MAX) - 1;
+    let (lease, _) = secs("lease_secs", lease_default, bounds.clone());
+    let (min, min_given) = secs("lease_secs_min", lease.value.min(300), bounds.clone());
+    let (max, max_given) = secs("lease_secs_max", lease.value.max(86_400), bounds);
+    if min_given && min.value > lease.value {
+        let what = format!("`lease_secs_min` = {} is above `lease_secs` = {}", min.value, lease.value);
+        table.reader.wrong(min.span(), what, format!("{} at most, or a longer `lease_secs`", lease.value));
+    }
+    if max_given && max.value < lease.value {
+        let what = format!("`lease_secs_max` = {} is below `lease_secs` = {}", max.value, lease.value);
+        table.reader.wrong(max.span(), what, format!("{} at least, or a shorter `lease_secs`", lease.value));
+    }
+    let offer_secs = secs("offer_secs", 60, 1..=3_600).0.value;
+    let decline_secs = secs("decline_secs", 86_400, 0..=2_592_000).0.value;
+    let cache_threshold_percent =
+        table.or("cache_threshold_percent", 25, |value| value.integer(0..=90, "per cent").map(|share| share as u8));
+    let switch = |key, default| table.or(key, default, |value| value.boolean());
+    let authoritative = switch("authoritative", dynamic);
+    let always_broadcast = switch("always_broadcast", false);
+    let answer_router_solicitations = switch("answer_router_solicitations", dynamic);
+    let options = table.table("options").map(options).unwrap_or_default();
+    let boot = table.table("boot").map(|boot_table| boot(boot_table, server_address.map(|address| address.value)));
+    let (reservations, reservation_facts): (Vec<_>, Vec<_>) =
+        table.tables("reservation").into_iter().map(reservation).unzip();
+    let facts = ScopeFacts {
+        span: table.span.clone(),
+        name: name.clone(),
+        interface: interface.clone(),
+        subnet,
+        server_address,
+        pools: pools.clone(),
+        reservations: reservation_facts,
+    };
+    table.finish();
+    let scope = || {
+        Some(Scope {
+            name: name?.value,
+            kind: kind?,
+            interface: interface?.value,
+            subnet: subnet?.value,
+            server_address: server_address?.value,
+            pools: pools.into_iter().map(|pool| pool.value).collect(),
+            lease_secs: lease.value,
+            lease_secs_min: min.value,
+            lease_secs_max: max.value,
+            offer_secs,
+            decline_secs,
+            cache_threshold_percent,
+            authoritative,
+            always_broadcast,
+            answer_router_solicitations,
+            options,
+            boot: match boot {
+                Some(boot) => Some(boot?),
+                None => None,
+            },
+            reservations: reservations.into_iter().collect::<Option<_>>()?,
+        })
+    };
+    (scope(), facts)
+}
+
+fn scope_name(value: &Value<'_, '_>) -> Option<At<String>> {
+    let text = value.text("\"provisioning\"")?;
+    let name = text.value;
+    let good = (1..=SCOPE_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    match good {
+        true => Some(text.map(str::to_owned)),
+        false => value.wrong(
+            format!("{name:?} is not the name of a scope"),
+            format!("1 to {SCOPE_NAME_BYTES_MAX} letters, digits, `-` and `_`"),
+        ),
+    }
+}
+
+fn pools(table: &Table<'_, '_>, dynamic: bool) -> Vec<At<crate::AddressRange>> {
+    let example = "\"10.77.1.100-10.77.1.199\"";
+    if dynamic {
+        let Some(value) = table.required("pools", &format!("[{example}]")) else { return Vec::new() };
+        let items = value.list(example).unwrap_or_default();
+        if items.is_empty() && value.inner.get_ref().is_array() {
+            value.wrong::<()>(
+                "a dynamic scope without a pool serves nobody",
+                format!("for example: pools = [{example}]"),
+            );
+        }
+        return items.iter().filter_map(shape::range).collect();
+    }
+    table.or("pools", Vec::new(), |value| Some(value.list(example)?.iter().filter_map(shape::range).collect()))
+}
+
+/// A table of options by name or number.
+fn options(table: Table<'_, '_>) -> OptionSet {
+    let mut set = OptionSet::default();
+    for (key, value) in table.entries() {
+        let Some(json) = value.json() else { continue };
+        match option::check(key.value, &json) {
+            Ok((code, octets)) => {
+                if !set.insert(code, octets) {
+                    table.reader.wrong(
+                        key.span(),
+                        format!("option {code} is given twice, by name and by number"),
+                        "remove one",
+                    );
+                }
+            }
+            Err(refusal) => {
+                let span =
+                    if refusal.name { key.span() } else { faulty_item(key.value, &value).unwrap_or(value.span()) };
+                table.reader.wrong(span, refusal.what, refusal.instead.unwrap_or_default());
+            }
+        }
+    }
+    set
+}
+
+/// The item of a list that alone makes the option's value wrong.
+fn faulty_item(key: &str, value: &Value<'_, '_>) -> Option<Range<usize>> {
+    let items = value.inner.get_ref().as_array()?;
+    let wrong = |item: &&toml::Spanned<toml::de::DeValue<'_>>| {
+        let item = Value { reader: value.reader, name: value.name.clone(), inner: item };
+        item.json().is_some_and(|json| option::check(key, &serde_json::Value::Array(vec![json])).is_err())
+    };
+    items.iter().find(wrong).map(|item| item.span())
+}
+
+fn boot(table: Table<'_, '_>, server_address: Option<Ipv4Addr>) -> Option<Boot> {
+    let next_server = match table.get("next_server") {
+        Some(value) => value.parsed::<Ipv4Addr>("an IPv4 address", "\"10.77.2.1\"").map(|address| address.value),
+        None => {
+            table.defaulted("next_server");
+            server_address
+        }
+    };
+    let file = |key, example: &str| table.get(key).and_then(|value| boot_file(&value, example, BOOT_FILE_BYTES_MAX));
+    let url = |key| {
+        let value = table.get(key)?;
+        let example = "\"http://10.77.2.1:8080/snponly.efi\"";
+        shape::url(&value, &["http", "https"], example)?;
+        boot_file(&value, example, OPTION_BYTES_MAX)
+    };
+    let ipxe = table.get("ipxe").and_then(|value| {
+        let example = "\"http://10.77.2.1:8080/boot.ipxe\"";
+        if value.text(example)?.value.contains("://") {
+            shape::url(&value, &["http", "https", "tftp"], example)?;
+        }
+        boot_file(&value, example, OPTION_BYTES_MAX)
+    });
+    let boot = Boot {
+        bios: file("bios", "\"undionly.kpxe\""),
+        efi_ia32: file("efi_ia32", "\"snponly-ia32.efi\""),
+        efi_x64: file("efi_x64", "\"snponly.efi\""),
+        efi_arm64: file("efi_arm64", "\"snponly-arm64.efi\""),
+        http_ia32: url("http_ia32"),
+        http_x64: url("http_x64"),
+        http_arm64: url("http_arm64"),
+        ipxe,
+        // A scope without a server address is refused; nobody sees this one.
+        next_server: next_server.unwrap_or(Ipv4Addr::UNSPECIFIED),
+    };
+    table.finish();
+    next_server.map(|_| boot)
+}
+
+/// The name of a boot file that fits into its field.
+pub(super) fn boot_file(value: &Value<'_, '_>, example: &str, bytes_max: usize) -> Option<String> {
+    let text = shape::plain_text(value, example)?;
+    match text.len() {
+        length if length > bytes_max => value
+            .wrong(format!("`{}` has {length} octets", value.name), format!("a DHCP reply has room for {bytes_max}")),
+        _ => Some(text),
+    }
+}
+
+fn reservation(table: Table<'_, '_>) -> (Option<FixedReservation>, ReservationFacts) {
+    let mac = table.required("mac", "\"52:54:00:12:34:56\"").and_then(|value| {
+        let mac = value.parsed::<MacAddr>("a MAC address", "\"52:54:00:12:34:56\"")?;
+        match mac.value.octets()[0] & 1 == 1 || mac.value == MacAddr::default() {
+            true => value.wrong(
+                format!("`{}` names no single machine", mac.value),
+                "write the MAC address of one machine, as on its label",
+            ),
+            false => Some(mac),
+        }
+    });
+    let address = table
+        .required("address", "\"10.77.1.10\"")
+        .and_then(|value| value.parsed::<Ipv4Addr>("an IPv4 address", "\"10.77.1.10\""));
+    let hostname = table.get("hostname").map(|value| shape::host_name(&value));
+    let options = table.table("options").map(options).unwrap_or_default();
+    table.finish();
+    let reservation = || {
+        Some(FixedReservation {
+            mac: mac?.value,
+            address: address?.value,
+            hostname: match hostname {
+                Some(hostname) => Some(hostname?),
+                None => None,
+            },
+            options,
+        })
+    };
+    (reservation(), ReservationFacts { mac, address })
+}
