@@ -1,1 +1,40 @@
-//! IPMI 2.0 over LAN (RMCP+), client side.
+//! IPMI 2.0 over LAN (RMCP+), client side, as a value.
+//!
+//! [`Client`] is one BMC's conversation: datagrams and time go in (`handle_*`), datagrams, deadlines and outcomes come
+//! out (`poll_*`). It holds no socket, reads no clock and draws no random bytes: all three are the shell's,
+//! [`crate::io::bmc`]. It deliberately does not speak IPMI 1.5 sessions, cipher suite 0, OEM payloads or serial over LAN.
+//!
+//! Invariant: a datagram that is not the authentic answer to what was asked is a [`DropReason`], and apart from that
+//! count nothing changes.
+//!
+//! Follows *IPMI Specification Second Generation v2.0, revision 1.1*; section numbers in this folder are of that text.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `client` | the machine: steps, retries, session reuse and re-opening |
+//! | `handshake` | Open Session and RAKP 1–4 payloads (13.17–13.24), session keys (13.31, 13.32) |
+//! | `session` | sealing and opening of packets inside a session (13.28, 13.29), the receive window (6.12.13) |
+//! | `suite` | cipher suites and their algorithms, as data |
+//! | `packet` | RMCP and session headers (13.1–13.6) |
+//! | `message` | the IPMI message and its checksums (13.8) |
+//! | `command/` | typed commands: pure encoding and decoding |
+//! | `completion` | completion and RMCP+ status codes, in words |
+//! | `reason` | why a datagram was dropped, why a command failed |
+
+mod client;
+pub mod command;
+mod completion;
+mod credentials;
+pub mod handshake;
+pub mod message;
+pub mod packet;
+mod reason;
+pub mod session;
+mod suite;
+
+pub use client::{Action, Client, Event, RANDOM_BYTES, Timing, Transmit};
+pub use command::{Command, Request};
+pub use completion::{CompletionCode, RmcpStatus};
+pub use credentials::{Credentials, CredentialsError, Password, Privilege, User};
+pub use reason::{Cause, DropReason, Failure, Step};
+pub use suite::CipherSuite;

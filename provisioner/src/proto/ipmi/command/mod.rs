@@ -1,0 +1,80 @@
+//! Typed commands: what to ask, and what the answer means. Pure encoding and decoding, one file per family.
+//!
+//! A command knows nothing of sessions, retries or sockets; it becomes a [`Request`], and the data after the completion
+//! code comes back to [`Command::decode`].
+
+mod boot_options;
+mod chassis;
+mod device_id;
+mod session;
+
+pub use boot_options::{
+    BootDevice, BootFlags, Firmware, GetBootFlags, SetBootFlagClearing, SetBootFlags, SetBootInfoAcknowledge,
+};
+pub use chassis::{ChassisControl, ChassisStatus, GetChassisStatus, PowerAction, PowerState};
+pub use device_id::{DeviceId, GetDeviceId};
+pub use session::{
+    ChannelAuthenticationCapabilities, CloseSession, GetChannelAuthenticationCapabilities, SetSessionPrivilegeLevel,
+};
+
+/// Network functions (table 5-1); a response has the request's plus one.
+pub mod netfn {
+    /// Power, boot.
+    pub const CHASSIS: u8 = 0x00;
+    /// The controller itself, sessions, users.
+    pub const APP: u8 = 0x06;
+}
+
+/// A command ready to be sent, without its type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The name in the specification, for errors.
+    pub name: &'static str,
+    /// Network function.
+    pub netfn: u8,
+    /// Command number.
+    pub command: u8,
+    /// What follows the command number.
+    pub data: Vec<u8>,
+    /// Carrying it out twice does what carrying it out once does. One that is not repeatable is never sent again over
+    /// another session, when nobody can know whether the first was heard.
+    pub repeatable: bool,
+}
+
+/// The answer was authentic, but too short or outside the command's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nonsense;
+
+/// A command and its answer.
+pub trait Command {
+    /// The name in the specification.
+    const NAME: &'static str;
+    /// Network function, of [`netfn`].
+    const NETFN: u8;
+    /// Command number (appendix G).
+    const COMMAND: u8;
+    /// What the BMC answers.
+    type Answer;
+
+    /// What follows the command number.
+    fn encode(&self) -> Vec<u8>;
+
+    /// Reads what follows a good completion code. Octets that newer BMCs append are ignored.
+    fn decode(data: &[u8]) -> Result<Self::Answer, Nonsense>;
+
+    /// See [`Request::repeatable`].
+    fn repeatable(&self) -> bool {
+        true
+    }
+
+    /// The command without its type.
+    fn request(&self) -> Request {
+        Request {
+            name: Self::NAME,
+            netfn: Self::NETFN,
+            command: Self::COMMAND,
+            data: self.encode(),
+            repeatable: self.repeatable(),
+        }
+    }
+}
