@@ -1,1 +1,64 @@
-//! One UDP socket for every BMC of the fleet.
+//! BMCs: one UDP socket for all of them, and the seam behind which other drivers will stand.
+//!
+//! What is said to a BMC and what its answers mean is decided in [`crate::proto::ipmi`]; here are the socket, the
+//! clock, the random octets, the table of conversations and the counters.
+//!
+//! Counters: `reveille_bmc_commands_total{command,outcome}`, `reveille_bmc_sessions_opened_total`,
+//! `reveille_bmc_datagrams_total{direction}`, `reveille_bmc_repeats_total`, `reveille_bmc_dropped_total{reason}`,
+//! `reveille_bmc_refused_total{limit}`, `reveille_bmc_send_errors_total`, `reveille_bmc_boot_option_refused_total{parameter}`.
+
+mod driver;
+mod error;
+mod socket;
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+pub use error::BmcError;
+pub use socket::{BmcLimits, BmcSocket};
+
+pub use crate::proto::ipmi::command::{BootDevice, BootFlags, DeviceId, Firmware, PowerAction, PowerState};
+pub use crate::proto::ipmi::{Credentials, CredentialsError, Password, Privilege, Timing, User};
+
+/// The UDP port of IPMI over LAN (RMCP).
+pub const IPMI_PORT: u16 = 623;
+
+/// One BMC: where it is and who we are to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BmcTarget {
+    /// Where it listens, usually port [`IPMI_PORT`].
+    pub address: SocketAddr,
+    /// User, password, privilege.
+    pub credentials: Credentials,
+}
+
+impl BmcTarget {
+    /// Checks the lengths of user (16 octets) and password (20 octets).
+    pub fn new(
+        address: SocketAddr,
+        user: impl Into<String>,
+        password: impl AsRef<[u8]>,
+        privilege: Privilege,
+    ) -> Result<Self, CredentialsError> {
+        let credentials = Credentials { user: User::new(user)?, password: Password::new(password)?, privilege };
+        Ok(Self { address, credentials })
+    }
+}
+
+/// Power and boot device of a machine, whatever its BMC speaks.
+pub trait Power {
+    /// Asks whether the machine has power.
+    fn power_state(&self, target: &BmcTarget) -> impl Future<Output = Result<PowerState, BmcError>> + Send;
+
+    /// Tells the BMC what to do. `Ok` means that the BMC has begun: the caller reads the state back until it is the wanted one.
+    fn set_power(&self, target: &BmcTarget, action: PowerAction) -> impl Future<Output = Result<(), BmcError>> + Send;
+
+    /// Says what to boot from, at the next boot only or (`persistent`) at every one.
+    fn set_boot_device(
+        &self,
+        target: &BmcTarget,
+        device: BootDevice,
+        persistent: bool,
+        firmware: Firmware,
+    ) -> impl Future<Output = Result<(), BmcError>> + Send;
+}

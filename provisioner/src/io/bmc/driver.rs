@@ -1,0 +1,303 @@
+//! The task that owns the socket: datagrams and timers into [`Client`]s, datagrams and answers out of them.
+//!
+//! It decides nothing about IPMI. Its table has an entry per BMC that is being talked to or whose session is kept; an
+//! entry goes when its client is closed and nobody waits.
+//!
+//! Invariant: every [`Job`] taken is answered, by its outcome or by the limit it met.
+
+use std::collections::hash_map::Entry as Place;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use metrics::counter;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{BmcError, BmcLimits};
+use crate::proto::ipmi::{
+    Action, Cause, CipherSuite, Client, Credentials, DropReason, Event, Failure, RANDOM_BYTES, Request,
+};
+
+/// Datagrams taken from the socket before timers and new commands have their turn.
+const RECEIVE_BATCH: usize = 64;
+/// Longer than any answer to what we ask; what is cut off fails its length check.
+const DATAGRAM_BYTES_MAX: usize = 2_048;
+
+/// One command on its way.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub address: SocketAddr,
+    pub credentials: Credentials,
+    pub request: Request,
+    pub answer: oneshot::Sender<Result<Vec<u8>, BmcError>>,
+}
+
+/// One BMC.
+struct Entry {
+    client: Client,
+    /// Who waits for the command that the client has at hand.
+    waiting: Option<oneshot::Sender<Result<Vec<u8>, BmcError>>>,
+    queue: VecDeque<Job>,
+    timer: Option<Instant>,
+    send_error: Option<Arc<io::Error>>,
+}
+
+/// The task's state.
+pub(super) struct Driver {
+    socket: UdpSocket,
+    mapped: bool,
+    jobs: mpsc::Receiver<Job>,
+    limits: BmcLimits,
+    entries: HashMap<SocketAddr, Entry>,
+    timers: BTreeSet<(Instant, SocketAddr)>,
+    buffer: Vec<u8>,
+}
+
+enum Wake {
+    Job(Option<Job>),
+    Readable,
+    Timer,
+}
+
+impl Driver {
+    pub(super) fn new(socket: UdpSocket, jobs: mpsc::Receiver<Job>, limits: BmcLimits) -> io::Result<Self> {
+        let mapped = socket.local_addr()?.is_ipv6();
+        Ok(Self {
+            socket,
+            mapped,
+            jobs,
+            limits,
+            entries: HashMap::new(),
+            timers: BTreeSet::new(),
+            buffer: Vec::with_capacity(DATAGRAM_BYTES_MAX),
+        })
+    }
+
+    /// Runs until every [`super::BmcSocket`] is gone, then gives open sessions back.
+    pub(super) async fn run(mut self) {
+        loop {
+            let next = self.timers.first().map(|(at, _)| tokio::time::Instant::from_std(*at));
+            let wake = tokio::select! {
+                readable = self.socket.readable() => {
+                    if let Err(error) = readable {
+                        tracing::error!(%error, "the BMC socket cannot be waited for");
+                        return;
+                    }
+                    Wake::Readable
+                }
+                job = self.jobs.recv() => Wake::Job(job),
+                () = sleep_until(next) => Wake::Timer,
+            };
+            match wake {
+                Wake::Readable => self.receive().await,
+                Wake::Job(Some(job)) => self.take(job).await,
+                Wake::Job(None) => return self.shut_down().await,
+                Wake::Timer => self.fire().await,
+            }
+        }
+    }
+
+    async fn receive(&mut self) {
+        let mut datagram = [0; DATAGRAM_BYTES_MAX];
+        for _ in 0..RECEIVE_BATCH {
+            let (len, from) = match self.socket.try_recv_from(&mut datagram) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An ICMP error of an earlier datagram: the timers know what to do about silence.
+                Err(_) => continue,
+            };
+            counter!("reveille_bmc_datagrams_total", "direction" => "received").increment(1);
+            let address = canonical(from);
+            let action = match self.entries.get_mut(&address) {
+                Some(entry) => entry.client.handle_datagram(Instant::now(), &datagram[..len]),
+                None => Action::Dropped(DropReason::UnknownPeer),
+            };
+            match action {
+                Action::Accepted => self.pump(address).await,
+                Action::Dropped(reason) => {
+                    counter!("reveille_bmc_dropped_total", "reason" => reason.label()).increment(1);
+                    tracing::trace!(%address, reason = reason.label(), "datagram dropped");
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, job: Job) {
+        let address = canonical(job.address);
+        let entries = self.entries.len();
+        let entry = match self.entries.entry(address) {
+            Place::Occupied(place) => place.into_mut(),
+            Place::Vacant(_) if entries >= self.limits.sessions_max => {
+                counter!("reveille_bmc_refused_total", "limit" => "sessions").increment(1);
+                let refusal = BmcError::TableFull { address, limit: self.limits.sessions_max };
+                let _ = job.answer.send(Err(refusal));
+                return;
+            }
+            Place::Vacant(place) => {
+                place.insert(Entry::new(Client::new(job.credentials.clone(), CipherSuite::Three, self.limits.timing)))
+            }
+        };
+        if entry.queue.len() >= self.limits.queue_max {
+            counter!("reveille_bmc_refused_total", "limit" => "queue").increment(1);
+            let _ = job.answer.send(Err(BmcError::QueueFull { address, limit: self.limits.queue_max }));
+            return;
+        }
+        entry.queue.push_back(job);
+        self.pump(address).await;
+    }
+
+    async fn fire(&mut self) {
+        let now = Instant::now();
+        while let Some((at, address)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, address));
+            if let Some(entry) = self.entries.get_mut(&address) {
+                entry.timer = None;
+                entry.client.handle_timeout(now);
+                self.pump(address).await;
+            }
+        }
+    }
+
+    /// Lets one BMC's conversation go as far as it can: events to those who wait, the next command, datagrams, the timer.
+    async fn pump(&mut self, address: SocketAddr) {
+        let Some(entry) = self.entries.get_mut(&address) else { return };
+        loop {
+            while let Some(event) = entry.client.poll_event() {
+                entry.on_event(address, event);
+            }
+            if entry.client.has_transmit() {
+                transmit(&self.socket, self.mapped, address, entry, &mut self.buffer).await;
+            } else if !entry.start_next(self.limits) {
+                break;
+            }
+        }
+        let timer = entry.client.poll_timeout();
+        if timer != entry.timer {
+            if let Some(at) = entry.timer {
+                self.timers.remove(&(at, address));
+            }
+            if let Some(at) = timer {
+                self.timers.insert((at, address));
+            }
+            entry.timer = timer;
+        }
+        if entry.is_done() {
+            self.entries.remove(&address);
+        }
+    }
+
+    async fn shut_down(mut self) {
+        let now = Instant::now();
+        for (address, entry) in &mut self.entries {
+            entry.client.close(now);
+            while entry.client.has_transmit() {
+                transmit(&self.socket, self.mapped, *address, entry, &mut self.buffer).await;
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn new(client: Client) -> Self {
+        Self { client, waiting: None, queue: VecDeque::new(), timer: None, send_error: None }
+    }
+
+    fn is_done(&self) -> bool {
+        self.client.is_closed() && !self.client.is_busy() && self.queue.is_empty()
+    }
+
+    /// Starts the next queued command; false if there is none or one is at hand.
+    fn start_next(&mut self, limits: BmcLimits) -> bool {
+        if self.client.is_busy() {
+            return false;
+        }
+        while let Some(job) = self.queue.pop_front() {
+            if job.answer.is_closed() {
+                // Whoever asked has gone; nothing was sent, nothing is owed.
+                continue;
+            }
+            if *self.client.credentials() != job.credentials {
+                self.client = Client::new(job.credentials, CipherSuite::Three, limits.timing);
+            }
+            self.send_error = None;
+            self.waiting = Some(job.answer);
+            return self.client.start(Instant::now(), job.request);
+        }
+        false
+    }
+
+    fn on_event(&mut self, address: SocketAddr, event: Event) {
+        match event {
+            Event::Opened => counter!("reveille_bmc_sessions_opened_total").increment(1),
+            Event::Done(data) => self.answer(Ok(data)),
+            Event::Failed(failure) => {
+                let silent = matches!(failure.cause, Cause::NoAnswer { .. });
+                let error = self.error(address, failure);
+                if silent {
+                    // Those who waited behind this command waited for the same silence.
+                    for job in self.queue.drain(..) {
+                        let _ = job.answer.send(Err(error.clone()));
+                    }
+                }
+                self.answer(Err(error));
+            }
+        }
+    }
+
+    fn error(&self, address: SocketAddr, failure: Failure) -> BmcError {
+        match &self.send_error {
+            Some(error) => BmcError::NotSent { address, failure, error: Arc::clone(error) },
+            None => BmcError::Failed { address, failure },
+        }
+    }
+
+    fn answer(&mut self, result: Result<Vec<u8>, BmcError>) {
+        if let Some(waiting) = self.waiting.take() {
+            let _ = waiting.send(result);
+        }
+    }
+}
+
+/// Sends what the client has to send. A datagram that cannot be sent is a datagram lost; what the system said is kept for the error.
+async fn transmit(socket: &UdpSocket, mapped: bool, address: SocketAddr, entry: &mut Entry, buffer: &mut Vec<u8>) {
+    let mut random = [0; RANDOM_BYTES];
+    getrandom::fill(&mut random).expect("the system's random source works once it has been seeded");
+    let Some(transmit) = entry.client.poll_transmit(Instant::now(), &random, buffer) else { return };
+    counter!("reveille_bmc_datagrams_total", "direction" => "sent").increment(1);
+    if transmit.again {
+        counter!("reveille_bmc_repeats_total").increment(1);
+    }
+    entry.send_error = match socket.send_to(buffer, wire_address(address, mapped)).await {
+        Ok(_) => None,
+        Err(error) => {
+            counter!("reveille_bmc_send_errors_total").increment(1);
+            Some(Arc::new(error))
+        }
+    };
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An IPv4 address in IPv6's clothes becomes IPv4 again; everything else stays as it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// What an IPv6 socket has to be told to reach an IPv4 address.
+fn wire_address(address: SocketAddr, mapped: bool) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if mapped => SocketAddr::new(IpAddr::V6(ip.to_ipv6_mapped()), address.port()),
+        _ => address,
+    }
+}
