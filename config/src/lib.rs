@@ -16,6 +16,7 @@ mod endpoint;
 mod mac;
 mod mistake;
 mod net;
+mod print;
 mod read;
 mod secret;
 mod suggest;

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::environment::{Environment, Kind};
+use crate::print::quoted;
 
 /// Where a secret is kept: `{ file = "/etc/reveille/bmc-password" }` or `{ env = "BMC_PASSWORD" }`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,9 +22,8 @@ pub enum SecretRef {
 impl fmt::Display for SecretRef {
     /// As it is written in the configuration file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |text: &str| toml::Value::from(text).to_string();
         match self {
-            Self::File(path) => write!(f, "{{ file = {} }}", quoted(&path.to_string_lossy())),
+            Self::File(path) => write!(f, "{{ file = {} }}", quoted(path.display())),
             Self::Env(name) => write!(f, "{{ env = {} }}", quoted(name)),
         }
     }

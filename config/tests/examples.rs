@@ -16,3 +16,12 @@ fn the_examples_are_valid() {
         }
     }
 }
+
+#[test]
+fn what_is_printed_parses_to_the_same() {
+    let environment = Imagined::with_all_directories();
+    let config = Config::parse(SMALL, Path::new("small.toml"), &environment).unwrap();
+    let printed = config.to_toml();
+    assert_eq!(Config::parse(&printed, Path::new("printed.toml"), &environment).unwrap(), config, "{printed}");
+    assert!(printed.contains("lease_secs = 3600 # default"), "{printed}");
+}

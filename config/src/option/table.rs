@@ -60,7 +60,7 @@ use Type::*;
 /// All of them, in the order of their codes.
 pub(super) const OPTIONS: &[Entry] = &[
     refused(0, "pad", Hex, "it fills gaps in a message and has no value"),
-    refused(1, "subnet-mask", Address, "the server takes it from the scope's `subnet`"),
+    row(1, "subnet-mask", Address),
     row(2, "time-offset", I32),
     row(3, "routers", Addresses),
     row(4, "time-servers", Addresses),

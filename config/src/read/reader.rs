@@ -13,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::environment::Environment;
+use crate::print::quoted;
 use crate::suggest;
 
 /// A value and the octets of the file it comes from.
@@ -330,9 +331,7 @@ impl<'r, 'i> Value<'r, 'i> {
             DeValue::Array(items) => {
                 Some(items.iter().map(|inner| Value { reader: self.reader, name: self.name.clone(), inner }).collect())
             }
-            DeValue::String(text) => {
-                self.mistyped("a list", &format!("write {} = [{}]", self.name, toml::Value::from(text.as_ref())))
-            }
+            DeValue::String(text) => self.mistyped("a list", &format!("write {} = [{}]", self.name, quoted(text))),
             _ => self.mistyped("a list", &format!("for example: {} = [{example}]", self.name)),
         }
     }

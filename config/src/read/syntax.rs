@@ -16,4 +16,3 @@ pub(super) fn parse(text: &str) -> (DeTable<'_>, Vec<Note>) {
     };
     (Spanned::into_inner(root), errors.into_iter().map(note).collect())
 }
-
