@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
@@ -27,7 +27,13 @@ pub enum Loss {
 
 /// A simulated disk.
 #[derive(Clone, Debug, Default)]
-pub struct CrashDisk(Arc<Mutex<Disk>>);
+pub struct CrashDisk(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    disk: Mutex<Disk>,
+    let_go: Condvar,
+}
 
 #[derive(Debug, Default)]
 struct Disk {
@@ -43,6 +49,7 @@ struct Disk {
     fail_sync: Option<u64>,
     room: Option<(u64, Errno)>,
     frozen: bool,
+    held: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -99,7 +106,7 @@ impl CrashDisk {
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The disk as a journal uses it.
@@ -137,13 +144,8 @@ impl CrashDisk {
             FileState { current: octets.clone(), durable: octets, unsynced: Vec::new() }
         });
         let files = files.collect();
-        CrashDisk(Arc::new(Mutex::new(Disk {
-            names_durable: names.clone(),
-            names,
-            files,
-            salts: disk.salts,
-            ..Disk::default()
-        })))
+        let disk = Disk { names_durable: names.clone(), names, files, salts: disk.salts, ..Disk::default() };
+        CrashDisk(Arc::new(Shared { disk: Mutex::new(disk), let_go: Condvar::new() }))
     }
 
     /// The sync with this number (from 1, counted over the disk's life) and everything after it fails: the crash comes just before it.
@@ -169,6 +171,17 @@ impl CrashDisk {
     /// Ends a refusal.
     pub fn give_room(&self) {
         self.disk().room = None;
+    }
+
+    /// Every write waits from now on, until [`CrashDisk::let_go`].
+    pub fn hold(&self) {
+        self.disk().held = true;
+    }
+
+    /// Ends [`CrashDisk::hold`].
+    pub fn let_go(&self) {
+        self.disk().held = false;
+        self.0.let_go.notify_all();
     }
 
     /// Syncs so far.
@@ -362,6 +375,9 @@ impl StorageFile for CrashFile {
     fn write_at(&mut self, offset: u64, octets: &[u8]) -> Result<(), StorageError> {
         assert_aligned(offset, octets);
         let mut disk = self.disk.disk();
+        while disk.held {
+            disk = self.disk.0.let_go.wait(disk).unwrap_or_else(PoisonError::into_inner);
+        }
         disk.usable("write", &self.name)?;
         let (mut taken, mut refused) = disk.take_room(octets.len());
         if let Some(cut) = disk.cut_at_octet

@@ -15,9 +15,12 @@ mod format;
 mod queue;
 mod reader;
 mod recovery;
+mod repair;
 mod segments;
 mod snapshot;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;
@@ -36,6 +39,7 @@ pub use file_storage::{DirectoryError, FileStorage};
 pub use format::{PAGE_BYTES, VERSION};
 pub use queue::Appender;
 pub use recovery::Replay;
+pub use repair::{Damage, RepairReport, repair, repair_storage};
 pub use snapshot::{SnapshotError, SnapshotReport, SnapshotWriter};
 pub use storage::{Storage, StorageError, StorageFile, StoredFile};
 pub use writer::WriterPriority;

@@ -170,4 +170,10 @@ impl BlockReader {
         self.offset = found.offset;
         self.next = found.last + 1 - found.records;
     }
+
+    /// Goes on behind a block that [`BlockReader::find_later`] found.
+    pub fn skip_past(&mut self, found: &Found) {
+        self.offset = found.offset + found.octets;
+        self.next = found.last + 1;
+    }
 }

@@ -53,6 +53,21 @@ pub(super) struct Segments {
     pub(super) snapshot_running: AtomicBool,
 }
 
+/// Makes a spare the segment of this header: content first, then the name, both durable (C3, C4).
+pub(super) fn activate(
+    storage: &dyn Storage,
+    spare: FileName,
+    header: &FileHeader,
+) -> Result<OpenSegment, StorageError> {
+    let mut file = storage.open(&spare.to_string())?;
+    let mut page = AlignedBuffer::zeroed(PAGE_BYTES);
+    header.encode(page.as_mut_slice());
+    file.write_durable(0, page.as_slice())?;
+    storage.rename(&spare.to_string(), &FileName::Log(header.number).to_string())?;
+    storage.sync_directory()?;
+    Ok(OpenSegment { file, number: header.number, salt: header.salt, offset: PAGE_BYTES as u64, bytes: header.bytes })
+}
+
 impl Segments {
     pub(super) fn new(storage: Arc<dyn Storage>, journal: u64, segment_bytes: u64, next_number: u64) -> Segments {
         Segments {
@@ -97,7 +112,10 @@ impl Segments {
             files.next_number += 1;
             files.next_number - 1
         };
-        let opened = self.activate(spare, number, follows, first);
+        let (journal, salt) = (self.journal, self.storage.salt());
+        let header =
+            FileHeader { purpose: Purpose::Log, journal, number, salt, follows, first, bytes: self.segment_bytes };
+        let opened = activate(self.storage.as_ref(), spare, &header);
         match &opened {
             Ok(_) => {
                 self.files().live.push(LiveSegment { number, follows });
@@ -108,32 +126,6 @@ impl Segments {
             Err(StorageError::Failed { .. }) => {}
         }
         opened
-    }
-
-    fn activate(
-        &self,
-        spare: FileName,
-        number: u64,
-        follows: Sequence,
-        first: Sequence,
-    ) -> Result<OpenSegment, StorageError> {
-        let salt = self.storage.salt();
-        let mut file = self.storage.open(&spare.to_string())?;
-        let mut page = AlignedBuffer::zeroed(PAGE_BYTES);
-        let header = FileHeader {
-            purpose: Purpose::Log,
-            journal: self.journal,
-            number,
-            salt,
-            follows,
-            first,
-            bytes: self.segment_bytes,
-        };
-        header.encode(page.as_mut_slice());
-        file.write_durable(0, page.as_slice())?;
-        self.storage.rename(&spare.to_string(), &FileName::Log(number).to_string())?;
-        self.storage.sync_directory()?;
-        Ok(OpenSegment { file, number, salt, offset: PAGE_BYTES as u64, bytes: self.segment_bytes })
     }
 
     fn take_spare(&self) -> Result<FileName, StorageError> {

@@ -13,7 +13,7 @@ use super::durable::Refusal;
 use super::format::{BLOCK_HEADER_BYTES, FileHeader, FileName, PAGE_BYTES, Purpose, page_ceil, seal_block};
 use super::queue::Shared;
 use super::segments::Segments;
-use super::storage::{StorageError, StorageFile};
+use super::storage::{Storage, StorageError, StorageFile};
 use super::{Sequence, entry};
 
 /// Records of about so many octets make one block of a snapshot.
@@ -49,28 +49,98 @@ pub struct SnapshotReport {
     pub segments_retired: usize,
 }
 
+/// The file of a snapshot: blocks first, the header that counts them last.
+pub(super) struct SnapshotFile {
+    file: Box<dyn StorageFile>,
+    covers: Sequence,
+    salt: u64,
+    records: u64,
+    offset: u64,
+    block: AlignedBuffer,
+    pending: Vec<u8>,
+    pending_records: u32,
+}
+
+impl SnapshotFile {
+    /// Makes `snapshot.tmp`, in the place of one that may be there.
+    pub(super) fn create(storage: &dyn Storage, covers: Sequence) -> Result<SnapshotFile, StorageError> {
+        Ok(SnapshotFile {
+            file: storage.create(&FileName::SnapshotUnfinished.to_string())?,
+            covers,
+            salt: storage.salt(),
+            records: 0,
+            offset: PAGE_BYTES as u64,
+            block: AlignedBuffer::default(),
+            pending: Vec::with_capacity(BLOCK_BYTES),
+            pending_records: 0,
+        })
+    }
+
+    /// Adds a record; its payload is within the limit.
+    pub(super) fn put(&mut self, kind: u8, payload: &[u8]) -> Result<(), StorageError> {
+        if self.pending.len() + entry::encoded_bytes(payload) > BLOCK_BYTES - BLOCK_HEADER_BYTES {
+            self.write_block()?;
+        }
+        entry::push(&mut self.pending, kind, payload);
+        self.pending_records += 1;
+        Ok(())
+    }
+
+    fn write_block(&mut self) -> Result<(), StorageError> {
+        if self.pending_records == 0 {
+            return Ok(());
+        }
+        let length = BLOCK_HEADER_BYTES + self.pending.len();
+        self.block.resize(page_ceil(length));
+        let to = self.block.as_mut_slice();
+        to[BLOCK_HEADER_BYTES..length].copy_from_slice(&self.pending);
+        seal_block(to, length, self.covers, self.salt, self.records + 1, self.pending_records);
+        self.file.write_at(self.offset, to)?;
+        self.offset += page_ceil(length) as u64;
+        self.records += u64::from(self.pending_records);
+        self.pending_records = 0;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Completes the file and makes it durable, still under its temporary name. Says its records and octets.
+    pub(super) fn seal(&mut self, journal: u64) -> Result<(u64, u64), StorageError> {
+        self.write_block()?;
+        let header = FileHeader {
+            purpose: Purpose::Snapshot,
+            journal,
+            number: self.covers,
+            salt: self.salt,
+            follows: self.covers,
+            first: self.records,
+            bytes: self.offset,
+        };
+        let mut page = AlignedBuffer::zeroed(PAGE_BYTES);
+        header.encode(page.as_mut_slice());
+        self.file.write_at(0, page.as_slice())?;
+        self.file.sync()?;
+        Ok((self.records, self.offset))
+    }
+}
+
+/// Gives the finished snapshot its name, durably.
+pub(super) fn put_in_force(storage: &dyn Storage, covers: Sequence) -> Result<(), StorageError> {
+    storage.rename(&FileName::SnapshotUnfinished.to_string(), &FileName::Snapshot(covers).to_string())?;
+    storage.sync_directory()
+}
+
 /// A snapshot being written. Dropping it gives it up.
 pub struct SnapshotWriter {
     shared: Arc<Shared>,
     segments: Arc<Segments>,
-    file: Box<dyn StorageFile>,
-    covers: Sequence,
-    salt: u64,
+    file: SnapshotFile,
     octets_since_snapshot: u64,
-    records: u64,
-    offset: u64,
-    block: AlignedBuffer,
-    block_records: u32,
-    pending: Vec<u8>,
     finished: bool,
 }
 
 impl std::fmt::Debug for SnapshotWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SnapshotWriter")
-            .field("covers", &self.covers)
-            .field("records", &self.records)
-            .finish_non_exhaustive()
+        f.debug_struct("SnapshotWriter").field("covers", &self.covers()).finish_non_exhaustive()
     }
 }
 
@@ -80,29 +150,20 @@ impl SnapshotWriter {
             return Err(SnapshotError::Busy);
         }
         let octets_since_snapshot = shared.counters.octets_since_snapshot.load(Ordering::Relaxed);
-        let file = segments
-            .storage
-            .create(&FileName::SnapshotUnfinished.to_string())
-            .inspect_err(|_| segments.end_snapshot())?;
+        let created = SnapshotFile::create(segments.storage.as_ref(), shared.last_given());
+        let file = checked(shared, created.inspect_err(|_| segments.end_snapshot()))?;
         Ok(SnapshotWriter {
-            covers: shared.last_given(),
-            salt: segments.storage.salt(),
             shared: Arc::clone(shared),
             segments: Arc::clone(segments),
             file,
             octets_since_snapshot,
-            records: 0,
-            offset: PAGE_BYTES as u64,
-            block: AlignedBuffer::default(),
-            block_records: 0,
-            pending: Vec::with_capacity(BLOCK_BYTES),
             finished: false,
         })
     }
 
     /// Every record up to this sequence must show in what is put.
     pub fn covers(&self) -> Sequence {
-        self.covers
+        self.file.covers
     }
 
     /// Adds a record of the state.
@@ -113,30 +174,7 @@ impl SnapshotWriter {
         if payload.len() > JOURNAL_PAYLOAD_BYTES_MAX {
             return Err(SnapshotError::TooLong(payload.len()));
         }
-        if self.pending.len() + entry::encoded_bytes(payload) > BLOCK_BYTES - BLOCK_HEADER_BYTES {
-            self.write_block()?;
-        }
-        entry::push(&mut self.pending, kind, payload);
-        self.block_records += 1;
-        Ok(())
-    }
-
-    fn write_block(&mut self) -> Result<(), SnapshotError> {
-        if self.block_records == 0 {
-            return Ok(());
-        }
-        let length = BLOCK_HEADER_BYTES + self.pending.len();
-        self.block.resize(page_ceil(length));
-        let to = self.block.as_mut_slice();
-        to[BLOCK_HEADER_BYTES..length].copy_from_slice(&self.pending);
-        seal_block(to, length, self.covers, self.salt, self.records + 1, self.block_records);
-        let written = self.file.write_at(self.offset, to);
-        self.checked(written)?;
-        self.offset += page_ceil(length) as u64;
-        self.records += u64::from(self.block_records);
-        self.block_records = 0;
-        self.pending.clear();
-        Ok(())
+        checked(&self.shared, self.file.put(kind, payload))
     }
 
     /// Puts the snapshot in force and retires what it covers. Blocks until what was appended by now is durable: not for async tasks.
@@ -144,54 +182,41 @@ impl SnapshotWriter {
     /// # Errors
     /// The disk does not take it, or the journal is refusing, failed or closed.
     pub fn finish(mut self) -> Result<SnapshotReport, SnapshotError> {
-        self.write_block()?;
-        let header = FileHeader {
-            purpose: Purpose::Snapshot,
-            journal: self.segments.journal,
-            number: self.covers,
-            salt: self.salt,
-            follows: self.covers,
-            first: self.records,
-            bytes: self.offset,
-        };
-        let mut page = AlignedBuffer::zeroed(PAGE_BYTES);
-        header.encode(page.as_mut_slice());
-        let written = self.file.write_at(0, page.as_slice()).and_then(|()| self.file.sync());
-        self.checked(written)?;
+        let (records, bytes) = checked(&self.shared, self.file.seal(self.segments.journal))?;
         // What the snapshot may show was appended by now; it must be durable before the snapshot is in force (C20).
         self.shared.wait_durable(self.shared.last_given()).map_err(SnapshotError::Log)?;
-        let retired = self.put_in_force();
-        let segments_retired = self.checked(retired)?;
+        let covers = self.covers();
+        let storage = self.segments.storage.as_ref();
+        checked(&self.shared, put_in_force(storage, covers))?;
+        self.finished = true;
+        let segments_retired = checked(&self.shared, self.retire())?;
 
         let counters = &self.shared.counters;
         counters.octets_since_snapshot.fetch_sub(self.octets_since_snapshot, Ordering::Relaxed);
-        counters.snapshot_octets.store(self.offset, Ordering::Relaxed);
-        Ok(SnapshotReport { covers: self.covers, records: self.records, bytes: self.offset, segments_retired })
+        counters.snapshot_octets.store(bytes, Ordering::Relaxed);
+        Ok(SnapshotReport { covers, records, bytes, segments_retired })
     }
 
-    fn put_in_force(&mut self) -> Result<usize, StorageError> {
+    fn retire(&self) -> Result<usize, StorageError> {
         let storage = &self.segments.storage;
-        let name = FileName::Snapshot(self.covers).to_string();
-        storage.rename(&FileName::SnapshotUnfinished.to_string(), &name)?;
-        self.finished = true;
-        storage.sync_directory()?;
+        let name = FileName::Snapshot(self.covers()).to_string();
         for file in storage.list()? {
             if file.name != name && matches!(FileName::parse(&file.name), Some(FileName::Snapshot(_))) {
                 storage.remove(&file.name)?;
             }
         }
-        self.segments.retire(self.covers)
+        self.segments.retire(self.covers())
     }
+}
 
-    /// Rule R11 holds for snapshots too: an I/O error means a dying disk, and the daemon must not live on it.
-    fn checked<T>(&self, result: Result<T, StorageError>) -> Result<T, SnapshotError> {
-        result.map_err(|error| {
-            if let StorageError::Failed { .. } = &error {
-                self.shared.fail(&error.explain());
-            }
-            SnapshotError::Storage(error)
-        })
-    }
+/// Rule R11 holds for snapshots too: an I/O error means a dying disk, and the daemon must not live on it.
+fn checked<T>(shared: &Shared, result: Result<T, StorageError>) -> Result<T, SnapshotError> {
+    result.map_err(|error| {
+        if let StorageError::Failed { .. } = &error {
+            shared.fail(&error.explain());
+        }
+        SnapshotError::Storage(error)
+    })
 }
 
 impl Drop for SnapshotWriter {
