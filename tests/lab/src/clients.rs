@@ -127,7 +127,8 @@ impl Client {
         Ok((read_lease(&lease, "new_ip_address")?, process))
     }
 
-    /// Asks which DHCP servers there are, with nmap's `broadcast-dhcp-discover`, and gives its report.
+    /// Asks which DHCP servers there are, with nmap's `broadcast-dhcp-discover`, and gives its report. The interface
+    /// needs an address first ([`Self::configure`]): nmap passes over one that has none.
     ///
     /// # Errors
     /// When nmap fails.

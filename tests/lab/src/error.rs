@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Something the lab could not do.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum LabError {
     /// Namespaces and taps need root.
     #[error("the lab makes network namespaces and taps, which only root may do: run it as root (sudo -E make …)")]
@@ -83,6 +83,13 @@ pub enum LabError {
         /// What is left.
         what: Vec<String>,
     },
+}
+
+impl std::fmt::Debug for LabError {
+    /// The message as a person reads it: `expect` and a test's `?` print this form.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl LabError {

@@ -20,6 +20,9 @@ use crate::wait::Deadline;
 /// How much of a log an error quotes, bytes.
 const TAIL_BYTES: u64 = 2000;
 
+/// The PATH of every program of a run.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Where `program` is: in PATH or in one of the directories of root's programs.
 ///
 /// # Errors
@@ -138,7 +141,9 @@ impl Program {
             Some(path) => File::open(path).map_err(LabError::io(format!("open {}", path.display())))?.into(),
             None => Stdio::null(),
         };
-        command.args(&self.args).env(MARK, self.run.prefix()).envs(self.env.iter().map(|(name, value)| (name, value)));
+        // The caller's environment stays outside: a proxy, a locale or a library path would change what a test sees.
+        command.args(&self.args).env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", self.run.dir());
+        command.env(MARK, self.run.prefix()).envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(stdin).stdout(out).stderr(err).current_dir(self.run.dir());
         command.spawn().map_err(LabError::io(format!("start {self}")))
     }
@@ -341,12 +346,14 @@ impl Log {
         self.read_from(self.from)
     }
 
-    /// The first complete or incomplete line that contains `text`.
+    /// The first line that contains `text` and is complete: the writer may be in the midst of the last one.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub fn find(&self, text: &str) -> Result<Option<String>, LabError> {
-        Ok(self.text()?.lines().find(|line| line.contains(text)).map(str::to_owned))
+        let whole = self.text()?;
+        let mut lines = whole.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        Ok(lines.find(|line| line.contains(text)).map(|line| line.trim_end_matches('\r').to_owned()))
     }
 
     /// Waits until a line contains `text`.
@@ -407,11 +414,13 @@ mod tests {
         fs::write(file.path(), "one\ntwo\n").unwrap();
         let later = log.from_here();
         fs::write(file.path(), "one\ntwo\nthree").unwrap();
+        assert_eq!(later.find("three").unwrap(), None, "the line may go on");
+        fs::write(file.path(), "one\ntwo\nthree\r\n").unwrap();
         assert_eq!(log.find("tw").unwrap().as_deref(), Some("two"));
         assert_eq!(later.find("tw").unwrap(), None);
         assert_eq!(later.wait_for("three", Deadline::secs(1)).unwrap(), "three");
         let error = later.wait_for("four", Deadline::after(Duration::ZERO)).unwrap_err().to_string();
-        assert!(error.contains("\"four\"") && error.ends_with("three"), "{error}");
+        assert!(error.contains("\"four\"") && error.trim_end().ends_with("three"), "{error}");
     }
 
     #[test]

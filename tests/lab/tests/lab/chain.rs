@@ -4,12 +4,17 @@ use reveille_lab::{Bmc, BmcSpec, BootDevice, Deadline, Machine, MachineSpec, Run
 
 use crate::stand_in::StandIn;
 
+/// A boot program of nine bytes: `mov dx, 0x604; mov ax, 0x2000; out dx, ax; cli; hlt`. The port is the power management
+/// register of QEMU's `pc` machine as SeaBIOS places it, the value ACPI's soft-off.
+const POWER_OFF: &[u8] = &[0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xfa, 0xf4];
+
 #[test]
 fn ipmi_takes_a_machine_to_its_boot_script() {
     let run = Run::start().expect("a lab");
     let networks = TwoNetworks::create(&run).expect("two networks");
     let mut stand_in = StandIn::start(&networks).expect("stand-in daemons");
-    stand_in.serve("boot.ipxe", b"#!ipxe\necho MARK ${uuid} ${net0/mac}\npoweroff || shell\n");
+    stand_in.serve("boot.ipxe", b"#!ipxe\necho MARK ${uuid} ${net0/mac}\nchain poweroff.0\n");
+    stand_in.serve("poweroff.0", POWER_OFF);
     let machine = Machine::rack(&networks, MachineSpec::numbered(7)).expect("a machine");
     let bmc = Bmc::plug_in(&networks, BmcSpec::numbered(7), &machine).expect("a BMC");
 

@@ -20,7 +20,7 @@ fn dhcp_tftp_and_http_clients_against_stand_ins() {
     let lease = client.udhcpc(&["-O", "bootfile"]).expect("udhcpc leases");
     assert!(pool(lease.address), "{lease:?}");
     assert_eq!(lease.get("serverid"), Some("10.77.2.1"), "{lease:?}");
-    assert_eq!(lease.get("boot_file"), Some("undionly.kpxe"), "{lease:?}");
+    assert_eq!(lease.get("bootfile"), Some("undionly.kpxe"), "{lease:?}");
 
     let (lease, mut dhclient) =
         client.dhclient("request subnet-mask, routers, host-name;\n", Deadline::secs(20)).expect("dhclient leases");
@@ -28,10 +28,10 @@ fn dhcp_tftp_and_http_clients_against_stand_ins() {
     assert_eq!(lease.get("new_dhcp_server_identifier"), Some("10.77.2.1"), "{lease:?}");
     dhclient.kill().unwrap();
 
+    client.configure(lease.address, 24, None).unwrap();
     let report = client.nmap_dhcp_discover().expect("nmap runs");
     assert!(report.contains("Server Identifier: 10.77.2.1"), "{report}");
 
-    client.configure(lease.address, 24, None).unwrap();
     let content: Vec<u8> = (0..100_000u32).map(|n| (n * 7 % 251) as u8).collect();
     stand_in.serve("blob", &content);
     let deadline = || Deadline::secs(20);

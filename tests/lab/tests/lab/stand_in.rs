@@ -23,7 +23,7 @@ impl StandIn {
         let root = hosts.parent().expect("has a parent").join("www");
         std::fs::create_dir_all(&root).expect("a directory for the HTTP server");
         let configuration = format!(
-            "port=0\nuser=root\nlog-dhcp\nlog-facility=-\nbind-interfaces\nleasefile-ro\n\
+            "port=0\nuser=root\nlog-dhcp\nlog-facility=-\nbind-interfaces\nleasefile-ro\nno-ping\n\
              interface={BMC_BRIDGE}\ninterface={PROVISIONING_BRIDGE}\ndhcp-hostsfile={hosts}\n\
              dhcp-range=10.77.1.0,static,255.255.255.0\ndhcp-range=10.77.2.100,10.77.2.200,255.255.255.0\n\
              enable-ra\ndhcp-range=fd77::,ra-stateless\nra-param={PROVISIONING_BRIDGE},0,0\n\
@@ -34,10 +34,13 @@ impl StandIn {
             root = root.display(),
         );
         let configuration = run.write("stand-in/dnsmasq.conf", configuration)?;
-        let dnsmasq =
-            networks.host().program("dnsmasq").arg("--keep-in-foreground").arg("--conf-file").arg(configuration);
+        let dnsmasq = networks
+            .host()
+            .program("dnsmasq")
+            .arg("--keep-in-foreground")
+            .arg(format!("--conf-file={}", configuration.display()));
         let mut dnsmasq = dnsmasq.start("stand-in-dnsmasq")?;
-        dnsmasq.wait_for_line("DHCP, sockets bound", Deadline::secs(10))?;
+        dnsmasq.wait_for_line("stand-in/hosts", Deadline::secs(10))?;
         let httpd = networks.host().program("busybox").args(["httpd", "-f", "-vv", "-p"]);
         let httpd = httpd.arg(format!("{PROVISIONING_HOST}:8080")).arg("-h").arg(&root).start("stand-in-httpd")?;
         Ok(Self { dnsmasq, _httpd: httpd, hosts, root })
