@@ -2,4 +2,6 @@
 //!
 //! Nothing here opens a socket or a file, reads a clock, draws random bytes, logs or counts.
 
+pub mod agent;
 pub mod ipmi;
+pub mod node;
