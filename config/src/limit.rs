@@ -44,3 +44,7 @@ pub const BMC_SESSIONS_MAX: usize = 16_384;
 pub const BMC_QUEUE_MAX: usize = 16;
 /// Commands on their way from their callers to the BMC socket; one more waits.
 pub const BMC_COMMANDS_MAX: usize = 1_024;
+/// Requests that wait for one worker of dhcpd; one more is refused (the API) or dropped (a packet handed over).
+pub const WORKER_QUEUE_MAX: usize = 4_096;
+/// Unknown machines newly recorded per second, over all static scopes; more are seen again later.
+pub const SIGHTINGS_PER_SEC_MAX: usize = 64;

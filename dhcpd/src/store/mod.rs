@@ -1,3 +1,146 @@
 //! Owns durable and shared state and its concurrency; does not parse packets.
+//!
+//! [`Store::open`] replays the journal into one [`table::Table`] per worker and keeps what they share: the address bitmaps, the read model, the
+//! events, the scopes in force, and the queues into the workers.
 
+mod atomic;
+pub mod bitmap;
+pub mod event;
 pub mod journal;
+pub mod model;
+pub mod promise;
+pub mod queue;
+pub mod record;
+mod replay;
+pub mod reservation;
+pub mod sighting;
+pub mod snapshot;
+pub mod table;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use crossbeam::channel::Receiver;
+use reveille_config::MacAddr;
+
+use crate::proto::owner::worker_of;
+use crate::proto::scope::Scopes;
+use crate::proto::time::Now;
+use bitmap::AddressMap;
+use event::Events;
+use journal::{Journal, JournalOptions, OpenError, Storage};
+use model::Model;
+use queue::{Request, WorkerQueue};
+use record::RecordError;
+use table::Table;
+
+/// What all workers and the API share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The scopes in force.
+    pub scopes: ArcSwap<Scopes>,
+    /// Who holds which address, by scope.
+    pub maps: Vec<AddressMap>,
+    /// What the API reads.
+    pub model: Model,
+    /// What happened.
+    pub events: Events,
+}
+
+/// Why the state could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The journal does not open.
+    #[error("cannot open the lease journal")]
+    Journal(#[from] OpenError),
+    /// A record of the journal cannot be read.
+    #[error("cannot read record {sequence} of the lease journal")]
+    Record {
+        /// Its sequence.
+        sequence: u64,
+        /// Why.
+        #[source]
+        source: RecordError,
+    },
+}
+
+/// The shared state, the journal and the ways into the workers.
+#[derive(Debug)]
+pub struct Store {
+    /// What workers and API share.
+    pub shared: Arc<Shared>,
+    /// The journal.
+    pub journal: Journal,
+    /// The queue of each worker.
+    pub queues: Vec<WorkerQueue>,
+}
+
+/// What a worker thread takes with it.
+#[derive(Debug)]
+pub struct WorkerPart {
+    /// Which worker it is.
+    pub worker: usize,
+    /// How many there are.
+    pub workers: usize,
+    /// Its clients.
+    pub table: Table,
+    /// What others ask of it.
+    pub requests: Receiver<Request>,
+    /// The ways to all workers, its own included.
+    pub queues: Vec<WorkerQueue>,
+}
+
+impl Store {
+    /// Opens the journal and rebuilds the state; `start_unix_micros` is where the events' numbers begin.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(
+        storage: Box<dyn Storage>,
+        options: JournalOptions,
+        scopes: Arc<Scopes>,
+        workers: usize,
+        now: Now,
+        start_unix_micros: u64,
+    ) -> Result<(Self, Vec<WorkerPart>), StoreError> {
+        let mut recovery = replay::Recovery::new(&scopes);
+        let journal =
+            journal::open(storage, options, &mut |sequence, kind, payload| recovery.apply(sequence, kind, payload))?;
+        if let Some((sequence, source)) = recovery.error.take() {
+            return Err(StoreError::Record { sequence, source });
+        }
+        if recovery.orphans > 0 {
+            tracing::warn!(
+                records = recovery.orphans,
+                "the journal has records of scopes that the configuration no longer has; the next snapshot drops them"
+            );
+        }
+        let shared = Arc::new(Shared {
+            maps: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
+            model: Model::new(&scopes),
+            events: Events::new(start_unix_micros),
+            scopes: ArcSwap::new(Arc::clone(&scopes)),
+        });
+        for (map, scope) in shared.maps.iter().zip(scopes.iter()) {
+            map.claim(scope.server_address);
+        }
+        let mut tables: Vec<Table> =
+            (0..workers).map(|_| Table::new(Arc::clone(&shared), journal.appender(), workers)).collect();
+        recovery.finish(now, &mut tables);
+        let (queues, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| WorkerQueue::new()).unzip();
+        let parts = tables.into_iter().zip(receivers).enumerate().map(|(worker, (table, requests))| WorkerPart {
+            worker,
+            workers,
+            table,
+            requests,
+            queues: queues.clone(),
+        });
+        let parts = parts.collect();
+        Ok((Self { shared, journal, queues }, parts))
+    }
+
+    /// The queue of the worker that owns this machine.
+    pub fn queue_of(&self, mac: MacAddr) -> &WorkerQueue {
+        &self.queues[worker_of(mac, self.queues.len())]
+    }
+}

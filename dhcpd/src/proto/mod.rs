@@ -1,0 +1,18 @@
+//! The decisions: a packet, the time and a snapshot in; an action or a reply's octets out.
+//!
+//! What is absent here: sockets, files, clocks, randomness, logs, metrics, async. Time is a parameter, buffers are the caller's, and every
+//! outcome is data with its reason. Whoever can build a [`scope::Scope`] can ask the decision core offline.
+
+pub mod boot;
+pub mod decide;
+pub mod frame;
+pub mod option;
+pub mod owner;
+pub mod reason;
+pub mod reply;
+pub mod scope;
+pub mod time;
+pub mod view;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,132 @@
+//! Why dhcpd did what it did, as data: counted in metrics, carried by events, shown to people (DESIGN.md, rule 5).
+//!
+//! The words of `as_str` are label values of metrics and part of the API: they may be added to, not changed.
+
+/// Makes an enum of reasons with a fixed word and a sentence each.
+macro_rules! reasons {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal, $text:literal;)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// Every reason there is, in order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The fixed word: a metric's label, an event's detail.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+
+            /// The same for people.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.text())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet was not answered.
+    DropReason {
+        /// Shorter than the fixed fields and the magic cookie.
+        Truncated = "truncated", "the packet is shorter than a DHCP message";
+        /// `op` is not BOOTREQUEST.
+        NotARequest = "not-a-request", "the packet is a reply, not a request";
+        /// `htype`/`hlen` other than Ethernet's.
+        HardwareType = "hardware-type", "the hardware type is not Ethernet";
+        /// `chaddr` is zero or a group address.
+        HardwareAddress = "hardware-address", "the hardware address is no single machine's";
+        /// The magic cookie is missing.
+        Cookie = "cookie", "the magic cookie is missing";
+        /// An option's length runs past the end of its field.
+        OptionTruncated = "option-truncated", "an option runs past the end of the packet";
+        /// Options given in parts are longer together than the parser keeps.
+        OptionsTooLong = "options-too-long", "split options exceed the limit";
+        /// No option 53.
+        NotDhcp = "not-dhcp", "there is no message type (plain BOOTP is not served)";
+        /// Option 53 has a value that is no message type of a client.
+        MessageType = "message-type", "the message type is none that a server answers";
+        /// No scope for this link or relay.
+        NoScope = "no-scope", "no scope serves this link or relay";
+        /// A static scope does not know the machine.
+        UnknownMachine = "unknown-machine", "the machine is not known in this static scope";
+        /// The message is meant for another server.
+        OtherServer = "other-server", "the client chose another server";
+        /// A message without the address it is about.
+        NoAddress = "no-address", "the message names no address";
+        /// The client asks for a binding of which there is no record.
+        NoRecord = "no-record", "there is no record of this client's binding";
+        /// RELEASE or DECLINE of an address that is not the client's.
+        NotTheClients = "not-the-clients", "the address is not this client's";
+        /// DHCPINFORM from outside the scope's subnet.
+        OutsideSubnet = "outside-subnet", "the client's address is outside the scope's subnet";
+        /// No address is left.
+        PoolExhausted = "pool-exhausted", "no address is left in the scope's pools";
+        /// The reserved address is in use by somebody else, or in quarantine.
+        ReservationUnavailable = "reservation-unavailable", "the reserved address is in use or in quarantine";
+        /// The journal cannot write now.
+        JournalRefusing = "journal-refusing", "the journal cannot write, so nothing new is promised";
+        /// The promise was void before it was durable.
+        PromiseVoid = "promise-void", "the journal could not make the promise durable";
+        /// The queue of the worker that owns the client is full.
+        QueueFull = "queue-full", "the owning worker's queue is full";
+        /// Another worker, which sees the same broadcast, owns the client.
+        OtherWorker = "other-worker", "another worker owns this client and saw the same packet";
+        /// The reply could not be sent.
+        SendFailed = "send-failed", "the reply could not be sent";
+    }
+}
+
+reasons! {
+    /// Why a DHCPNAK was sent.
+    NakReason {
+        /// The address does not belong on this link.
+        WrongNetwork = "wrong-network", "the address is on another network";
+        /// The client's record says another address.
+        NotTheClients = "not-the-clients", "the address is not this client's";
+        /// The reservation says another address.
+        Reserved = "reserved", "another address is reserved for this client";
+        /// Somebody else holds it.
+        Taken = "taken", "the address is in use by another client";
+        /// It is no longer in any pool.
+        NotInPool = "not-in-pool", "the address is not handed out here";
+    }
+}
+
+reasons! {
+    /// Which rule chose an address, or the content of an ACK.
+    ChosenBy {
+        /// A reservation.
+        Reservation = "reservation", "reserved for this machine";
+        /// The client's current or last binding.
+        Binding = "binding", "the client's own binding";
+        /// The offer held for the client.
+        Offer = "offer", "offered to this client before";
+        /// Option 50.
+        Requested = "requested", "asked for by the client";
+        /// The first free one from the client's hash.
+        Pool = "pool", "free in a pool";
+        /// Taken from the client whose lease expired longest ago.
+        Reclaimed = "reclaimed", "reclaimed from the lease expired longest ago";
+        /// The record on disk already promises it.
+        OnDisk = "on-disk", "already promised on disk";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_unique() {
+        let words: std::collections::HashSet<_> = DropReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(words.len(), DropReason::ALL.len());
+    }
+}

@@ -1,0 +1,206 @@
+//! [`Scope`]: one scope of the configuration, compiled for the packet path; [`Scopes`]: the immutable snapshot of all of them.
+//!
+//! Invariant: a [`ScopeIndex`] means the same scope (name, subnet, interface, server address) for the life of the process; only its rules change with a reload.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use reveille_config::dhcpd::{Boot, Dhcpd, ScopeKind};
+use reveille_config::{AddressRange, MacAddr, Subnet};
+
+use super::option::OptionBlock;
+use super::reply::Templates;
+use super::view::code;
+
+/// Position of a scope in [`Scopes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScopeIndex(pub u16);
+
+/// A client: a hardware address in a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientKey {
+    /// The scope.
+    pub scope: ScopeIndex,
+    /// `chaddr`: the identity that stays the same from ROM to operating system.
+    pub mac: MacAddr,
+}
+
+/// Where a reservation comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration file.
+    Config,
+    /// The API; it lives in the journal.
+    Api,
+}
+
+/// A reservation, ready for the packet path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// The scope.
+    pub scope: ScopeIndex,
+    /// The machine.
+    pub mac: MacAddr,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Option 12.
+    pub hostname: Option<Box<str>>,
+    /// The boot file, instead of the scope's.
+    pub boot_file: Option<Box<str>>,
+    /// Options that override the scope's, the host name included.
+    pub options: OptionBlock,
+    /// The options as they were given, a JSON object; empty where there are none.
+    pub options_given: Box<str>,
+    /// The node's id, for the reader.
+    pub node: Option<Box<str>>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// A scope, compiled.
+#[derive(Debug)]
+pub struct Scope {
+    /// Its place.
+    pub index: ScopeIndex,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Who is served.
+    pub kind: ScopeKind,
+    /// The interface it is bound to.
+    pub interface: Arc<str>,
+    /// The network.
+    pub subnet: Subnet,
+    /// The server identifier.
+    pub server_address: Ipv4Addr,
+    /// What is handed out.
+    pub pools: Vec<AddressRange>,
+    /// Default lease time, seconds.
+    pub lease_secs: u32,
+    /// Shortest lease time, seconds.
+    pub lease_secs_min: u32,
+    /// Longest lease time, seconds.
+    pub lease_secs_max: u32,
+    /// How long an offer holds its address, seconds.
+    pub offer_secs: u32,
+    /// How long a declined address rests, seconds.
+    pub decline_secs: u32,
+    /// Share of a lease, per cent, up to which a renewal is answered from disk; 0 is off.
+    pub cache_threshold_percent: u8,
+    /// Whether unknown clients are NAKed when their address is wrong for the link.
+    pub authoritative: bool,
+    /// Whether replies to clients without address are always broadcast.
+    pub always_broadcast: bool,
+    /// Whether router solicitations are answered.
+    pub answer_router_solicitations: bool,
+    /// Options of every reply.
+    pub options: OptionBlock,
+    /// Boot files.
+    pub boot: Option<Boot>,
+    /// The configuration's reservations.
+    pub reservations: Vec<Arc<Reservation>>,
+    /// Replies, encoded but for what differs from client to client.
+    pub templates: Templates,
+}
+
+impl Scope {
+    /// Whether `address` lies in a pool.
+    pub fn in_pools(&self, address: Ipv4Addr) -> bool {
+        self.pools.iter().any(|pool| pool.contains(address))
+    }
+
+    /// Addresses in all pools.
+    pub fn pool_size(&self) -> u64 {
+        self.pools.iter().map(|pool| pool.size()).sum()
+    }
+
+    fn compile(index: ScopeIndex, scope: &reveille_config::dhcpd::Scope) -> Self {
+        let mask = scope.subnet.netmask().octets();
+        let broadcast = scope.subnet.broadcast().octets();
+        let defaults = [(code::SUBNET_MASK, &mask[..]), (code::BROADCAST_ADDRESS, &broadcast[..])];
+        let reservations = scope.reservations.iter().map(|fixed| {
+            Arc::new(Reservation {
+                scope: index,
+                mac: fixed.mac,
+                address: fixed.address,
+                hostname: fixed.hostname.as_deref().map(Into::into),
+                boot_file: None,
+                options: with_hostname(fixed.options.iter(), fixed.hostname.as_deref()),
+                options_given: "".into(),
+                node: None,
+                origin: Origin::Config,
+            })
+        });
+        Self {
+            index,
+            name: scope.name.as_str().into(),
+            kind: scope.kind,
+            interface: scope.interface.as_str().into(),
+            subnet: scope.subnet,
+            server_address: scope.server_address,
+            pools: scope.pools.clone(),
+            lease_secs: scope.lease_secs,
+            lease_secs_min: scope.lease_secs_min,
+            lease_secs_max: scope.lease_secs_max,
+            offer_secs: scope.offer_secs,
+            decline_secs: scope.decline_secs,
+            cache_threshold_percent: scope.cache_threshold_percent,
+            authoritative: scope.authoritative,
+            always_broadcast: scope.always_broadcast,
+            answer_router_solicitations: scope.answer_router_solicitations,
+            options: OptionBlock::encode(scope.options.iter().chain(defaults)),
+            boot: scope.boot.clone(),
+            reservations: reservations.collect(),
+            templates: Templates::encode(scope.server_address),
+        }
+    }
+}
+
+/// A reservation's options with its host name among them, which goes before an option 12 given by number.
+pub fn with_hostname<'a>(options: impl Iterator<Item = (u8, &'a [u8])>, hostname: Option<&'a str>) -> OptionBlock {
+    OptionBlock::encode(hostname.map(|name| (code::HOST_NAME, name.as_bytes())).into_iter().chain(options))
+}
+
+/// All scopes, in the order of the configuration; immutable, swapped as a whole.
+#[derive(Debug)]
+pub struct Scopes(Vec<Scope>);
+
+impl Scopes {
+    /// Compiles the configuration.
+    pub fn compile(config: &Dhcpd) -> Self {
+        Self(config.scopes.iter().zip(0..).map(|(scope, i)| Scope::compile(ScopeIndex(i), scope)).collect())
+    }
+
+    /// The scope at `index`.
+    pub fn get(&self, index: ScopeIndex) -> Option<&Scope> {
+        self.0.get(usize::from(index.0))
+    }
+
+    /// The scope called `name`.
+    pub fn by_name(&self, name: &str) -> Option<&Scope> {
+        self.0.iter().find(|scope| &*scope.name == name)
+    }
+
+    /// The scope whose subnet holds `address`.
+    pub fn of_address(&self, address: Ipv4Addr) -> Option<&Scope> {
+        self.0.iter().find(|scope| scope.subnet.contains(&address))
+    }
+
+    /// All, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Scope> {
+        self.0.iter()
+    }
+
+    /// The scope that a packet is for: of those on the interface it came in on, the one whose subnet holds `giaddr` where a relay is
+    /// between (RFC 2131 §4.3.1), else the one that holds `ciaddr`, else the first.
+    pub fn select(&self, interface: &str, giaddr: Ipv4Addr, ciaddr: Ipv4Addr) -> Option<&Scope> {
+        let mut here = self.0.iter().filter(|scope| &*scope.interface == interface);
+        if !giaddr.is_unspecified() {
+            return here.find(|scope| scope.subnet.contains(&giaddr));
+        }
+        let first = here.next()?;
+        if ciaddr.is_unspecified() || first.subnet.contains(&ciaddr) {
+            return Some(first);
+        }
+        Some(here.find(|scope| scope.subnet.contains(&ciaddr)).unwrap_or(first))
+    }
+}

@@ -1,0 +1,1 @@
+//! Packets and scopes for the tests of this crate.

@@ -1,0 +1,87 @@
+//! The bounded queues into the workers: what the API and other workers ask of the one that owns a client. Served between batches of packets.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, OnceLock};
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use reveille_config::limit::WORKER_QUEUE_MAX;
+use tokio::sync::oneshot;
+
+use super::reservation::{Put, PutError, ReservationDraft};
+use crate::proto::scope::{ClientKey, ScopeIndex};
+
+/// Something for a worker to do.
+#[derive(Debug)]
+pub enum Request {
+    /// Put a reservation in force; answered once durable.
+    Put(ReservationDraft, oneshot::Sender<Result<Put, PutError>>),
+    /// Delete a reservation; answered once durable with whether there was one.
+    Delete(ClientKey, oneshot::Sender<Result<bool, PutError>>),
+    /// Another machine is to have this address: give it up if its lease has expired. Answered, where wanted, with whether that was so.
+    GiveUp(ScopeIndex, Ipv4Addr, Option<oneshot::Sender<bool>>),
+    /// A packet of a client that this worker owns, received by another.
+    Packet(HandedOver),
+    /// The scopes have changed.
+    Reload,
+    /// Answer: everything appended before is in the read model.
+    Barrier(oneshot::Sender<()>),
+    /// End.
+    Stop,
+}
+
+/// A packet that another worker received.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// The UDP payload.
+    pub octets: Box<[u8]>,
+    /// On which link (their order is the same in all workers).
+    pub link: usize,
+    /// Who sent it.
+    pub from: SocketAddrV4,
+}
+
+/// Wakes a worker that sleeps.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// The way into one worker.
+#[derive(Clone)]
+pub struct WorkerQueue {
+    sender: Sender<Request>,
+    wake: Arc<OnceLock<Wake>>,
+}
+
+impl std::fmt::Debug for WorkerQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerQueue").field("waiting", &self.sender.len()).finish_non_exhaustive()
+    }
+}
+
+impl WorkerQueue {
+    /// A queue of at most [`WORKER_QUEUE_MAX`] requests, and its other end.
+    pub fn new() -> (Self, Receiver<Request>) {
+        let (sender, receiver) = bounded(WORKER_QUEUE_MAX);
+        (Self { sender, wake: Arc::new(OnceLock::new()) }, receiver)
+    }
+
+    /// Says how the worker is woken; once, before it first sleeps.
+    pub fn wake_with(&self, wake: Wake) {
+        // A second one would be a second worker on the same queue: the first stays.
+        let _ = self.wake.set(wake);
+    }
+
+    /// Queues a request.
+    ///
+    /// # Errors
+    /// Gives it back when the queue is full or the worker has ended: shed it.
+    pub fn push(&self, request: Request) -> Result<(), Request> {
+        match self.sender.try_send(request) {
+            Ok(()) => {
+                if let Some(wake) = self.wake.get() {
+                    wake();
+                }
+                Ok(())
+            }
+            Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => Err(request),
+        }
+    }
+}

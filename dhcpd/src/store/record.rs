@@ -1,0 +1,384 @@
+//! What the journal's payloads mean to dhcpd: one kind per record and layout, golden octets in the test.
+//!
+//! Records say what *is*, not what changed, so that replaying one twice, in order, is harmless (docs/journal-format.md, R8). A new layout gets a new kind;
+//! an unknown kind stops the start: a later version wrote it, and to skip it could bind an address twice.
+//!
+//! Integers are little-endian, addresses in the order of the wire, texts UTF-8 with their length before them.
+
+use std::net::Ipv4Addr;
+
+use reveille_config::MacAddr;
+
+use crate::proto::time::UnixSecs;
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// Kind 1: this address is promised to this machine until then.
+    Bind {
+        /// The address.
+        address: Ipv4Addr,
+        /// The machine.
+        mac: MacAddr,
+        /// When bound or renewed.
+        starts: UnixSecs,
+        /// When the promise ends.
+        ends: UnixSecs,
+        /// Option 61, at most 255 octets.
+        client_id: Box<[u8]>,
+        /// Option 12 as text, at most 255 octets; empty where there was none.
+        hostname: Box<str>,
+    },
+    /// Kind 2: the machine has given the address back.
+    Release {
+        /// The address.
+        address: Ipv4Addr,
+        /// The machine.
+        mac: MacAddr,
+        /// When.
+        at: UnixSecs,
+    },
+    /// Kind 3: the machine found the address in use; it rests until then.
+    Decline {
+        /// The address.
+        address: Ipv4Addr,
+        /// The machine.
+        mac: MacAddr,
+        /// When it was declined.
+        at: UnixSecs,
+        /// End of the quarantine.
+        until: UnixSecs,
+    },
+    /// Kind 4: a reservation made over the API.
+    Reserve {
+        /// The machine.
+        mac: MacAddr,
+        /// Its address, which says the scope.
+        address: Ipv4Addr,
+        /// Option 12; empty where there is none.
+        hostname: Box<str>,
+        /// The boot file; empty where there is none.
+        boot_file: Box<str>,
+        /// The node's id; empty where there is none.
+        node: Box<str>,
+        /// The options, encoded.
+        options: Box<[u8]>,
+        /// The options as they were given (JSON); empty where there are none.
+        options_given: Box<str>,
+    },
+    /// Kind 5: no reservation of this address for this machine.
+    Unreserve {
+        /// The machine.
+        mac: MacAddr,
+        /// The address, which says the scope.
+        address: Ipv4Addr,
+    },
+    /// Kind 6: an unknown machine asked on a static scope.
+    Sighting {
+        /// The machine.
+        mac: MacAddr,
+        /// The scope's name.
+        scope: Box<str>,
+        /// First time.
+        first: UnixSecs,
+        /// Last time.
+        last: UnixSecs,
+        /// How often.
+        count: u64,
+        /// Option 60 as text; empty where there was none.
+        vendor_class: Box<str>,
+        /// Option 12 as text; empty where there was none.
+        hostname: Box<str>,
+    },
+}
+
+/// A payload that this version cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Written by a later version.
+    #[error("record of kind {0}, which this version does not know: it was written by a later version of dhcpd")]
+    UnknownKind(u8),
+    /// The payload is not what its kind says.
+    #[error("record of kind {0} with a payload that does not fit it")]
+    Malformed(u8),
+}
+
+impl Record {
+    /// Writes the payload into `to`, which is emptied first; says the kind.
+    pub fn encode(&self, to: &mut Vec<u8>) -> u8 {
+        to.clear();
+        match self {
+            Self::Bind { address, mac, starts, ends, client_id, hostname } => {
+                return encode_bind(to, *address, *mac, *starts, *ends, client_id, hostname);
+            }
+            Self::Release { address, mac, at } => {
+                to.extend_from_slice(&address.octets());
+                to.extend_from_slice(&mac.octets());
+                to.extend_from_slice(&at.0.to_le_bytes());
+                2
+            }
+            Self::Decline { address, mac, at, until } => {
+                to.extend_from_slice(&address.octets());
+                to.extend_from_slice(&mac.octets());
+                to.extend_from_slice(&at.0.to_le_bytes());
+                to.extend_from_slice(&until.0.to_le_bytes());
+                3
+            }
+            Self::Reserve { mac, address, hostname, boot_file, node, options, options_given } => {
+                to.extend_from_slice(&mac.octets());
+                to.extend_from_slice(&address.octets());
+                for part in
+                    [hostname.as_bytes(), boot_file.as_bytes(), node.as_bytes(), options, options_given.as_bytes()]
+                {
+                    put_long(to, part);
+                }
+                4
+            }
+            Self::Unreserve { mac, address } => {
+                to.extend_from_slice(&mac.octets());
+                to.extend_from_slice(&address.octets());
+                5
+            }
+            Self::Sighting { mac, scope, first, last, count, vendor_class, hostname } => {
+                to.extend_from_slice(&mac.octets());
+                to.extend_from_slice(&first.0.to_le_bytes());
+                to.extend_from_slice(&last.0.to_le_bytes());
+                to.extend_from_slice(&count.to_le_bytes());
+                for text in [scope, vendor_class, hostname] {
+                    put_long(to, text.as_bytes());
+                }
+                6
+            }
+        }
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// The kind is unknown or the payload is not of its kind.
+    pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, RecordError> {
+        if !(1..=6).contains(&kind) {
+            return Err(RecordError::UnknownKind(kind));
+        }
+        let mut reader = Reader(payload);
+        match reader.record(kind) {
+            Some(record) if reader.0.is_empty() => Ok(record),
+            _ => Err(RecordError::Malformed(kind)),
+        }
+    }
+}
+
+/// The packet path's way to write [`Record::Bind`] without owning its parts. Longer ids and names are cut at 255 octets.
+pub fn encode_bind(
+    to: &mut Vec<u8>,
+    address: Ipv4Addr,
+    mac: MacAddr,
+    starts: UnixSecs,
+    ends: UnixSecs,
+    client_id: &[u8],
+    hostname: &str,
+) -> u8 {
+    to.clear();
+    to.extend_from_slice(&address.octets());
+    to.extend_from_slice(&mac.octets());
+    to.extend_from_slice(&starts.0.to_le_bytes());
+    to.extend_from_slice(&ends.0.to_le_bytes());
+    let mut name_bytes = hostname.len().min(255);
+    while !hostname.is_char_boundary(name_bytes) {
+        name_bytes -= 1;
+    }
+    for part in [&client_id[..client_id.len().min(255)], &hostname.as_bytes()[..name_bytes]] {
+        to.push(part.len() as u8);
+        to.extend_from_slice(part);
+    }
+    1
+}
+
+/// Octets with a length of 16 bits before them; what is longer than 65,535 is cut (the journal's payload limit is far below).
+fn put_long(to: &mut Vec<u8>, octets: &[u8]) {
+    let len = octets.len().min(usize::from(u16::MAX));
+    to.extend_from_slice(&(len as u16).to_le_bytes());
+    to.extend_from_slice(&octets[..len]);
+}
+
+/// Reads from the front; `None` where the octets end or are no text.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn record(&mut self, kind: u8) -> Option<Record> {
+        Some(match kind {
+            1 => Record::Bind {
+                address: self.address()?,
+                mac: self.mac()?,
+                starts: self.time()?,
+                ends: self.time()?,
+                client_id: {
+                    let len = self.array::<1>()?[0];
+                    self.take(usize::from(len))?.into()
+                },
+                hostname: {
+                    let len = self.array::<1>()?[0];
+                    std::str::from_utf8(self.take(usize::from(len))?).ok()?.into()
+                },
+            },
+            2 => Record::Release { address: self.address()?, mac: self.mac()?, at: self.time()? },
+            3 => Record::Decline { address: self.address()?, mac: self.mac()?, at: self.time()?, until: self.time()? },
+            4 => Record::Reserve {
+                mac: self.mac()?,
+                address: self.address()?,
+                hostname: self.text()?,
+                boot_file: self.text()?,
+                node: self.text()?,
+                options: self.long()?.into(),
+                options_given: self.text()?,
+            },
+            5 => Record::Unreserve { mac: self.mac()?, address: self.address()? },
+            6 => Record::Sighting {
+                mac: self.mac()?,
+                first: self.time()?,
+                last: self.time()?,
+                count: u64::from_le_bytes(self.array()?),
+                scope: self.text()?,
+                vendor_class: self.text()?,
+                hostname: self.text()?,
+            },
+            _ => return None,
+        })
+    }
+
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn address(&mut self) -> Option<Ipv4Addr> {
+        self.array::<4>().map(Into::into)
+    }
+
+    fn mac(&mut self) -> Option<MacAddr> {
+        self.array().map(MacAddr)
+    }
+
+    fn time(&mut self) -> Option<UnixSecs> {
+        self.array().map(|octets| UnixSecs(u32::from_le_bytes(octets)))
+    }
+
+    fn long(&mut self) -> Option<&'a [u8]> {
+        let len = u16::from_le_bytes(self.array()?);
+        self.take(usize::from(len))
+    }
+
+    fn text(&mut self) -> Option<Box<str>> {
+        std::str::from_utf8(self.long()?).ok().map(Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: MacAddr = MacAddr([2, 3, 4, 5, 6, 7]);
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 9);
+
+    fn examples() -> Vec<(Record, u8, Vec<u8>)> {
+        let start = [10, 77, 1, 9, 2, 3, 4, 5, 6, 7];
+        let text = |octets: &[u8]| [&(octets.len() as u16).to_le_bytes(), octets].concat();
+        vec![
+            (
+                Record::Bind {
+                    address: ADDRESS,
+                    mac: MAC,
+                    starts: UnixSecs(1),
+                    ends: UnixSecs(0x0102_0304),
+                    client_id: [1, 2].into(),
+                    hostname: "n0".into(),
+                },
+                1,
+                [&start[..], &[1, 0, 0, 0, 4, 3, 2, 1, 2, 1, 2, 2, b'n', b'0']].concat(),
+            ),
+            (
+                Record::Release { address: ADDRESS, mac: MAC, at: UnixSecs(258) },
+                2,
+                [&start[..], &[2, 1, 0, 0]].concat(),
+            ),
+            (
+                Record::Decline { address: ADDRESS, mac: MAC, at: UnixSecs(1), until: UnixSecs(2) },
+                3,
+                [&start[..], &[1, 0, 0, 0, 2, 0, 0, 0]].concat(),
+            ),
+            (
+                Record::Reserve {
+                    mac: MAC,
+                    address: ADDRESS,
+                    hostname: "h".into(),
+                    boot_file: "".into(),
+                    node: "id".into(),
+                    options: [224, 0].into(),
+                    options_given: "{}".into(),
+                },
+                4,
+                [
+                    &[2, 3, 4, 5, 6, 7, 10, 77, 1, 9][..],
+                    &text(b"h"),
+                    &text(b""),
+                    &text(b"id"),
+                    &text(&[224, 0]),
+                    &text(b"{}"),
+                ]
+                .concat(),
+            ),
+            (Record::Unreserve { mac: MAC, address: ADDRESS }, 5, vec![2, 3, 4, 5, 6, 7, 10, 77, 1, 9]),
+            (
+                Record::Sighting {
+                    mac: MAC,
+                    scope: "bmc".into(),
+                    first: UnixSecs(1),
+                    last: UnixSecs(2),
+                    count: 3,
+                    vendor_class: "iDRAC".into(),
+                    hostname: "".into(),
+                },
+                6,
+                [
+                    &[2, 3, 4, 5, 6, 7, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0][..],
+                    &text(b"bmc"),
+                    &text(b"iDRAC"),
+                    &text(b""),
+                ]
+                .concat(),
+            ),
+        ]
+    }
+
+    /// If this test fails, do not change the test: give the new layout a new kind.
+    #[test]
+    fn golden_octets_of_every_kind() {
+        for (record, kind, octets) in examples() {
+            let mut payload = vec![0xee];
+            assert_eq!(record.encode(&mut payload), kind);
+            assert_eq!(payload, octets, "kind {kind}");
+            assert_eq!(Record::decode(kind, &octets), Ok(record));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_cut_longer_or_unknown() {
+        for (_, kind, octets) in examples() {
+            for cut in 0..octets.len() {
+                assert_eq!(
+                    Record::decode(kind, &octets[..cut]),
+                    Err(RecordError::Malformed(kind)),
+                    "kind {kind} cut at {cut}"
+                );
+            }
+            assert_eq!(Record::decode(kind, &[&octets[..], &[0]].concat()), Err(RecordError::Malformed(kind)));
+        }
+        assert_eq!(Record::decode(0, &[]), Err(RecordError::UnknownKind(0)));
+        assert_eq!(Record::decode(7, &[]), Err(RecordError::UnknownKind(7)));
+    }
+}

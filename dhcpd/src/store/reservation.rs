@@ -1,0 +1,232 @@
+//! Reservations: put, deleted and reloaded by the worker that owns the machine, in force as soon as they are in its table, answered once durable.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use reveille_config::limit::JOURNAL_PAYLOAD_BYTES_MAX;
+
+use super::journal::{Durable, Pending, Refusal};
+use super::record::Record;
+use super::table::{Reserved, Table};
+use crate::proto::option::OptionBlock;
+use crate::proto::owner::worker_of;
+use crate::proto::scope::{ClientKey, Origin, Reservation, Scope, Scopes};
+
+/// A reservation as it is asked for; its address may be open.
+#[derive(Debug, Clone)]
+pub struct ReservationDraft {
+    /// The scope and the machine.
+    pub client: ClientKey,
+    /// The address; `None`: the one that is reserved already, else the one that the machine has, else one of the pools.
+    pub address: Option<Ipv4Addr>,
+    /// Option 12.
+    pub hostname: Option<Box<str>>,
+    /// The boot file.
+    pub boot_file: Option<Box<str>>,
+    /// Options, the host name among them.
+    pub options: OptionBlock,
+    /// Options as they were given (JSON); empty where there are none.
+    pub options_given: Box<str>,
+    /// The node's id.
+    pub node: Option<Box<str>>,
+}
+
+/// A reservation that was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// As it is in force.
+    pub reservation: Arc<Reservation>,
+    /// Whether the machine had none before.
+    pub created: bool,
+}
+
+/// Why a reservation was not put.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PutError {
+    /// The scope is gone.
+    #[error("the scope does not exist")]
+    NoScope,
+    /// The configuration has one for this machine.
+    #[error("the configuration file reserves {0} for this machine; change it there")]
+    Configured(Ipv4Addr),
+    /// Somebody else holds the address.
+    #[error("the address {0} is in use by another machine or in quarantine")]
+    Taken(Ipv4Addr),
+    /// No address was named and none is free.
+    #[error("no address is free in the scope's pools")]
+    PoolExhausted,
+    /// It is longer than a record may be.
+    #[error(
+        "the reservation is too long: host name, boot file, node and options may have {JOURNAL_PAYLOAD_BYTES_MAX} octets together"
+    )]
+    TooLong,
+    /// The journal took no record.
+    #[error("{0}")]
+    Journal(Refusal),
+}
+
+/// A change on its way.
+#[derive(Debug)]
+pub enum Change<T> {
+    /// Its record is queued.
+    Pending(Pending<T>),
+    /// Nothing changes, and the record that says so is durable.
+    Unchanged(Durable<T>),
+}
+
+impl Table {
+    /// Puts a reservation in force.
+    ///
+    /// # Errors
+    /// See [`PutError`]; nothing has changed then.
+    pub fn put_reservation(&mut self, draft: ReservationDraft) -> Result<Change<Put>, PutError> {
+        let key = draft.client;
+        let former = self.reservations.get(&key).map(|own| (Arc::clone(&own.reservation), own.holds, own.sequence));
+        if let Some((fixed, ..)) = former.as_ref().filter(|(own, ..)| own.origin == Origin::Config) {
+            return Err(PutError::Configured(fixed.address));
+        }
+        let address = self.claim_for(&draft, former.as_ref().map(|(own, ..)| own.address))?;
+        let reservation = Arc::new(Reservation {
+            scope: key.scope,
+            mac: key.mac,
+            address,
+            hostname: draft.hostname,
+            boot_file: draft.boot_file,
+            options: draft.options,
+            options_given: draft.options_given,
+            node: draft.node,
+            origin: Origin::Api,
+        });
+        let put = Put { reservation: Arc::clone(&reservation), created: former.is_none() };
+        if let Some((own, true, sequence)) = &former
+            && *own == reservation
+            && let Some(durable) = Durable::already_promised(put.clone(), *sequence, &self.appender)
+        {
+            return Ok(Change::Unchanged(durable));
+        }
+        let kind = reserve_record(&reservation).encode(&mut self.payload);
+        let appended = if self.payload.len() > JOURNAL_PAYLOAD_BYTES_MAX {
+            Err(PutError::TooLong)
+        } else {
+            self.appender.append(kind, &self.payload, put).map_err(|refused| PutError::Journal(refused.reason))
+        };
+        let pending = appended.inspect_err(|_| self.let_go(key, address))?;
+        let sequence = pending.sequence();
+        self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
+        self.reservations.insert(key, Reserved { reservation, holds: true, sequence });
+        if let Some((own, true, _)) = former
+            && own.address != address
+        {
+            self.let_go(key, own.address);
+        }
+        self.forget_sighting(key);
+        Ok(Change::Pending(pending))
+    }
+
+    /// Finds the address of a new reservation and claims it.
+    fn claim_for(&mut self, draft: &ReservationDraft, reserved: Option<Ipv4Addr>) -> Result<Ipv4Addr, PutError> {
+        let key = draft.client;
+        let scopes = self.shared.scopes.load_full();
+        let scope = scopes.get(key.scope).ok_or(PutError::NoScope)?;
+        if let Some(address) = draft.address.or(reserved) {
+            let for_another = self.shared.model.reserved_for(address).is_some_and(|mac| mac != key.mac);
+            let claimed = !for_another
+                && (self.acquire(key, address) || (self.give_up(key.scope, address) && self.acquire(key, address)));
+            return if claimed { Ok(address) } else { Err(PutError::Taken(address)) };
+        }
+        if let Some(address) = self.bound_address(key).filter(|address| scope.in_pools(*address))
+            && self.acquire(key, address)
+        {
+            return Ok(address);
+        }
+        self.from_pools(scope, key).map(|(address, _)| address).ok_or(PutError::PoolExhausted)
+    }
+
+    /// Removes an API reservation. `None` where there is none.
+    ///
+    /// # Errors
+    /// The configuration has it, or the journal takes no record.
+    pub fn delete_reservation<T>(&mut self, key: ClientKey, promise: T) -> Result<Option<Pending<T>>, PutError> {
+        let Some(reserved) = self.reservations.get(&key) else { return Ok(None) };
+        let address = reserved.reservation.address;
+        if reserved.reservation.origin == Origin::Config {
+            return Err(PutError::Configured(address));
+        }
+        let record = Record::Unreserve { mac: key.mac, address };
+        let pending = self.append(&record, promise).map_err(|refused| PutError::Journal(refused.reason))?;
+        self.remove_reserved(key);
+        Ok(Some(pending))
+    }
+
+    /// Takes over a reservation found in the journal.
+    pub(super) fn adopt_reservation(&mut self, reservation: Arc<Reservation>, sequence: u64) {
+        let key = ClientKey { scope: reservation.scope, mac: reservation.mac };
+        self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
+        let address = reservation.address;
+        self.reservations.insert(key, Reserved { reservation, holds: false, sequence });
+        self.hold_reserved(key, address);
+        self.forget_sighting(key);
+    }
+
+    /// Puts the configuration's reservations in force: those of this worker's machines.
+    pub fn apply_configuration(&mut self, scopes: &Scopes, worker: usize, workers: usize) {
+        let fixed: HashMap<ClientKey, &Arc<Reservation>> = scopes
+            .iter()
+            .flat_map(|scope| &scope.reservations)
+            .filter(|own| worker_of(own.mac, workers) == worker)
+            .map(|own| (ClientKey { scope: own.scope, mac: own.mac }, own))
+            .collect();
+        let is_config = |own: &Reserved| own.reservation.origin == Origin::Config;
+        let gone =
+            self.reservations.iter().filter(|(key, own)| is_config(own) && fixed.get(key) != Some(&&own.reservation));
+        for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.remove_reserved(key);
+        }
+        for (key, reservation) in fixed {
+            match self.reservations.get(&key) {
+                Some(own) if is_config(own) => continue,
+                Some(_) => {
+                    tracing::warn!(mac = %key.mac, "the configuration's reservation replaces the one made over the API");
+                    // Where the journal takes no record now, the next start tries again.
+                    if self.delete_reservation(key, ()).is_err() {
+                        self.remove_reserved(key);
+                    }
+                }
+                None => {}
+            }
+            self.adopt_reservation(Arc::clone(reservation), 0);
+        }
+    }
+
+    fn remove_reserved(&mut self, key: ClientKey) {
+        if let Some(former) = self.reservations.remove(&key) {
+            self.shared.model.remove_reservation(key);
+            if former.holds {
+                self.let_go(key, former.reservation.address);
+            }
+        }
+    }
+}
+
+/// A reservation as the journal keeps it.
+pub(super) fn reserve_record(reservation: &Reservation) -> Record {
+    let text = |text: &Option<Box<str>>| text.clone().unwrap_or_default();
+    Record::Reserve {
+        mac: reservation.mac,
+        address: reservation.address,
+        hostname: text(&reservation.hostname),
+        boot_file: text(&reservation.boot_file),
+        node: text(&reservation.node),
+        options: reservation.options.octets().into(),
+        options_given: reservation.options_given.clone(),
+    }
+}
+
+/// Whether a scope may reserve this address: inside its subnet, not the server's own, not the network or broadcast address.
+pub fn may_reserve(scope: &Scope, address: Ipv4Addr) -> bool {
+    scope.subnet.contains(&address)
+        && address != scope.server_address
+        && (scope.subnet.prefix_len() >= 31
+            || (address != scope.subnet.network() && address != scope.subnet.broadcast()))
+}

@@ -1,0 +1,80 @@
+//! A snapshot of the whole state through the journal, taken from the read model while the workers go on.
+
+use tokio::sync::oneshot;
+
+use super::Store;
+use super::journal::{SnapshotError, SnapshotReport, SnapshotWriter};
+use super::model::RowState;
+use super::queue::Request;
+use super::record::Record;
+use super::reservation::reserve_record;
+use super::sighting::sighting_record;
+use crate::proto::scope::Origin;
+
+/// Why a snapshot was not taken; the log stays as long as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// The journal did not take it.
+    #[error(transparent)]
+    Journal(#[from] SnapshotError),
+    /// A worker has ended or does not keep up.
+    #[error("a worker did not answer")]
+    Worker,
+}
+
+impl Store {
+    /// Takes a snapshot. Blocks for as long as the disk takes: not for async tasks.
+    ///
+    /// # Errors
+    /// See [`TakeError`].
+    pub fn take_snapshot(&self) -> Result<SnapshotReport, TakeError> {
+        let mut writer = self.journal.begin_snapshot()?;
+        // What a worker appended before it answers is in the model.
+        let mut barriers = Vec::new();
+        for queue in &self.queues {
+            let (answer, answered) = oneshot::channel();
+            queue.push(Request::Barrier(answer)).map_err(|_| TakeError::Worker)?;
+            barriers.push(answered);
+        }
+        for barrier in barriers {
+            barrier.blocking_recv().map_err(|_| TakeError::Worker)?;
+        }
+        self.put_state(&mut writer)?;
+        Ok(writer.finish()?)
+    }
+
+    fn put_state(&self, writer: &mut SnapshotWriter) -> Result<(), SnapshotError> {
+        let scopes = self.shared.scopes.load();
+        let model = &self.shared.model;
+        let mut payload = Vec::new();
+        let mut put = |record: Record| {
+            let kind = record.encode(&mut payload);
+            writer.put(kind, &payload)
+        };
+        for scope in scopes.iter() {
+            let mut at = None;
+            while let Some((address, row)) = model.next_lease(scope.index, at) {
+                at = Some(address);
+                let mac = row.client.mac;
+                if row.state == RowState::Declined {
+                    put(Record::Decline { address, mac, at: row.starts, until: row.ends })?;
+                    continue;
+                }
+                let (starts, ends, client_id, hostname) = (row.starts, row.ends, row.client_id, row.hostname);
+                put(Record::Bind { address, mac, starts, ends, client_id, hostname })?;
+                if row.state == RowState::Released {
+                    put(Record::Release { address, mac, at: ends })?;
+                }
+            }
+        }
+        for (reservation, _) in model.reservations().iter().filter(|(own, _)| own.origin == Origin::Api) {
+            put(reserve_record(reservation))?;
+        }
+        for (key, row) in model.sightings() {
+            if let Some(scope) = scopes.get(key.scope) {
+                put(sighting_record(key, scope, &row))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,522 @@
+//! [`Table`]: one worker's clients, which nobody else touches, so that no lock is needed.
+//!
+//! The table claims addresses in the shared bitmap, writes records to the journal and changes in step with it: nothing changes unless the record was taken
+//! (journal rule R10). It decides nothing about the protocol.
+//!
+//! Invariants: for each address held in the bitmap exactly one table has a reason to hold it: a binding that is active or expired and not yet reclaimed, an offer, a
+//! reservation, or a quarantine. A binding never ends earlier than a promise that its client may have been told.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::bitmap::AddressMap;
+use super::event::{EventKind, RawEvent};
+use super::journal::{Appender, Durable, JournalState, Pending, Refusal, Refused, Sequence};
+use super::model::{LeaseRow, RowState};
+use super::record::{Record, encode_bind};
+use super::{Shared, sighting::SightingBook};
+use crate::proto::decide::{Bind, Binding, ClientState, Offer};
+use crate::proto::owner::address_hash;
+use crate::proto::reason::{ChosenBy, DropReason};
+use crate::proto::scope::{ClientKey, Reservation, Scope, ScopeIndex};
+use crate::proto::time::{Millis, Now, UnixSecs};
+
+/// What became of a binding in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Its time runs.
+    Active,
+    /// Its time is over; the address is kept for the client until somebody needs it.
+    Expired,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    address: Ipv4Addr,
+    starts: UnixSecs,
+    ends: UnixSecs,
+    /// The end by the monotonic clock: a wall clock that is set forward ends no lease early.
+    ends_at: Millis,
+    sequence: Sequence,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    address: Ipv4Addr,
+    until: Millis,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    bound: Option<Bound>,
+    offer: Option<Held>,
+}
+
+#[derive(Debug)]
+pub(super) struct Reserved {
+    pub(super) reservation: Arc<Reservation>,
+    /// Whether the address is claimed for it; not while somebody else is still bound to it.
+    pub(super) holds: bool,
+    pub(super) sequence: Sequence,
+}
+
+/// Why an address was not bound. The promise comes back.
+#[derive(Debug)]
+pub enum BindRefusal<T> {
+    /// Somebody else holds the address, or it is in quarantine.
+    Taken(T),
+    /// The journal took no record.
+    Journal(Refused<T>),
+}
+
+/// What a client said of itself, for the lease's record.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClientFacts<'a> {
+    /// Option 61.
+    pub client_id: &'a [u8],
+    /// Option 12 as text; empty where it did not say.
+    pub hostname: &'a str,
+}
+
+/// One worker's clients.
+#[derive(Debug)]
+pub struct Table {
+    pub(super) shared: Arc<Shared>,
+    pub(super) appender: Appender,
+    clients: HashMap<ClientKey, Client>,
+    pub(super) reservations: HashMap<ClientKey, Reserved>,
+    pub(super) sightings: SightingBook,
+    quarantine: HashMap<Ipv4Addr, (UnixSecs, ClientKey)>,
+    quarantine_ends: BTreeSet<(Millis, Ipv4Addr)>,
+    offer_ends: BTreeSet<(Millis, ClientKey)>,
+    lease_ends: BTreeSet<(Millis, ClientKey)>,
+    /// Expired bindings that still hold their address, by scope, the one that ended longest ago first.
+    expired: BTreeSet<(ScopeIndex, Millis, ClientKey)>,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Table {
+    /// An empty table.
+    pub(super) fn new(shared: Arc<Shared>, appender: Appender, workers: usize) -> Self {
+        Self {
+            shared,
+            appender,
+            clients: HashMap::new(),
+            reservations: HashMap::new(),
+            sightings: SightingBook::new(workers),
+            quarantine: HashMap::new(),
+            quarantine_ends: BTreeSet::new(),
+            offer_ends: BTreeSet::new(),
+            lease_ends: BTreeSet::new(),
+            expired: BTreeSet::new(),
+            payload: Vec::new(),
+        }
+    }
+
+    /// What is known of a client.
+    pub fn client(&mut self, now: Now, key: ClientKey) -> ClientState {
+        let reserved = self.reservations.get(&key).map(|reserved| (reserved.reservation.address, reserved.holds));
+        let reserved_available = reserved.is_some_and(|(address, holds)| {
+            (holds && !self.quarantine.contains_key(&address)) || self.hold_reserved(key, address)
+        });
+        let client = self.clients.get(&key);
+        let durable = self.appender.durable();
+        let binding = client.and_then(|client| client.bound).map(|bound| Binding {
+            address: bound.address,
+            total_secs: bound.ends.since(bound.starts),
+            remaining_secs: match bound.phase {
+                Phase::Active => bound.ends.since(now.unix).min(secs_left(now.monotonic, bound.ends_at)),
+                Phase::Expired => 0,
+            },
+            durable: bound.sequence <= durable,
+        });
+        ClientState {
+            reserved: reserved.map(|(address, _)| address),
+            reserved_available,
+            binding,
+            offered: client.and_then(|client| client.offer).map(|offer| offer.address),
+            accepting: self.appender.state() == JournalState::Healthy,
+        }
+    }
+
+    /// The client's reservation.
+    pub fn reservation(&self, key: ClientKey) -> Option<&Arc<Reservation>> {
+        self.reservations.get(&key).map(|reserved| &reserved.reservation)
+    }
+
+    /// Holds the first candidate that is free for the client and says which.
+    ///
+    /// # Errors
+    /// None is, as data.
+    pub fn offer(
+        &mut self,
+        now: Now,
+        scope: &Scope,
+        key: ClientKey,
+        offer: &Offer,
+    ) -> Result<(Ipv4Addr, ChosenBy), DropReason> {
+        let candidate = offer.candidates.iter().flatten().copied().find(|&(address, _)| self.acquire(key, address));
+        let chosen = match candidate {
+            Some(chosen) => chosen,
+            None if offer.from_pools => self.from_pools(scope, key).ok_or(DropReason::PoolExhausted)?,
+            None => return Err(DropReason::ReservationUnavailable),
+        };
+        self.forget_offer_unless(key, Some(chosen.0));
+        let until = now.monotonic.plus_secs(scope.offer_secs);
+        self.clients.entry(key).or_default().offer = Some(Held { address: chosen.0, until });
+        self.offer_ends.insert((until, key));
+        Ok(chosen)
+    }
+
+    /// Lets go of what was offered to a client.
+    pub fn forget_offer(&mut self, key: ClientKey) {
+        self.forget_offer_unless(key, None);
+    }
+
+    /// Binds an address to a client: claims it, writes the record, remembers. The promise comes back once the record is durable.
+    ///
+    /// # Errors
+    /// The address is taken or the journal takes no record; nothing has changed then.
+    pub fn bind<T>(
+        &mut self,
+        now: Now,
+        key: ClientKey,
+        bind: &Bind,
+        facts: ClientFacts<'_>,
+        promise: T,
+    ) -> Result<Pending<T>, BindRefusal<T>> {
+        let held_before = self.holds(key, bind.address);
+        if !self.acquire(key, bind.address) {
+            return Err(BindRefusal::Taken(promise));
+        }
+        let former = self.clients.get(&key).and_then(|client| client.bound);
+        let (mut ends, mut ends_at) = (bind.ends, end_at(now, bind.ends));
+        if let Some(former) = former.filter(|former| former.address == bind.address && former.phase == Phase::Active) {
+            // The client may never see this ACK and rely on the one before.
+            ends = ends.max(former.ends);
+            ends_at = ends_at.max(former.ends_at);
+        }
+        let kind =
+            encode_bind(&mut self.payload, bind.address, key.mac, now.unix, ends, facts.client_id, facts.hostname);
+        let pending = match self.appender.append(kind, &self.payload, promise) {
+            Ok(pending) => pending,
+            Err(refused) => {
+                if !held_before {
+                    self.release_bit(key.scope, bind.address);
+                }
+                return Err(BindRefusal::Journal(refused));
+            }
+        };
+        let sequence = pending.sequence();
+        let row = LeaseRow {
+            client: key,
+            state: RowState::Bound,
+            starts: now.unix,
+            ends,
+            sequence,
+            client_id: facts.client_id.into(),
+            hostname: facts.hostname.into(),
+        };
+        self.shared.model.put_lease(bind.address, row);
+        let bound = Bound { address: bind.address, starts: now.unix, ends, ends_at, sequence, phase: Phase::Active };
+        self.remember(key, bound);
+        self.forget_offer_unless(key, None);
+        Ok(pending)
+    }
+
+    /// A value that promises no more than the client's durable binding already does.
+    pub fn recall<T>(&self, key: ClientKey, value: T) -> Option<Durable<T>> {
+        let bound = self.clients.get(&key)?.bound.filter(|bound| bound.phase == Phase::Active)?;
+        Durable::already_promised(value, bound.sequence, &self.appender)
+    }
+
+    /// The client gives its binding back.
+    ///
+    /// # Errors
+    /// The journal takes no record; nothing has changed then.
+    pub fn release<T>(
+        &mut self,
+        now: Now,
+        key: ClientKey,
+        address: Ipv4Addr,
+        promise: T,
+    ) -> Result<Pending<T>, Refused<T>> {
+        let pending = self.append(&Record::Release { address, mac: key.mac, at: now.unix }, promise)?;
+        let sequence = pending.sequence();
+        self.shared.model.change_lease(address, key, |row| {
+            row.state = RowState::Released;
+            row.ends = row.ends.min(now.unix);
+            row.sequence = sequence;
+        });
+        self.end_binding(key);
+        Ok(pending)
+    }
+
+    /// The client found `address` in use: it rests until `until`, and the client is no longer bound to it.
+    ///
+    /// # Errors
+    /// The journal takes no record; nothing has changed then.
+    pub fn decline<T>(
+        &mut self,
+        now: Now,
+        key: ClientKey,
+        address: Ipv4Addr,
+        until: UnixSecs,
+        promise: T,
+    ) -> Result<Pending<T>, Refused<T>> {
+        let pending = self.append(&Record::Decline { address, mac: key.mac, at: now.unix, until }, promise)?;
+        self.rest(now, key, address, until);
+        self.shared.model.put_lease(address, declined_row(key, now.unix, until, pending.sequence()));
+        if self.clients.get(&key).and_then(|client| client.bound).is_some_and(|bound| bound.address == address) {
+            self.end_binding(key);
+        }
+        self.forget_offer_unless(key, None);
+        Ok(pending)
+    }
+
+    /// Does what is due: ends offers, leases and quarantines, and gives up expired leases that other workers need.
+    pub fn tick(&mut self, now: Now) {
+        while let Some(&(until, key)) = self.offer_ends.first().filter(|(until, _)| *until <= now.monotonic) {
+            self.offer_ends.remove(&(until, key));
+            self.forget_offer_unless(key, None);
+        }
+        while let Some(&(at, key)) = self.lease_ends.first().filter(|(at, _)| *at <= now.monotonic) {
+            self.lease_ends.remove(&(at, key));
+            if let Some(bound) = self.clients.get_mut(&key).and_then(|client| client.bound.as_mut()) {
+                bound.phase = Phase::Expired;
+                let event = RawEvent {
+                    at_unix_millis: u64::from(now.unix.0) * 1_000,
+                    kind: EventKind::Expired,
+                    mac: key.mac,
+                    scope: key.scope,
+                    address: Some(bound.address),
+                    lease_secs: 0,
+                    reason: "",
+                    journal_sequence: 0,
+                };
+                self.shared.events.push(event);
+                self.expired.insert((key.scope, at, key));
+            }
+        }
+        while let Some(&(at, address)) = self.quarantine_ends.first().filter(|(at, _)| *at <= now.monotonic) {
+            self.quarantine_ends.remove(&(at, address));
+            if let Some((_, key)) = self.quarantine.remove(&address) {
+                self.shared.model.remove_lease(address, key);
+                self.let_go(key, address);
+            }
+        }
+        let shared = Arc::clone(&self.shared);
+        for (map, scope) in shared.maps.iter().zip(0..) {
+            let wanted = map.take_wanted(u32::MAX);
+            for _ in 0..wanted {
+                if self.reclaim_oldest(ScopeIndex(scope)).is_none() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// When [`Self::tick`] is due next.
+    pub fn next_tick(&self) -> Option<Millis> {
+        let sets = [self.offer_ends.first().map(|e| e.0), self.lease_ends.first().map(|e| e.0)];
+        sets.into_iter().chain([self.quarantine_ends.first().map(|e| e.0)]).flatten().min()
+    }
+
+    /// Gives up an expired binding's hold of `address`, for another client that is to have it.
+    pub fn give_up(&mut self, scope: ScopeIndex, address: Ipv4Addr) -> bool {
+        let holder = self.shared.model.lease(address).map(|row| row.client).filter(|client| client.scope == scope);
+        holder.is_some_and(|key| self.reclaim(key, address))
+    }
+
+    /// Takes over a lease found in the journal.
+    pub(super) fn adopt_lease(&mut self, now: Now, address: Ipv4Addr, row: LeaseRow) {
+        let key = row.client;
+        let over = row.ends <= now.unix;
+        match row.state {
+            RowState::Declined if over => return,
+            RowState::Declined => {
+                self.map(key.scope).claim(address);
+                self.rest(now, key, address, row.ends);
+            }
+            RowState::Bound if self.map(key.scope).claim(address) => {
+                let phase = if over { Phase::Expired } else { Phase::Active };
+                // Expired leases keep their order: a point in the past is expressed by how long ago it was.
+                let ends_at = if over {
+                    Millis(now.monotonic.0.saturating_sub(u64::from(now.unix.since(row.ends)) * 1_000))
+                } else {
+                    end_at(now, row.ends)
+                };
+                let (starts, ends, sequence) = (row.starts, row.ends, row.sequence);
+                self.remember(key, Bound { address, starts, ends, ends_at, sequence, phase });
+            }
+            // The server's own address, in a configuration that has changed: it cannot be this client's any more.
+            RowState::Bound => return,
+            RowState::Released => {}
+        }
+        self.shared.model.put_lease(address, row);
+    }
+
+    /// Queues a record.
+    pub(super) fn append<T>(&mut self, record: &Record, promise: T) -> Result<Pending<T>, Refused<T>> {
+        let kind = record.encode(&mut self.payload);
+        self.appender.append(kind, &self.payload, promise)
+    }
+
+    /// Makes sure that the client holds `address`; `false` where somebody else does, or it is in quarantine.
+    pub(super) fn acquire(&mut self, key: ClientKey, address: Ipv4Addr) -> bool {
+        if self.quarantine.contains_key(&address) {
+            return false;
+        }
+        self.holds(key, address) || self.map(key.scope).claim(address)
+    }
+
+    /// An address of the scope's pools for the client: free from its hash on, else the one whose lease expired longest ago.
+    pub(super) fn from_pools(&mut self, scope: &Scope, key: ClientKey) -> Option<(Ipv4Addr, ChosenBy)> {
+        let hash = address_hash(key.mac);
+        if let Some(address) = self.map(key.scope).claim_any(&scope.pools, hash) {
+            return Some((address, ChosenBy::Pool));
+        }
+        while let Some(address) = self.reclaim_oldest(key.scope) {
+            if scope.in_pools(address) && self.map(key.scope).claim(address) {
+                return Some((address, ChosenBy::Reclaimed));
+            }
+        }
+        // Other workers may have expired leases to give up; the client will ask again.
+        self.map(key.scope).ask_for(1);
+        None
+    }
+
+    /// Lets go of `address` unless there is another reason to hold it.
+    pub(super) fn let_go(&mut self, key: ClientKey, address: Ipv4Addr) {
+        if !self.holds(key, address) {
+            self.release_bit(key.scope, address);
+        }
+    }
+
+    /// Whether this table has a reason, on behalf of this client, to hold `address`.
+    fn holds(&self, key: ClientKey, address: Ipv4Addr) -> bool {
+        let client = self.clients.get(&key);
+        client.is_some_and(|client| {
+            client.bound.is_some_and(|bound| bound.address == address)
+                || client.offer.is_some_and(|offer| offer.address == address)
+        }) || self.reservations.get(&key).is_some_and(|own| own.holds && own.reservation.address == address)
+            || self.quarantine.contains_key(&address)
+    }
+
+    /// Claims a reserved address that could not be claimed before, also from an expired lease of another client.
+    pub(super) fn hold_reserved(&mut self, key: ClientKey, address: Ipv4Addr) -> bool {
+        let holds = self.acquire(key, address) || (self.give_up(key.scope, address) && self.acquire(key, address));
+        if let Some(reserved) = self.reservations.get_mut(&key) {
+            reserved.holds |= holds;
+        }
+        holds
+    }
+
+    /// Who holds which address of a scope.
+    pub(super) fn map(&self, scope: ScopeIndex) -> &AddressMap {
+        &self.shared.maps[usize::from(scope.0)]
+    }
+
+    /// The address of the client's binding, active or expired.
+    pub(super) fn bound_address(&self, key: ClientKey) -> Option<Ipv4Addr> {
+        self.clients.get(&key)?.bound.map(|bound| bound.address)
+    }
+
+    fn release_bit(&self, scope: ScopeIndex, address: Ipv4Addr) {
+        self.map(scope).release(address);
+    }
+
+    fn rest(&mut self, now: Now, key: ClientKey, address: Ipv4Addr, until: UnixSecs) {
+        self.quarantine.insert(address, (until, key));
+        self.quarantine_ends.insert((end_at(now, until), address));
+    }
+
+    /// Puts a binding in the place of the client's former one.
+    fn remember(&mut self, key: ClientKey, bound: Bound) {
+        let former = self.clients.entry(key).or_default().bound.replace(bound);
+        if let Some(former) = former {
+            self.lease_ends.remove(&(former.ends_at, key));
+            self.expired.remove(&(key.scope, former.ends_at, key));
+        }
+        match bound.phase {
+            Phase::Active => _ = self.lease_ends.insert((bound.ends_at, key)),
+            Phase::Expired => _ = self.expired.insert((key.scope, bound.ends_at, key)),
+        }
+        if let Some(former) = former.filter(|former| former.address != bound.address) {
+            self.let_go(key, former.address);
+        }
+    }
+
+    /// Forgets the client's binding; its address may be given to others.
+    fn end_binding(&mut self, key: ClientKey) {
+        let Some(bound) = self.clients.get_mut(&key).and_then(|client| client.bound.take()) else { return };
+        self.lease_ends.remove(&(bound.ends_at, key));
+        self.expired.remove(&(key.scope, bound.ends_at, key));
+        self.let_go(key, bound.address);
+        self.forget_if_empty(key);
+    }
+
+    fn forget_offer_unless(&mut self, key: ClientKey, address: Option<Ipv4Addr>) {
+        let Some(offer) = self.clients.get_mut(&key).and_then(|client| client.offer.take()) else { return };
+        self.offer_ends.remove(&(offer.until, key));
+        if Some(offer.address) != address {
+            self.let_go(key, offer.address);
+        }
+        self.forget_if_empty(key);
+    }
+
+    /// Clients are remembered only for an address they hold, so the table never outgrows the scopes.
+    fn forget_if_empty(&mut self, key: ClientKey) {
+        if self.clients.get(&key).is_some_and(|client| client.bound.is_none() && client.offer.is_none()) {
+            self.clients.remove(&key);
+        }
+    }
+
+    fn reclaim_oldest(&mut self, scope: ScopeIndex) -> Option<Ipv4Addr> {
+        let from = (scope, Millis(0), ClientKey { scope, mac: Default::default() });
+        let &(_, _, key) = self.expired.range(from..).next().filter(|entry| entry.0 == scope)?;
+        let address = self.bound_address(key)?;
+        self.reclaim(key, address).then_some(address)
+    }
+
+    /// Takes the address from a client whose lease has expired. Its journal record stays: the next binding of the address replaces it.
+    fn reclaim(&mut self, key: ClientKey, address: Ipv4Addr) -> bool {
+        let expired = |bound: Bound| bound.address == address && bound.phase == Phase::Expired;
+        if !self.clients.get(&key).and_then(|client| client.bound).is_some_and(expired) {
+            return false;
+        }
+        self.end_binding(key);
+        true
+    }
+}
+
+/// A refusal's meaning on the packet path.
+pub fn refusal_reason(refusal: &Refusal) -> DropReason {
+    match refusal {
+        Refusal::Disk(_) | Refusal::Failed(_) | Refusal::Closed => DropReason::JournalRefusing,
+        Refusal::RingFull | Refusal::TooLong => DropReason::QueueFull,
+    }
+}
+
+pub(super) fn declined_row(client: ClientKey, at: UnixSecs, until: UnixSecs, sequence: Sequence) -> LeaseRow {
+    let (client_id, hostname) = (Box::default(), Box::default());
+    LeaseRow { client, state: RowState::Declined, starts: at, ends: until, sequence, client_id, hostname }
+}
+
+/// When a wall-clock end comes by the monotonic clock.
+fn end_at(now: Now, ends: UnixSecs) -> Millis {
+    if ends == UnixSecs::NEVER { Millis(u64::MAX) } else { now.monotonic.plus_secs(ends.since(now.unix)) }
+}
+
+fn secs_left(now: Millis, ends_at: Millis) -> u32 {
+    if ends_at.0 == u64::MAX {
+        u32::MAX
+    } else {
+        (ends_at.0.saturating_sub(now.0) / 1_000).try_into().unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests;
