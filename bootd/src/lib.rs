@@ -1,1 +1,3 @@
 //! The boot server: TFTP and HTTP for iPXE, kernels and agent images.
+
+pub mod proto;

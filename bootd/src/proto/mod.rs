@@ -1,0 +1,9 @@
+//! Decisions of the boot server, as pure functions and state machines.
+//!
+//! Absent by design: sockets, files, clocks, randomness, logs, metrics. Time comes in as a parameter; file contents never come in
+//! at all, only their sizes: the shell fills payloads.
+
+pub mod http;
+pub mod path;
+pub mod script;
+pub mod tftp;
