@@ -126,7 +126,7 @@ impl<'a> Source<'a> {
 
 /// Where the value of a key begins that names a secret, if the value is no reference (`{ file = … }`); a line that does not
 /// parse is masked this way too.
-fn secret_start(line: &str) -> Option<usize> {
+pub(crate) fn secret_start(line: &str) -> Option<usize> {
     let lower = line.to_ascii_lowercase();
     ["password", "passwd", "passphrase", "secret", "token"]
         .iter()

@@ -33,7 +33,9 @@ pub(crate) fn parse(
         return Err(vec![Mistake::whole_file(file, what, Some(format!("it may have {CONFIG_BYTES_MAX} at most")))]);
     }
     let source = Source::new(file, text);
-    let (root, syntax_notes) = syntax::parse(text);
+    let (readable, mut syntax_notes) = syntax::readable(text);
+    let (root, more) = syntax::parse(&readable);
+    syntax_notes.extend(more);
     let reader = Reader::new(environment);
     let mut config = document(&reader, &source, &root, parts);
     let collected = reader.finish();
@@ -74,21 +76,20 @@ fn document(reader: &Reader<'_>, source: &Source<'_>, root: &toml::de::DeTable<'
     let mut listeners = Listeners::default();
 
     reader.looks.set(wanted(Part::Dhcpd));
-    let dhcpd_table = root.table("dhcpd");
-    let dhcpd = dhcpd_table.map(|table| dhcpd::read(table, source, &mut listeners));
+    let dhcpd = root.section("dhcpd", |table| dhcpd::read(table, source, &mut listeners));
     reader.looks.set(wanted(Part::Bootd));
-    let bootd = root.table("bootd").map(|table| bootd::read(table, &mut listeners));
+    let bootd = root.section("bootd", |table| bootd::read(table, &mut listeners));
     reader.looks.set(wanted(Part::Provisioner));
     let neighbours = provisioner::Neighbours {
         dhcpd: provisioner::Neighbour::new(&dhcpd),
         bootd: provisioner::Neighbour::new(&bootd),
     };
-    let provisioner = root.table("provisioner").map(|table| provisioner::read(table, neighbours, &mut listeners));
+    let provisioner = root.section("provisioner", |table| provisioner::read(table, neighbours, &mut listeners));
     root.finish();
     listeners.check(reader, source);
 
     if dhcpd.is_none() && bootd.is_none() && provisioner.is_none() {
-        reader.wrong(
+        reader.missing(
             0..0,
             "the file configures no daemon",
             "write at least one of the tables [dhcpd], [bootd], [provisioner]",

@@ -89,8 +89,10 @@ impl<'a> Reader<'a> {
         self.notes.borrow_mut().push(note);
     }
 
-    fn missing(&self, span: Range<usize>, what: String, instead: String) {
-        self.notes.borrow_mut().push(Note { span, what, instead: Some(instead), missing: true });
+    /// Notes that something is not there, unless a syntax error may have swallowed it.
+    pub fn missing(&self, span: Range<usize>, what: impl Into<String>, instead: impl Into<String>) {
+        let note = Note { span, what: what.into(), instead: Some(instead.into()), missing: true };
+        self.notes.borrow_mut().push(note);
     }
 }
 
@@ -150,6 +152,13 @@ impl<'r, 'i> Table<'r, 'i> {
     /// The table below `key`; an empty one where it is not there.
     pub fn table_or_empty(&self, key: &'static str) -> Self {
         self.table(key).unwrap_or_else(|| Self::new(self.reader, self.child(key), self.span.clone(), None))
+    }
+
+    /// What `read` makes of the table below `key`: the outer `None` where it is not there, the inner one where it is wrong.
+    pub fn section<T>(&self, key: &'static str, read: impl FnOnce(Self) -> Option<T>) -> Option<Option<T>> {
+        let table = self.table(key);
+        self.entries?.get(key)?;
+        Some(table.and_then(read))
     }
 
     /// The table below `key`, where it is there.

@@ -197,7 +197,9 @@ fn reserved_address(
     scopes: &[ScopeFacts],
     address: &At<Ipv4Addr>,
 ) {
-    let Some(net) = scope.subnet.as_ref().map(|subnet| subnet.value) else { return };
+    let Some(net) = scope.subnet.as_ref().map(|subnet| subnet.value).filter(|net| net.prefix_len() <= 30) else {
+        return;
+    };
     let hosts = hosts(net);
     let choices = format!("an address from {} to {}", hosts.first(), hosts.last());
     if scope.server_address.as_ref().is_some_and(|server| server.value == address.value) {

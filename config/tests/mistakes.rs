@@ -1,0 +1,678 @@
+//! Every mistake: what it says and where. In a row's text `¦` marks the place that must be named, and is taken out before.
+
+use std::path::Path;
+
+use reveille_config::environment::Imagined;
+use reveille_config::{Config, Mistake, Part};
+
+/// A right file, in which each row replaces something.
+const RIGHT: &str = r#"[dhcpd]
+state_dir = "/var/lib/reveille/dhcpd"
+api = ["unix:/run/reveille/dhcpd.sock"]
+workers = 2
+
+[[dhcpd.scope]]
+name = "bmc"
+kind = "static"
+interface = "eth1"
+subnet = "10.77.1.0/24"
+server_address = "10.77.1.1"
+pools = ["10.77.1.100-10.77.1.199"]
+options = { routers = ["10.77.1.1"] }
+
+[[dhcpd.scope.reservation]]
+mac = "52:54:00:00:00:01"
+address = "10.77.1.10"
+
+[[dhcpd.scope]]
+name = "provisioning"
+kind = "dynamic"
+interface = "eth2"
+subnet = "10.77.2.0/24"
+server_address = "10.77.2.1"
+pools = ["10.77.2.100-10.77.2.199"]
+lease_secs = 600
+
+[dhcpd.scope.boot]
+bios = "undionly.kpxe"
+ipxe = "http://10.77.2.1:8080/boot.ipxe"
+
+[bootd]
+tftp = ["10.77.2.1:69"]
+http = ["10.77.2.1:8080"]
+roots = ["/srv/reveille"]
+
+[provisioner]
+agent_api = ["10.77.2.1:6385"]
+
+[provisioner.ipmi]
+username = "admin"
+password = { file = "/etc/reveille/bmc-password" }
+"#;
+
+fn environment() -> Imagined {
+    Imagined::default()
+        .directory("/srv/reveille")
+        .directory("/")
+        .file("/etc/hosts", 0o644, "hello")
+        .file("/etc/reveille/bmc-password", 0o640, "calvin")
+        .file("/etc/reveille/long-password", 0o640, "123456789012345678901")
+        .file("/etc/reveille/empty", 0o640, "\n")
+}
+
+fn mistakes(text: &str) -> Vec<Mistake> {
+    Config::parse(text, Path::new("reveille.toml"), &environment()).err().unwrap_or_default()
+}
+
+/// The text without its marks, and line and column of each.
+fn marked(text: &str) -> (String, Vec<(usize, usize)>) {
+    let (mut places, mut line, mut column, mut plain) = (Vec::new(), 1, 1, String::new());
+    for c in text.chars() {
+        match c {
+            '¦' => {
+                places.push((line, column));
+                continue;
+            }
+            '\n' => (line, column) = (line + 1, 1),
+            _ => column += 1,
+        }
+        plain.push(c);
+    }
+    (plain, places)
+}
+
+/// Replaces `from` in the right file by `to`; each mark in it must get one mistake with the words, in order, and nothing else.
+fn row(from: &str, to: &str, words: &[(&str, &str)]) {
+    assert_eq!(RIGHT.matches(from).count(), 1, "`{from}` must be in the file once");
+    check(&RIGHT.replacen(from, to, 1), words);
+}
+
+fn check(text: &str, words: &[(&str, &str)]) {
+    let (text, places) = marked(text);
+    let found = mistakes(&text);
+    let shown: String = found.iter().map(|mistake| mistake.render(false)).collect();
+    let at: Vec<(usize, usize)> = found.iter().map(|mistake| (mistake.line, mistake.column)).collect();
+    assert_eq!(at, places, "places of the mistakes\n{shown}");
+    assert_eq!(found.len(), words.len(), "{shown}");
+    for (mistake, (what, instead)) in found.iter().zip(words) {
+        assert!(mistake.what.contains(what), "`{what}` is not in what is wrong:\n{shown}");
+        let said = mistake.instead.as_deref().unwrap_or("");
+        assert!(said.contains(instead), "`{instead}` is not in what would be right:\n{shown}");
+    }
+}
+
+#[test]
+fn the_right_file_is_right() {
+    assert_eq!(mistakes(RIGHT), []);
+}
+
+#[test]
+fn keys_and_types() {
+    for (from, to, what, instead) in [
+        ("workers = 2", "¦worker = 2", "unknown key `worker` in `dhcpd`", "did you mean `workers`?"),
+        ("workers = 2", "¦colour = 2", "unknown key `colour`", "known here: state_dir, api, workers"),
+        (
+            "workers = 2",
+            "workers = ¦\"2\"",
+            "`workers` is a string, not an integer",
+            "from 1 to 64 threads, without quotes",
+        ),
+        ("workers = 2", "workers = ¦0", "`workers` = 0 is out of bounds", "it goes from 1 to 64 threads"),
+        ("workers = 2", "workers = ¦-1", "`workers` = -1 is out of bounds", "from 1 to 64"),
+        ("workers = 2", "workers = ¦99999999999999999999999", "out of bounds", "from 1 to 64"),
+        ("workers = 2", "workers = ¦2.0", "is a float, not an integer", "from 1 to 64"),
+        ("workers = 2", "workers = ¦1979-05-27", "is a date, not an integer", ""),
+        ("[bootd]", "¦[[bootd]]", "`bootd` is a list of tables; there is one only", "write [bootd]"),
+        ("workers = 2", "workers = 2\njournal = ¦3", "`journal` is an integer, not a table", "write [dhcpd.journal]"),
+        ("workers = 2", "workers = 2\n[dhcpd.journal]\nsegment_bytes = ¦100000", "no multiple of 4096", "write 102400"),
+        ("workers = 2", "workers = 2\n[dhcpd.¦journals]", "unknown table `journals`", "did you mean `journal`?"),
+        ("[bootd]", "[¦web]\n[bootd]", "unknown table `web`", "known here: dhcpd, bootd, provisioner"),
+        (
+            "kind = \"static\"",
+            "kind = ¦\"fixed\"",
+            "\"fixed\" is not a kind of scope",
+            "\"static\" serves known machines only",
+        ),
+        ("name = \"bmc\"", "name = ¦\"b m c\"", "\"b m c\" is not the name of a scope", "letters, digits"),
+        (
+            "interface = \"eth1\"",
+            "interface = ¦\"an-interface-with-a-name\"",
+            "is not the name of a network interface",
+            "`ip link`",
+        ),
+        (
+            "subnet = \"10.77.1.0/24\"",
+            "subnet = ¦\"10.77.1.0\"",
+            "`10.77.1.0` is not an IPv4 network",
+            "\"10.77.1.0/24\"",
+        ),
+        ("subnet = \"10.77.1.0/24\"", "subnet = ¦\"10.77.1.9/24\"", "is an address in a network", "\"10.77.1.0/24\""),
+        ("server_address = \"10.77.1.1\"", "server_address = ¦true", "is a boolean, not a string", "\"10.77.1.1\""),
+        (
+            "pools = [\"10.77.1.100-10.77.1.199\"]",
+            "pools = ¦\"10.77.1.100-10.77.1.199\"",
+            "not a list",
+            "write pools = [\"10.77.1.100-",
+        ),
+        (
+            "pools = [\"10.77.1.100-10.77.1.199\"]",
+            "pools = [¦\"10.77.1.100/25\"]",
+            "is not a range",
+            "write first and last",
+        ),
+        (
+            "pools = [\"10.77.1.100-10.77.1.199\"]",
+            "pools = [¦\"10.77.1.9-10.77.1.5\"]",
+            "ends before it begins",
+            "\"10.77.1.5-10.77.1.9\"",
+        ),
+        (
+            "pools = [\"10.77.2.100-10.77.2.199\"]",
+            "pools = ¦[]",
+            "a dynamic scope without a pool serves nobody",
+            "pools = [",
+        ),
+        (
+            "mac = \"52:54:00:00:00:01\"",
+            "mac = ¦\"52:54:00\"",
+            "`52:54:00` is not a MAC address",
+            "\"52:54:00:12:34:56\"",
+        ),
+        ("mac = \"52:54:00:00:00:01\"", "mac = ¦\"ff:ff:ff:ff:ff:ff\"", "names no single machine", "one machine"),
+        ("address = \"10.77.1.10\"\n", "address = ¦\"10.77.1.300\"\n", "`10.77.1.300` is not an IPv4 address", ""),
+        (
+            "address = \"10.77.1.10\"\n",
+            "address = \"10.77.1.10\"\nhostname = ¦\"a_b\"\n",
+            "\"a_b\" is not a host name",
+            "node-17",
+        ),
+        ("lease_secs = 600", "lease_secs = ¦0", "`lease_secs` = 0 is out of bounds", "seconds"),
+        ("lease_secs = 600", "lease_secs = 600\nauthoritative = ¦\"yes\"", "not a boolean", "authoritative = true"),
+        (
+            "lease_secs = 600",
+            "lease_secs = 600\nlease_secs_min = ¦601",
+            "`lease_secs_min` = 601 is above `lease_secs` = 600",
+            "600 at most",
+        ),
+        (
+            "lease_secs = 600",
+            "lease_secs = 600\nlease_secs_max = ¦599",
+            "`lease_secs_max` = 599 is below",
+            "600 at least",
+        ),
+        (
+            "state_dir = \"/var/lib/reveille/dhcpd\"",
+            "state_dir = ¦\"dhcpd\"",
+            "does not begin with `/`",
+            "from the root",
+        ),
+    ] {
+        row(from, to, &[(what, instead)]);
+    }
+}
+
+#[test]
+fn what_is_missing() {
+    for (from, to, what, instead) in [
+        (
+            "[[dhcpd.scope]]\nname = \"bmc\"\n",
+            "¦[[dhcpd.scope]]\n",
+            "`name` is missing in `dhcpd.scope[0]`",
+            "add: name =",
+        ),
+        (
+            "[[dhcpd.scope.reservation]]\nmac = \"52:54:00:00:00:01\"",
+            "¦[[dhcpd.scope.reservation]]",
+            "`mac` is missing",
+            "add: mac =",
+        ),
+        (
+            "[bootd]\ntftp = [\"10.77.2.1:69\"]\nhttp = [\"10.77.2.1:8080\"]\n",
+            "¦[bootd]\npublic_url = \"http://b\"\n",
+            "`http` is missing in `bootd`",
+            "[\"10.77.2.1:8080\"]",
+        ),
+        (
+            "[bootd]\ntftp = [\"10.77.2.1:69\"]\nhttp = [\"10.77.2.1:8080\"]",
+            "¦[bootd]\nhttp = [\"0.0.0.0:8080\"]",
+            "`public_url` is missing",
+            "http://",
+        ),
+        (
+            "[provisioner]\nagent_api = [\"10.77.2.1:6385\"]",
+            "¦[provisioner]\nagent_api_url = \"http://a\"",
+            "`agent_api` is missing",
+            "add: agent_api = [",
+        ),
+    ] {
+        row(from, to, &[(what, instead)]);
+    }
+    check("¦", &[("the file configures no daemon", "[dhcpd], [bootd], [provisioner]")]);
+    check("¦[dhcpd]\n", &[("`scope` is missing in `dhcpd`", "[[dhcpd.scope]]")]);
+    check(
+        "¦¦[provisioner]\nagent_api = [\"10.0.0.1:1\"]",
+        &[("`agent_networks` is missing", "10.77.2.0/24"), ("`boot_url` is missing", "http://")],
+    );
+}
+
+#[test]
+fn addresses_and_pools() {
+    let bmc_pools = "pools = [\"10.77.1.100-10.77.1.199\"]";
+    let pools = "pools = [\"10.77.2.100-10.77.2.199\"]";
+    let (subnet, server) = ("subnet = \"10.77.1.0/24\"", "server_address = \"10.77.1.1\"");
+    for (from, to, what, instead) in [
+        (
+            server,
+            "server_address = ¦\"10.77.3.1\"",
+            "10.77.3.1 is outside its subnet 10.77.1.0/24 (line 10)",
+            "from 10.77.1.1 to 10.77.1.254",
+        ),
+        (server, "server_address = ¦\"10.77.1.0\"", "is the network address of 10.77.1.0/24", "from 10.77.1.1 to"),
+        (server, "server_address = ¦\"10.77.1.255\"", "is the broadcast address of", "to 10.77.1.254"),
+        (
+            bmc_pools,
+            "pools = [¦\"10.77.3.1-10.77.3.9\"]",
+            "the pool 10.77.3.1-10.77.3.9 is outside its subnet 10.77.1.0/24 (line 10)",
+            "from 10.77.1.1",
+        ),
+        (bmc_pools, "pools = [¦\"10.77.1.250-10.77.2.9\"]", "is outside its subnet", ""),
+        (
+            bmc_pools,
+            "pools = [¦\"10.77.1.200-10.77.1.255\"]",
+            "contains 10.77.1.255, the broadcast address",
+            "to 10.77.1.254",
+        ),
+        (
+            bmc_pools,
+            "pools = [¦\"10.77.1.1-10.77.1.9\"]",
+            "contains 10.77.1.1, the server's own address (line 11)",
+            "write \"10.77.1.2-10.77.1.9\"",
+        ),
+        (
+            bmc_pools,
+            "pools = [\"10.77.1.2-10.77.1.9\", ¦\"10.77.1.9-10.77.1.12\"]",
+            "the pool 10.77.1.9-10.77.1.12 overlaps the pool 10.77.1.2-10.77.1.9 on line 12",
+            "shorten or remove one",
+        ),
+        (
+            bmc_pools,
+            "pools = [\"10.77.1.20-10.77.1.90\", ¦\"10.77.1.30\"]",
+            "10.77.1.30-10.77.1.30 overlaps the pool 10.77.1.20-10.77.1.90 on line 12",
+            "",
+        ),
+        (
+            "name = \"provisioning\"",
+            "name = ¦\"bmc\"",
+            "two scopes have the name `bmc`; the first is on line 7",
+            "its own",
+        ),
+        (
+            "interface = \"eth2\"",
+            "interface = ¦\"eth1\"",
+            "two scopes are on the interface `eth1`; the first is on line 9",
+            "its own",
+        ),
+        (pools, "pools = [\"10.77.2.5\", \"10.77.2.6\", ¦\"10.77.2.6\"]", "overlaps", ""),
+    ] {
+        row(from, to, &[(what, instead)]);
+    }
+    let scope = "subnet = \"10.77.2.0/24\"\nserver_address = \"10.77.2.1\"\npools = [\"10.77.2.100-10.77.2.199\"]";
+    row(
+        scope,
+        "subnet = ¦\"10.77.0.0/16\"\nserver_address = \"10.77.2.1\"\npools = [¦\"10.77.1.150-10.77.1.160\"]",
+        &[
+            ("the subnet 10.77.0.0/16 overlaps 10.77.1.0/24 of scope `bmc` on line 10", "network of its own"),
+            (
+                "the pool 10.77.1.150-10.77.1.160 overlaps the pool 10.77.1.100-10.77.1.199 of scope `bmc` on line 12",
+                "one pool",
+            ),
+        ],
+    );
+    row(subnet, "subnet = ¦\"10.77.1.0/31\"", &[("no room for a server and a client", "30 bits")]);
+}
+
+#[test]
+fn reservations() {
+    let address = "address = \"10.77.1.10\"\n";
+    let again = "address = \"10.77.1.10\"\n\n[[dhcpd.scope.reservation]]\n";
+    for (to, what, instead) in [
+        (
+            "address = ¦\"10.77.9.10\"\n".to_owned(),
+            "10.77.9.10 is outside the subnet 10.77.1.0/24",
+            "from 10.77.1.1 to 10.77.1.254",
+        ),
+        (
+            "address = ¦\"10.77.2.150\"\n".into(),
+            "outside the subnet 10.77.1.0/24 and inside a pool of scope `provisioning`, line 25",
+            "move the reservation",
+        ),
+        (
+            "address = ¦\"10.77.2.10\"\n".into(),
+            "inside the subnet of scope `provisioning`, line 19",
+            "move the reservation",
+        ),
+        ("address = ¦\"10.77.1.1\"\n".into(), "10.77.1.1 is the server's own address", ""),
+        ("address = ¦\"10.77.1.255\"\n".into(), "10.77.1.255 is the broadcast address", ""),
+        (
+            format!("{again}mac = \"52:54:00:00:00:02\"\naddress = ¦\"10.77.1.10\"\n"),
+            "10.77.1.10 is reserved twice; first on line 17",
+            "its own address",
+        ),
+        (
+            format!("{again}mac = ¦\"52-54-00-00-00-01\"\naddress = \"10.77.1.11\"\n"),
+            "a second reservation for 52:54:00:00:00:01; the first is on line 16",
+            "remove one",
+        ),
+    ] {
+        row(address, &to, &[(what, instead)]);
+    }
+}
+
+#[test]
+fn options() {
+    let options = "options = { routers = [\"10.77.1.1\"] }";
+    for (to, what, instead) in [
+        ("options = { ¦router = [\"10.77.1.1\"] }", "unknown option `router`", "did you mean `routers`?"),
+        (
+            "options = { ¦dns-servers = [\"10.77.1.1\"] }",
+            "unknown option `dns-servers`",
+            "did you mean `domain-name-servers`?",
+        ),
+        ("options = { ¦domain_name = \"a.b\" }", "unknown option `domain_name`", "did you mean `domain-name`?"),
+        ("options = { ¦xyzzy = 1 }", "unknown option `xyzzy`", "a number with a value \"hex:"),
+        ("options = { ¦300 = 1 }", "there is no option 300", "224 to 254"),
+        ("options = { ¦dhcp-lease-time = 1 }", "option 51 (`dhcp-lease-time`) cannot be set", "leave it out"),
+        (
+            "options = { ¦53 = 1 }",
+            "option 53 (`dhcp-message-type`) cannot be set: the server sets it in every reply",
+            "leave it out",
+        ),
+        (
+            "options = { routers = ¦\"10.77.1.1\" }",
+            "`routers` takes a list of IPv4 addresses, not the string \"10.77.1.1\"",
+            "write a list: routers = [\"10.77.1.1\"]",
+        ),
+        (
+            "options = { routers = [\"10.77.1.1\", ¦\"gateway\"] }",
+            "not the string \"gateway\"",
+            "[\"10.77.1.1\", \"10.77.1.2\"]",
+        ),
+        ("options = { routers = ¦[] }", "not an empty list", ""),
+        (
+            "options = { interface-mtu = ¦\"9000\" }",
+            "`interface-mtu` takes an integer from 0 to 65535, not the string \"9000\"",
+            "without quotes: interface-mtu = 9000",
+        ),
+        ("options = { interface-mtu = ¦90000 }", "not the integer 90000", "interface-mtu = 1500"),
+        ("options = { host-name = ¦\"\" }", "`host-name` takes a text that is not empty", ""),
+        ("options = { ip-forwarding = ¦1 }", "takes a boolean, not the integer 1", "ip-forwarding = true"),
+        (
+            "options = { 224 = ¦\"abc\" }",
+            "`224` takes octets in hexadecimal, not the string \"abc\"",
+            "for the text \"abc\": 224 = \"hex:616263\"",
+        ),
+        ("options = { 224 = ¦\"hex:abc\" }", "without pairs of hexadecimal digits", "224 = \"hex:0a0b\""),
+        ("options = { domain-search = [\"a.example\", ¦\"-\"] }", "which is no domain name", "example.com"),
+        (
+            "options = { classless-static-routes = [¦\"10.0.0.1/8 via 10.77.1.1\"] }",
+            "host bits are not zero",
+            "10.0.0.0/8 via",
+        ),
+        ("options = { routers = [\"10.77.1.1\"], ¦3 = [\"10.77.1.1\"] }", "option 3 is given twice", "remove one"),
+        ("options = { routers = ¦1979-05-27 }", "is a date", ""),
+        ("options = ¦[3]", "`options` is a list, not a table", "[dhcpd.scope[0].options]"),
+    ] {
+        row(options, to, &[(what, instead)]);
+    }
+}
+
+#[test]
+fn urls_and_files() {
+    let ipxe = "ipxe = \"http://10.77.2.1:8080/boot.ipxe\"";
+    let long = format!("efi_ia32 = ¦\"{}\"", "x".repeat(128));
+    for (to, what, instead) in [
+        (
+            "ipxe = ¦\"http://10.77.2.1:8080//a///boot.ipxe\"",
+            "has `//` in its path",
+            "write \"http://10.77.2.1:8080/a/boot.ipxe\"",
+        ),
+        ("ipxe = ¦\"ftp://10.77.2.1/boot.ipxe\"", "has the scheme `ftp`", "http, https, tftp"),
+        ("ipxe = ¦\"http:///boot.ipxe\"", "has no valid host", ""),
+        ("ipxe = ¦\"http://10.77.2/boot.ipxe\"", "has no valid host", ""),
+        ("ipxe = ¦\"http://10.77.2.1:99999/boot.ipxe\"", "has no valid port", "65535"),
+        ("ipxe = ¦\"http://a/b c\"", "a character that no URL may have", "%20"),
+        ("ipxe = ¦\"http://user:pw@a/b\"", "the URL contains a user name", "no credentials"),
+        ("http_x64 = ¦\"snponly.efi\"", "\"snponly.efi\" is not a URL", "http://"),
+        ("efi_x64 = ¦\"\"", "`efi_x64` is empty", "leave the key out"),
+        (&long, "`efi_ia32` has 128 octets", "room for 127"),
+    ] {
+        row(ipxe, to, &[(what, instead)]);
+    }
+    for (to, what, instead) in [
+        (
+            "roots = [¦\"/srv/gone\"]",
+            "the directory `/srv/gone` cannot be opened: entity not found",
+            "mkdir -p /srv/gone",
+        ),
+        ("roots = [¦\"/etc/hosts\"]", "`/etc/hosts` is not a directory", ""),
+        ("roots = [\"/srv/reveille\", ¦\"/srv/reveille\"]", "is listed twice", "remove one"),
+        ("roots = ¦[]", "`roots` is an empty list", "/srv/reveille"),
+        (
+            "roots = [\"/srv/reveille\"]\nstate_dir = ¦\"/etc/hosts/x\"",
+            "`/etc/hosts` is not a directory",
+            "made when missing",
+        ),
+        (
+            "roots = [\"/srv/reveille\"]\npublic_url = ¦\"http://10.77.2.1:8080/\"",
+            "ends with a slash",
+            "write \"http://10.77.2.1:8080\"",
+        ),
+        ("roots = [\"/srv/reveille\"]\npublic_url = ¦\"10.77.2.1:8080\"", "is not a URL", "\"http://"),
+    ] {
+        row("roots = [\"/srv/reveille\"]", to, &[(what, instead)]);
+    }
+    for (to, what, instead) in [
+        (
+            "[provisioner.deploy]\nkernel = ¦\"/agent/kernel\"\n\n[provisioner.ipmi]",
+            "is not a path below bootd's roots",
+            "without a leading `/`",
+        ),
+        ("[provisioner.deploy]\nkernel = ¦\"agent//kernel\"\n\n[provisioner.ipmi]", "is not a path below", "`//`"),
+        (
+            "[provisioner.deploy]\nramdisk = ¦\"http://10.77.2.1//x\"\n\n[provisioner.ipmi]",
+            "has `//` in its path",
+            "\"http://10.77.2.1/x\"",
+        ),
+        (
+            "[provisioner.timeouts]\n¦power = 3\n\n[provisioner.ipmi]",
+            "unknown key `power`",
+            "did you mean `power_secs`?",
+        ),
+    ] {
+        row("[provisioner.ipmi]", to, &[(what, instead)]);
+    }
+}
+
+#[test]
+fn listeners() {
+    let (tftp, http) = ("tftp = [\"10.77.2.1:69\"]", "http = [\"10.77.2.1:8080\"]");
+    let (api, agent_api) = ("api = [\"unix:/run/reveille/dhcpd.sock\"]", "agent_api = [\"10.77.2.1:6385\"]");
+    for (from, to, what, instead) in [
+        (
+            http,
+            "http = [\"10.77.2.1:8080\", ¦\"10.77.2.1:8080\"]",
+            "`bootd.http` wants TCP 10.77.2.1:8080, which `bootd.http` on line 34 has already",
+            "its own",
+        ),
+        (
+            agent_api,
+            "agent_api = [¦\"10.77.2.1:8080\"]",
+            "`provisioner.agent_api` wants TCP 10.77.2.1:8080, which `bootd.http` on line 34",
+            "",
+        ),
+        (
+            agent_api,
+            "api = [\"127.0.0.1:6385\"]\nagent_api = [¦\"0.0.0.0:6385\"]\nagent_api_url = \"http://a\"",
+            "which `provisioner.api` on line 38 has already",
+            "",
+        ),
+        (tftp, "tftp = [\"10.77.2.1:69\", ¦\"0.0.0.0:69\"]", "wants UDP 0.0.0.0:69", ""),
+        (
+            tftp,
+            "tftp = [\"10.77.2.1:69\"]\napi = [¦\"unix:/run/reveille/dhcpd.sock\"]",
+            "wants the socket /run/reveille/dhcpd.sock, which `dhcpd.api` on line 3 has",
+            "",
+        ),
+        (tftp, "tftp = [¦\"10.77.2.1:0\"]", "has port 0", "name the port"),
+        (tftp, "tftp = [¦\"10.77.2.1\"]", "is not an address with a port", "10.77.2.1:69"),
+        (http, "http = ¦[]\npublic_url = \"http://a\"", "`http` is an empty list", ""),
+        (
+            api,
+            "api = [¦\"10.77.2.1:7671\"]",
+            "open to everybody who reaches 10.77.2.1:7671: the API has no authentication yet",
+            "\"127.0.0.1:7671\"",
+        ),
+        (api, "api = [¦\"unix:dhcpd.sock\"]", "is not an endpoint", "unix:/run/reveille/dhcpd.sock"),
+        (
+            agent_api,
+            "agent_api = [\"10.77.2.1:6385\"]\napi = [¦\"0.0.0.0:6386\"]",
+            "no authentication yet",
+            "127.0.0.1:6386",
+        ),
+    ] {
+        row(from, to, &[(what, instead)]);
+    }
+}
+
+#[test]
+fn secrets() {
+    let password = "password = { file = \"/etc/reveille/bmc-password\" }";
+    for (to, what, instead) in [
+        (
+            "password = ¦\"hunter2\"",
+            "`password` is a secret and must not stand in this file",
+            "write password = { file = ",
+        ),
+        ("password = ¦'''\nhunter2'''", "must not stand in this file", "{ env = \"NAME\" }"),
+        ("password = { ¦value = \"hunter2\", env = \"SET\" }", "unknown key `value`", "known here: file, env"),
+        ("password = ¦{}", "`password` needs either `file` or `env`", "write password ="),
+        ("password = ¦{ file = \"/a\", env = \"B\" }", "needs either `file` or `env`", ""),
+        ("password = { file = ¦\"secret\" }", "does not begin with `/`", ""),
+        (
+            "password = ¦{ file = \"/etc/gone\" }",
+            "cannot read the file `/etc/gone`: entity not found",
+            "only the daemon can read",
+        ),
+        (
+            "password = ¦{ file = \"/etc/hosts\" }",
+            "everybody on this host can read the file `/etc/hosts` (mode 0644)",
+            "chmod o= /etc/hosts",
+        ),
+        ("password = ¦{ file = \"/etc/reveille/empty\" }", "holds an empty secret", ""),
+        ("password = ¦{ file = \"/etc/reveille/long-password\" }", "the secret has 21 octets", "20 at most"),
+        ("password = ¦{ env = \"NOT_SET\" }", "the environment variable `NOT_SET` is not set", "set NOT_SET"),
+        ("password = { env = ¦\"a b\" }", "is not the name of a variable", ""),
+        ("password = ¦hunter2", "syntax", ""),
+        ("password = \"hunter2¦", "syntax", ""),
+    ] {
+        let (plain, places) = marked(&RIGHT.replacen(password, to, 1));
+        let environment = environment().variable("SET", "calvin");
+        let found = Config::parse(&plain, Path::new("reveille.toml"), &environment).expect_err(to);
+        let shown: String = found.iter().map(|mistake| mistake.render(true)).collect();
+        let everything = format!("{shown}{found:?}{}", serde_json::to_string(&found).unwrap());
+        assert!(!everything.contains("hunter2"), "{shown}");
+        let at: Vec<(usize, usize)> = found.iter().map(|mistake| (mistake.line, mistake.column)).collect();
+        assert_eq!(at, places, "{to}\n{shown}");
+        assert!(found[0].what.contains(what), "{shown}");
+        assert!(found[0].instead.as_deref().unwrap_or("").contains(instead), "{shown}");
+    }
+}
+
+#[test]
+fn syntax_does_not_hide_the_rest() {
+    let api = "api = [\"unix:/run/reveille/dhcpd.sock\"]";
+    for (from, to, words) in [
+        ("workers = 2", "workers = ¦two", &[("syntax", "a text needs quotes: workers = \"two\"")][..]),
+        ("workers = 2", "workers = ¦yes", &[("syntax", "write workers = true")]),
+        ("workers = 2", "workers =¦", &[("syntax", "write a value after `workers =`")]),
+        ("workers = 2", "workers = 2\n¦workers = 3", &[("duplicate key", "")]),
+        (
+            api,
+            "api = ¦[\"unix:/run/reveille/dhcpd.sock\"\n¦worker = 3",
+            &[("this list is never closed", "close it with `]`"), ("unknown key `worker`", "workers")],
+        ),
+        ("[bootd]", "¦[bootd\n", &[("this header of a table is broken", "write [table]")]),
+        (
+            "options = { routers = [\"10.77.1.1\"] }",
+            "options = ¦{ routers = [\"10.77.1.1\"]",
+            &[("this inline table is never closed", "`}`")],
+        ),
+        ("kind = \"static\"", "kind = ¦\"\"\"static", &[("this text over several lines is never closed", "")]),
+        (
+            "lease_secs = 600",
+            "lease_secs = 600¦,\nanswer_router_solicitations = ¦1",
+            &[("syntax", "no comma"), ("not a boolean", "")],
+        ),
+        ("subnet = \"10.77.1.0/24\"", "subnet = 10.77¦.1.0/24", &[("syntax", "subnet = \"10.77.1.0/24\"")]),
+    ] {
+        row(from, to, words);
+    }
+}
+
+#[test]
+fn all_mistakes_come_at_once_and_in_order() {
+    let text = RIGHT
+        .replacen("workers = 2", "workers = ¦0", 1)
+        .replacen("[\"10.77.1.100-10.77.1.199\"", "[¦\"10.77.1.1-10.77.1.9\"", 1)
+        .replacen("kind = \"dynamic\"", "kind = ¦\"dynamik\"", 1)
+        .replacen("username", "¦user", 1);
+    let words =
+        [("out of bounds", ""), ("the server's own", ""), ("kind of scope", ""), ("unknown key `user`", "`username`")];
+    check(&text, &words);
+}
+
+#[test]
+fn columns_count_characters_and_the_place_is_underlined() {
+    let found = mistakes("[dhcpd]\n\t\"größe\" = 1 # ä\n[[dhcpd.scope]]\r\nname = \"é\" \r\n");
+    let name = found.iter().find(|mistake| mistake.line == 4).unwrap();
+    assert_eq!((name.column, name.width, name.excerpt.as_str()), (8, 3, "name = \"é\" "));
+    let unknown = found.iter().find(|mistake| mistake.line == 2).unwrap();
+    assert_eq!((unknown.column, unknown.width), (2, 7));
+    assert_eq!(
+        unknown.render(false),
+        "error: unknown key `größe` in `dhcpd`\n --> reveille.toml:2:2\n  |\n2 |  \"größe\" = 1 # ä\n  |  ^^^^^^^\n  \
+         = help: known here: state_dir, api, workers, journal, scope\n"
+    );
+    assert!(unknown.render(true).contains("\x1b[1;31m^^^^^^^\x1b[0m"));
+    assert_eq!(unknown.to_string(), "reveille.toml:2:2: unknown key `größe` in `dhcpd`");
+}
+
+#[test]
+fn a_daemon_looks_only_at_what_its_own_table_refers_to() {
+    let (file, nothing) = (Path::new("reveille.toml"), Imagined::default());
+    let config = Config::parse_parts(RIGHT, file, &nothing, &[Part::Dhcpd]).unwrap();
+    assert!(config.dhcpd.is_some() && config.bootd.is_none() && config.provisioner.is_none());
+    let found = Config::parse(RIGHT, file, &nothing).unwrap_err();
+    assert_eq!(found.iter().map(|mistake| mistake.line).collect::<Vec<_>>(), [35, 42], "{found:?}");
+    let wrong = RIGHT.replacen("roots = [", "root = [", 1);
+    assert!(Config::parse_parts(&wrong, file, &nothing, &[Part::Dhcpd]).is_err(), "the other tables are checked too");
+}
+
+#[test]
+fn a_file_full_of_mistakes_is_cut_off() {
+    let text: String = (0..2_000).map(|number| format!("key{number} = 1\n")).collect();
+    let found = mistakes(&text);
+    assert_eq!(found.len(), reveille_config::limit::MISTAKES_MAX + 1);
+    assert!(found.last().unwrap().what.contains("more mistakes are not shown"));
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let gone = Config::load(&directory.path().join("gone.toml")).unwrap_err();
+    assert!(gone[0].what.contains("cannot be read") && gone[0].line == 0, "{gone:?}");
+    let file = directory.path().join("latin1.toml");
+    std::fs::write(&file, b"[dhcpd]\n# gr\xfc\xdfe\n").unwrap();
+    let latin1 = Config::load(&file).unwrap_err();
+    assert!(latin1[0].what.contains("not UTF-8: see line 2"), "{latin1:?}");
+}
