@@ -13,6 +13,7 @@
 pub mod bmc;
 pub mod clients;
 mod error;
+pub mod lab;
 pub mod machine;
 pub mod net;
 pub mod packages;
@@ -24,6 +25,7 @@ pub mod wait;
 pub use bmc::{Bmc, BmcSpec};
 pub use clients::Client;
 pub use error::LabError;
+pub use lab::{Lab, LabOptions};
 pub use machine::{BootDevice, Firmware, Machine, MachineSpec};
 pub use net::{Namespace, TwoNetworks};
 pub use process::{Log, Process, Program};

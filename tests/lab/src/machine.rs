@@ -23,9 +23,21 @@ use crate::wait::Deadline;
 pub enum Firmware {
     /// SeaBIOS with the iPXE ROM that QEMU puts on its NICs: DHCP architecture 0, user class `iPXE`.
     SeaBios,
-    /// No ROM on the NIC; an iPXE with this script is started like a kernel. A script can play any other ROM.
+    /// SeaBIOS with a ROM that is not iPXE: booted from the network, it asks by DHCP as architecture 0 without a user
+    /// class, fetches the boot file by TFTP and runs it. An iPXE with a script plays it; a reboot powers off.
+    LegacyRom,
+    /// No ROM on the NIC; an iPXE with this script is started like a kernel at every power-on.
     Script(String),
 }
+
+/// A ROM of old: no user class, the file over TFTP. The class has to be a setting of its own, for iPXE sends its name
+/// wherever none is set; undionly.kpxe, the usual file, then sends `iPXE` again.
+const LEGACY_ROM: &str = "#!ipxe
+set user-class LegacyROM
+dhcp net0
+clear user-class
+chain tftp://${next-server}/${filename}
+";
 
 /// Where a machine boots from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +122,12 @@ impl Machine {
             let tried = || format!("make the disk {} of {bytes} bytes", path.display());
             File::create(&path).and_then(|file| file.set_len(bytes)).map_err(LabError::io(tried()))?;
         }
-        if let Firmware::Script(script) = &machine.spec().firmware {
+        let script = match &machine.spec().firmware {
+            Firmware::SeaBios => None,
+            Firmware::LegacyRom => Some(LEGACY_ROM),
+            Firmware::Script(script) => Some(script.as_str()),
+        };
+        if let Some(script) = script {
             machine.inner.run.write(format!("{}/script.ipxe", machine.spec().name), script)?;
         }
         Ok(machine)
@@ -262,16 +279,17 @@ impl Machine {
             add("-drive", format!("file={},if=none,id=d0,format=raw,cache=unsafe", path("disk.img")));
             add("-device", format!("virtio-blk-pci,drive=d0,serial={}", spec.name));
         }
+        let own = if spec.disk_bytes.is_some() { "c" } else { "n" };
+        let network = device == BootDevice::Pxe || spec.disk_bytes.is_none();
         match &spec.firmware {
-            Firmware::Script(_) => {
+            // `once` holds until the guest's first reboot, as a one-shot boot device does.
+            Firmware::SeaBios => add("-boot", format!("order={own},once={}", if network { "n" } else { own })),
+            Firmware::LegacyRom if !network => add("-boot", format!("order={own}")),
+            Firmware::LegacyRom | Firmware::Script(_) => {
                 add("-kernel", "/boot/ipxe.lkrn".into());
                 add("-initrd", path("script.ipxe"));
-            }
-            Firmware::SeaBios => {
-                let own = if spec.disk_bytes.is_some() { "c" } else { "n" };
-                // `once` holds until the guest's first reboot, as a one-shot boot device does.
-                let once = if device == BootDevice::Pxe { "n" } else { own };
-                add("-boot", format!("order={own},once={once}"));
+                // The kernel would be started again, whatever the boot device: once is what a ROM is for.
+                add("-action", "reboot=shutdown".into());
             }
         }
         args.push("-nodefaults".into());

@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::LabError;
 
@@ -125,8 +125,11 @@ impl Run {
     }
 
     /// Ends the process in good order on Ctrl-C, SIGTERM and SIGHUP: takes the run down, then exits with 128 + the
-    /// signal's number. Without this the clean-up happens as well, but the prompt comes back before it is done.
-    pub fn end_on_signals(&self) {
+    /// signal's number, or with what was settled meanwhile. Without this the clean-up happens as well, but the prompt
+    /// comes back before it is done.
+    pub fn end_on_signals(&self) -> ExitStatus {
+        let status = ExitStatus::default();
+        let settled = status.clone();
         let inner = Arc::downgrade(&self.inner);
         std::thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
@@ -136,9 +139,21 @@ impl Run {
                 if let Err(error) = inner.end() {
                     eprintln!("{error}");
                 }
-                std::process::exit(128 + signal);
+                std::process::exit(settled.0.get().copied().unwrap_or(128 + signal));
             }
         });
+        status
+    }
+}
+
+/// With what a process exits that [`Run::end_on_signals`].
+#[derive(Debug, Clone, Default)]
+pub struct ExitStatus(Arc<OnceLock<i32>>);
+
+impl ExitStatus {
+    /// From now on a signal ends the process with this status; the first settled stays.
+    pub fn settle(&self, status: i32) {
+        let _ = self.0.set(status);
     }
 }
 

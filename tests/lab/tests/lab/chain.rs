@@ -1,6 +1,6 @@
 //! A BMC leases its address, and IPMI commands take a machine from off to its boot script and back.
 
-use reveille_lab::{Bmc, BmcSpec, BootDevice, Deadline, Machine, MachineSpec, Run, TwoNetworks};
+use reveille_lab::{Bmc, BmcSpec, BootDevice, Deadline, Firmware, Machine, MachineSpec, Run, TwoNetworks};
 
 use crate::stand_in::StandIn;
 
@@ -41,6 +41,24 @@ fn ipmi_takes_a_machine_to_its_boot_script() {
     machine.wait_off(Deadline::secs(30)).expect("the script powers the machine off");
     assert_eq!(bmc.ipmitool(&["chassis", "power", "status"]).unwrap().trim(), "Chassis Power is off");
     assert_eq!(machine.boots(), [BootDevice::Pxe]);
+}
+
+#[test]
+fn a_legacy_rom_comes_to_its_boot_script_by_tftp() {
+    let run = Run::start().expect("a lab");
+    let networks = TwoNetworks::create(&run).expect("two networks");
+    let mut stand_in = StandIn::start(&networks).expect("stand-in daemons");
+    stand_in.serve("undionly.kpxe", &std::fs::read("/usr/lib/ipxe/undionly.kpxe").expect("the package ipxe"));
+    stand_in.serve("boot.ipxe", b"#!ipxe\necho MARK of ${filename}\nchain poweroff.0\n");
+    stand_in.serve("poweroff.0", POWER_OFF);
+    let machine = MachineSpec { firmware: Firmware::LegacyRom, ..MachineSpec::numbered(6) };
+    let machine = Machine::rack(&networks, machine).expect("a machine");
+    machine.set_boot(BootDevice::Pxe);
+    machine.power_on().expect("QEMU starts");
+    stand_in.wait_for_line("undionly.kpxe to 10.77.2.", Deadline::secs(60)).expect("the file goes out by TFTP");
+    let marker = machine.serial().wait_for("MARK", Deadline::secs(90)).expect("the boot script's words");
+    assert!(marker.contains("boot.ipxe"), "{marker}");
+    machine.wait_off(Deadline::secs(30)).expect("the script powers the machine off");
 }
 
 #[test]

@@ -1,0 +1,312 @@
+//! [`Lab`]: the two networks with Reveille itself on them, and what is served to the machines.
+//!
+//! `reveille all` runs in the host's namespace from the binary it is given, with a configuration written here, and may be
+//! killed and started again as a test likes. Its APIs are unix sockets below the run's directory, so that clients need
+//! not be in the namespace; the Ironic API is on the namespace's loopback as well, for stock clients.
+
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reveille_client::{Bootd, ClientError, Dhcpd, Ironic};
+use reveille_config::Endpoint;
+
+use crate::error::LabError;
+use crate::net::{BMC_BRIDGE, PROVISIONING_BRIDGE, TwoNetworks};
+use crate::process::{Process, Program};
+use crate::run::Run;
+use crate::wait::Deadline;
+
+/// The Ironic API on the loopback interface of the host's namespace.
+pub const IRONIC_URL: &str = "http://127.0.0.1:6385";
+
+/// The names under which the agent is served, and the configuration names it.
+const AGENT_KERNEL: &str = "agent/kernel";
+const AGENT_RAMDISK: &str = "agent/ramdisk";
+
+/// Debian's boot files that the configuration names, below [`IPXE_DIR`].
+const IPXE_FILES: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
+const IPXE_DIR: &str = "/usr/lib/ipxe";
+
+/// What a lab is started with.
+#[derive(Debug, Clone)]
+pub struct LabOptions {
+    /// The `reveille` binary.
+    pub reveille: PathBuf,
+    /// The agent's kernel and ramdisk, where machines shall be deployed.
+    pub agent: Option<(PathBuf, PathBuf)>,
+    /// More files to serve, by their names below bootd's root.
+    pub files: Vec<(String, PathBuf)>,
+    /// Appended to the configuration: further keys of `[provisioner.timeouts]`, the last table of it, and more tables.
+    pub configuration: String,
+    /// What Reveille logs, e.g. `info`.
+    pub log: String,
+}
+
+impl LabOptions {
+    /// A lab for this binary, without an agent.
+    pub fn new(reveille: impl Into<PathBuf>) -> Self {
+        Self {
+            reveille: reveille.into(),
+            agent: None,
+            files: Vec::new(),
+            configuration: String::new(),
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// Two networks and a running Reveille.
+pub struct Lab {
+    // Fields are dropped in this order: the daemons before their networks.
+    reveille: Option<Process>,
+    runtime: tokio::runtime::Runtime,
+    networks: TwoNetworks,
+    options: LabOptions,
+    config: PathBuf,
+}
+
+impl Lab {
+    /// Starts a run, its networks and Reveille, and waits until all three daemons are ready.
+    ///
+    /// # Errors
+    /// When a part does not start; Reveille's own words are quoted.
+    pub fn start(options: LabOptions) -> Result<Self, LabError> {
+        Self::start_in(Run::start()?, options)
+    }
+
+    /// The same in a run that has been started.
+    ///
+    /// # Errors
+    /// Like [`Self::start`].
+    pub fn start_in(run: Run, options: LabOptions) -> Result<Self, LabError> {
+        let networks = TwoNetworks::create(&run)?;
+        let root = run.path("root/.").parent().expect("has a parent").to_owned();
+        let boot_files = IPXE_FILES.map(|name| (name.to_owned(), Path::new(IPXE_DIR).join(name)));
+        let agent = options.agent.iter().flat_map(|(kernel, ramdisk)| {
+            [(AGENT_KERNEL.to_owned(), kernel.clone()), (AGENT_RAMDISK.to_owned(), ramdisk.clone())]
+        });
+        for (name, path) in boot_files.into_iter().chain(agent).chain(options.files.iter().cloned()) {
+            serve(&path, &run.path(Path::new("root").join(name)))?;
+        }
+        let config = run.write("reveille.toml", configuration(run.dir(), &root, &options))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(LabError::io("start a runtime for the clients"))?;
+        let mut lab = Self { reveille: None, runtime, networks, options, config };
+        lab.start_reveille()?;
+        Ok(lab)
+    }
+
+    /// The run.
+    pub fn run(&self) -> &Run {
+        self.networks.run()
+    }
+
+    /// The networks.
+    pub fn networks(&self) -> &TwoNetworks {
+        &self.networks
+    }
+
+    /// Reveille's configuration file.
+    pub fn config_path(&self) -> &Path {
+        &self.config
+    }
+
+    /// The running `reveille all`, if it was not stopped.
+    pub fn reveille(&mut self) -> Option<&mut Process> {
+        self.reveille.as_mut()
+    }
+
+    /// Starts `reveille all` and waits until its three daemons are ready; does nothing while it runs.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in 30 s.
+    pub fn start_reveille(&mut self) -> Result<(), LabError> {
+        if let Some(reveille) = &mut self.reveille
+            && reveille.ended()?.is_none()
+        {
+            return Ok(());
+        }
+        let program = self.networks.host().program(self.options.reveille.display().to_string()).arg("all");
+        let program = program.arg("--config").arg(&self.config).args(["--log", &self.options.log]);
+        let mut reveille = program.env("RUST_BACKTRACE", "1").start("reveille")?;
+        let deadline = Deadline::secs(30);
+        let mut seen = String::new();
+        let ready = deadline.until("reveille to be ready", || {
+            reveille.still_runs("reveille to be ready")?;
+            let answers = self.ask(async {
+                let (dhcpd, bootd, ironic) = (self.dhcpd(), self.bootd(), self.ironic());
+                [("dhcpd", dhcpd.ready().await), ("bootd", bootd.ready().await), ("provisioner", ironic.ready().await)]
+            });
+            let waiting = answers.into_iter().find_map(|(name, answer)| match answer {
+                Ok((200, _)) => None,
+                Ok((status, why)) => Some(format!("{name}: {status} {}", why.trim())),
+                Err(error) => Some(format!("{name}: {error}")),
+            });
+            seen = waiting.clone().unwrap_or_default();
+            Ok(waiting.is_none().then_some(()))
+        });
+        ready.map_err(|error| match error {
+            LabError::Late { .. } => deadline
+                .late_seeing("reveille to be ready", format!("{seen}; the end of its log:\n{}", reveille.log().tail())),
+            other => other,
+        })?;
+        self.reveille = Some(reveille);
+        Ok(())
+    }
+
+    /// Kills `reveille all` as a power failure would (SIGKILL). Its state stays; [`Self::start_reveille`] goes on with it.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill_reveille(&mut self) -> Result<(), LabError> {
+        self.reveille.take().map_or(Ok(()), |mut reveille| reveille.kill().map(drop))
+    }
+
+    /// Stops `reveille all` in good order, 20 s at most.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn stop_reveille(&mut self) -> Result<(), LabError> {
+        self.reveille.take().map_or(Ok(()), |mut reveille| reveille.stop(Duration::from_secs(20)).map(drop))
+    }
+
+    /// The `reveille` command line against this lab: `lab.cli(&["node", "list"])`.
+    pub fn cli(&self, args: &[&str]) -> Program {
+        let program = self.networks.host().program(self.options.reveille.display().to_string());
+        program.env("REVEILLE_CONFIG", &self.config).args(args)
+    }
+
+    /// A client of dhcpd's API.
+    pub fn dhcpd(&self) -> Dhcpd {
+        Dhcpd::new(self.endpoint("dhcpd"))
+    }
+
+    /// A client of bootd's API.
+    pub fn bootd(&self) -> Bootd {
+        Bootd::new(self.endpoint("bootd"))
+    }
+
+    /// A client of the provisioner's Ironic API.
+    pub fn ironic(&self) -> Ironic {
+        Ironic::new(self.endpoint("provisioner"))
+    }
+
+    /// Waits for a client's answer: `lab.ask(lab.dhcpd().sightings())`.
+    pub fn ask<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Asks until a client's answer gives a value. An error of the transport counts as "not yet", a refusal as an error.
+    ///
+    /// # Errors
+    /// A refusal, or [`LabError::Late`] with the last error.
+    pub fn ask_until<T, A>(
+        &self,
+        awaited: &str,
+        deadline: Deadline,
+        ask: impl AsyncFn() -> Result<A, ClientError>,
+        judge: impl Fn(A) -> Option<T>,
+    ) -> Result<T, LabError> {
+        let mut last = None;
+        let found = deadline.until(awaited, || match self.ask(ask()) {
+            Ok(answer) => Ok(judge(answer)),
+            Err(error) if error.is_transient() => {
+                last = Some(error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(LabError::Answer { tried: awaited.to_owned(), answer: error.to_string() }),
+        });
+        match (found, last) {
+            (Err(LabError::Late { .. }), Some(last)) => Err(deadline.late_seeing(awaited, last)),
+            (found, _) => found,
+        }
+    }
+
+    fn endpoint(&self, daemon: &str) -> Endpoint {
+        Endpoint::Unix(self.run().dir().join(format!("{daemon}.sock")))
+    }
+}
+
+/// Reveille's configuration for the lab's two networks.
+fn configuration(dir: &Path, root: &Path, options: &LabOptions) -> String {
+    let dir = dir.display();
+    let deploy = match options.agent {
+        Some(_) => format!("kernel = \"{AGENT_KERNEL}\"\nramdisk = \"{AGENT_RAMDISK}\"\n"),
+        None => String::new(),
+    };
+    format!(
+        r#"# Written by the lab; `reveille check --print` shows it with its defaults.
+
+[dhcpd]
+state_dir = "{dir}/state/dhcpd"
+api = ["unix:{dir}/dhcpd.sock"]
+
+[[dhcpd.scope]]
+name = "bmc"
+kind = "static"
+interface = "{BMC_BRIDGE}"
+subnet = "10.77.1.0/24"
+server_address = "10.77.1.1"
+pools = ["10.77.1.100-10.77.1.199"]
+
+[[dhcpd.scope]]
+name = "provisioning"
+kind = "dynamic"
+interface = "{PROVISIONING_BRIDGE}"
+subnet = "10.77.2.0/24"
+server_address = "10.77.2.1"
+pools = ["10.77.2.100-10.77.2.199"]
+
+[dhcpd.scope.boot]
+bios = "undionly.kpxe"
+efi_x64 = "snponly.efi"
+ipxe = "http://10.77.2.1:8080/boot.ipxe"
+
+[bootd]
+state_dir = "{dir}/state/bootd"
+api = ["unix:{dir}/bootd.sock"]
+tftp = ["10.77.2.1:69"]
+http = ["10.77.2.1:8080"]
+roots = ["{root}"]
+
+[provisioner]
+state_dir = "{dir}/state/provisioner"
+api = ["unix:{dir}/provisioner.sock", "127.0.0.1:6385"]
+agent_api = ["10.77.2.1:6385"]
+
+[provisioner.deploy]
+{deploy}kernel_append = "console=ttyS0"
+
+[provisioner.timeouts]
+{more}"#,
+        root = root.display(),
+        more = options.configuration,
+    )
+}
+
+/// Copies `from` to `to`: a link would let a test that damages what is served damage the cache or the system.
+fn serve(from: &Path, to: &Path) -> Result<(), LabError> {
+    let tried = format!("serve {} as {}", from.display(), to.display());
+    fs::copy(from, to).map(drop).map_err(LabError::io(tried))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_has_no_mistake() {
+        let root = tempfile::tempdir().unwrap();
+        for agent in [None, Some(("kernel".into(), "ramdisk".into()))] {
+            let more = "deploy_callback_secs = 60\n".to_owned();
+            let options = LabOptions { agent, configuration: more, ..LabOptions::new("reveille") };
+            let text = configuration(root.path(), root.path(), &options);
+            let config =
+                reveille_config::Config::parse(&text, Path::new("lab.toml"), &reveille_config::environment::System);
+            let config = config.unwrap_or_else(|mistakes| panic!("{text}\n{mistakes:#?}"));
+            assert_eq!(config.provisioner.unwrap().timeouts.deploy_callback_secs, 60);
+        }
+    }
+}
