@@ -350,7 +350,7 @@ struct CrashFile {
 
 fn assert_aligned(offset: u64, octets: &[u8]) {
     let page = PAGE_BYTES as u64;
-    let aligned = offset % page == 0 && octets.len() as u64 % page == 0 && octets.as_ptr() as u64 % page == 0;
+    let aligned = [offset, octets.len() as u64, octets.as_ptr() as u64].iter().all(|value| value.is_multiple_of(page));
     assert!(aligned, "direct I/O wants whole pages: offset {offset}, {} octets at {:p}", octets.len(), octets.as_ptr());
 }
 

@@ -165,7 +165,7 @@ impl FileHandle {
     }
 
     fn write_all(&self, mut offset: u64, mut octets: &[u8], flags: ReadWriteFlags) -> Result<(), StorageError> {
-        debug_assert!(offset % PAGE_BYTES as u64 == 0 && octets.len() % PAGE_BYTES == 0);
+        debug_assert!(offset.is_multiple_of(PAGE_BYTES as u64) && octets.len().is_multiple_of(PAGE_BYTES));
         while !octets.is_empty() {
             match rustix::io::pwritev2(&self.file, &[io::IoSlice::new(octets)], offset, flags) {
                 Ok(0) => {
@@ -196,7 +196,7 @@ impl StorageFile for FileHandle {
                 Ok(octets) => {
                     read += octets;
                     // The end of the file; asking on from the middle of a page would be an error.
-                    if octets % PAGE_BYTES != 0 || octets == 0 {
+                    if octets == 0 || !octets.is_multiple_of(PAGE_BYTES) {
                         break;
                     }
                 }

@@ -40,7 +40,7 @@ pub use format::{PAGE_BYTES, VERSION};
 pub use queue::Appender;
 pub use recovery::Replay;
 pub use repair::{Damage, RepairReport, repair, repair_storage};
-pub use snapshot::{SnapshotError, SnapshotReport, SnapshotWriter};
+pub use snapshot::{SnapshotError, SnapshotReport, SnapshotSource, SnapshotWriter};
 pub use storage::{Storage, StorageError, StorageFile, StoredFile};
 pub use writer::WriterPriority;
 
@@ -265,7 +265,7 @@ impl JournalOptions {
         if self.ring_bytes == 0 || self.ring_bytes > JOURNAL_RING_BYTES_MAX {
             return Err(OpenError::Options("ring_bytes is 0 or beyond its limit"));
         }
-        if self.segment_bytes % PAGE_BYTES as u64 != 0 {
+        if !self.segment_bytes.is_multiple_of(PAGE_BYTES as u64) {
             return Err(OpenError::Options("segment_bytes is no multiple of the page size"));
         }
         let block = format::page_ceil(format::BLOCK_HEADER_BYTES + self.ring_bytes);
@@ -353,7 +353,7 @@ impl Journal {
     ///
     /// # Errors
     /// See [`SnapshotError`].
-    pub fn snapshot(&self, source: &mut dyn FnMut(&mut dyn FnMut(u8, &[u8]))) -> Result<SnapshotReport, SnapshotError> {
+    pub fn snapshot(&self, source: SnapshotSource<'_>) -> Result<SnapshotReport, SnapshotError> {
         let mut writer = self.begin_snapshot()?;
         let mut result = Ok(());
         source(&mut |kind, payload| {

@@ -177,3 +177,55 @@ impl BlockReader {
         self.next = found.last + 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::crash_disk::CrashDisk;
+    use super::super::format::seal_block;
+    use super::super::storage::Storage;
+    use super::*;
+
+    const HEADER: FileHeader =
+        FileHeader { purpose: Purpose::Log, journal: 1, number: 5, salt: 77, follows: 9, first: 10, bytes: 12_288 };
+
+    fn block(number: u64, salt: u64, first: Sequence) -> Vec<u8> {
+        let mut block = vec![0; BLOCK_HEADER_BYTES];
+        entry::push(&mut block, 3, b"payload");
+        let length = block.len();
+        block.resize(PAGE_BYTES, 0);
+        seal_block(&mut block, length, number, salt, first, 1);
+        block
+    }
+
+    /// Rule R3: each field is judged by itself, also under a checksum that fits.
+    #[test]
+    fn a_block_counts_only_with_this_number_salt_and_sequence() {
+        let cases = [
+            ("as it should be", block(5, 77, 10), true),
+            ("C10: of an earlier life of the file, were the salt the same", block(4, 77, 10), false),
+            ("forged without the salt", block(5, 78, 10), false),
+            ("a sequence too early", block(5, 77, 9), false),
+            ("a sequence too late", block(5, 77, 11), false),
+        ];
+        for (what, octets, counts) in cases {
+            let disk = CrashDisk::new();
+            disk.replace("file", Some([vec![0; PAGE_BYTES], octets, vec![0; PAGE_BYTES]].concat()));
+            let mut reader = BlockReader::new(disk.open("file").expect("it is there"), &HEADER);
+            let records = reader.next_block().expect("reads").map(|block| block.records().collect::<Vec<_>>().len());
+            assert_eq!(records, counts.then_some(1), "{what}");
+            assert_eq!(reader.offset(), if counts { 8_192 } else { 4_096 }, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_file_or_the_limit_is_no_block() {
+        for length in [0, 31, 32, 8_193, 1 << 23, u32::MAX] {
+            let mut octets = block(5, 77, 10);
+            octets[4..8].copy_from_slice(&length.to_le_bytes());
+            let disk = CrashDisk::new();
+            disk.replace("file", Some([vec![0; PAGE_BYTES], octets].concat()));
+            let mut reader = BlockReader::new(disk.open("file").expect("it is there"), &HEADER);
+            assert!(reader.next_block().expect("reads").is_none(), "{length}");
+        }
+    }
+}

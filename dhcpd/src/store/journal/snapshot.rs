@@ -36,6 +36,9 @@ pub enum SnapshotError {
     Log(#[source] Refusal),
 }
 
+/// Calls its argument once per record of the state, with kind and payload.
+pub type SnapshotSource<'a> = &'a mut dyn FnMut(&mut dyn FnMut(u8, &[u8]));
+
 /// What a finished snapshot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotReport {
