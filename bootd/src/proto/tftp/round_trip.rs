@@ -53,9 +53,15 @@ impl RoundTrip {
         base.saturating_mul(1 << self.backoff).min(self.timeout_max)
     }
 
-    /// The smoothed round trip, once measured.
-    pub(super) fn smoothed(&self) -> Option<Duration> {
-        self.smoothed
+    /// Something was acknowledged, though it says nothing about the round trip. RFC 6298 would keep the back-off until the next sample;
+    /// on a lossy link every window of a transfer may have been repeated, and none is a sample.
+    pub(super) fn end_back_off(&mut self) {
+        self.backoff = 0;
+    }
+
+    /// The round trip to expect.
+    pub(super) fn expected(&self) -> Duration {
+        self.smoothed.unwrap_or(INITIAL)
     }
 }
 

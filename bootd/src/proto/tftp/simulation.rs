@@ -26,7 +26,7 @@ impl Random {
     }
 }
 
-/// What the link does, in per cent of the datagrams, and how long it takes.
+/// What the link does, in per cent of the datagrams (of DATA; of ACK and OACK), and how long it takes.
 #[derive(Clone, Copy, Debug)]
 struct Link {
     lost: u64,
@@ -130,7 +130,7 @@ fn simulate(seed: u64, link: Link, options: Options, bytes: usize) -> Report {
     loop {
         while let Some(transmit) = server.poll_transmit(now) {
             match transmit {
-                Transmit::Datagram(datagram) => to_client.send(&mut random, link, now, datagram),
+                Transmit::Datagram(datagram) => to_client.send(&mut random, back, now, datagram),
                 Transmit::Blocks(run) => {
                     for i in 0..run.blocks {
                         let one = run.skip(i);

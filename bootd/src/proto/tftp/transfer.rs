@@ -180,9 +180,12 @@ impl Transfer {
         }
         let acknowledged = self.base + position - 1;
         let all = acknowledged + 1 == self.highest;
-        if let (true, true, Some(sent_at)) = (all, self.measurable, self.sent_at) {
-            self.round_trip.sample(now.saturating_duration_since(sent_at));
+        match self.sent_at {
+            Some(sent_at) if self.measurable => self.round_trip.sample(now.saturating_duration_since(sent_at)),
+            _ => self.round_trip.end_back_off(),
         }
+        // A second ACK of the same window would measure how the client counts, not the way.
+        self.measurable = false;
         self.base = acknowledged + 1;
         self.next = self.base;
         self.progress_at = now;
@@ -198,10 +201,8 @@ impl Transfer {
     /// An ACK of the block before the window: either the window's beginning was lost, or the ACK was doubled on its way.
     fn handle_repeated_ack(&mut self, now: Instant) -> Handled {
         // What the client says of this window takes a round trip; what comes sooner it said of the one before.
-        let about_this_window = match (self.sent_at, self.round_trip.smoothed()) {
-            (Some(sent_at), Some(smoothed)) => now.saturating_duration_since(sent_at) >= smoothed * 3 / 4,
-            _ => false,
-        };
+        let about_this_window =
+            self.sent_at.is_some_and(|at| now.saturating_duration_since(at) >= self.round_trip.expected() * 3 / 4);
         if self.base == 0 || self.window_blocks == 1 || self.repeated_early || !about_this_window {
             return Handled::Dropped(DropReason::StaleAck);
         }
@@ -211,7 +212,7 @@ impl Transfer {
     }
 
     fn gap_wait(&self) -> Duration {
-        self.round_trip.smoothed().map_or(GAP_WAIT_MAX, |smoothed| (smoothed / 2).clamp(GAP_WAIT_MIN, GAP_WAIT_MAX))
+        (self.round_trip.expected() / 2).clamp(GAP_WAIT_MIN, GAP_WAIT_MAX)
     }
 
     /// What to send now; call until it returns none. The timer starts with the window's last block.
