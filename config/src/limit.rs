@@ -48,3 +48,15 @@ pub const BMC_COMMANDS_MAX: usize = 1_024;
 pub const WORKER_QUEUE_MAX: usize = 4_096;
 /// Unknown machines newly recorded per second, over all static scopes; more are seen again later.
 pub const SIGHTINGS_PER_SEC_MAX: usize = 64;
+/// TFTP transfers under way at a time, requests whose file is being opened included; one more is refused with an ERROR.
+pub const TFTP_TRANSFERS_MAX: usize = 32_768;
+/// Connections of machines to bootd's HTTP server; one more is answered 503 and closed.
+pub const HTTP_CONNECTIONS_MAX: usize = 16_384;
+/// Connections to bootd's own API; one more is answered 503 and closed.
+pub const API_CONNECTIONS_MAX: usize = 256;
+/// Ended transfers that bootd still lists.
+pub const TRANSFERS_ENDED_MAX: usize = 1_024;
+/// Addresses of which bootd remembers the machine; beyond it all are forgotten and learnt again.
+pub const MACHINES_MAX: usize = 100_000;
+/// Changes of boot intents that wait for the disk; one more is refused.
+pub const INTENT_QUEUE_MAX: usize = 1_024;
