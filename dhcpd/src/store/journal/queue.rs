@@ -46,6 +46,8 @@ struct Queue {
     next: Sequence,
     state: JournalState,
     closing: bool,
+    /// The writer is gone.
+    ended: bool,
     sleep: WriterSleep,
 }
 
@@ -100,6 +102,7 @@ impl Shared {
                 next,
                 state: JournalState::Healthy,
                 closing: false,
+                ended: false,
                 sleep: WriterSleep::Awake,
             }),
             wake_writer: Condvar::new(),
@@ -279,7 +282,8 @@ impl Shared {
     /// Writer, when it ends: what still waits will not be written by this process.
     pub(super) fn ended(&self) {
         {
-            let queue = self.queue();
+            let mut queue = self.queue();
+            queue.ended = true;
             self.void_through.store(queue.next - 1, Ordering::Release);
         }
         self.announce();
@@ -290,7 +294,7 @@ impl Shared {
         let mut queue = self.queue();
         while self.durable() < sequence {
             match &queue.state {
-                JournalState::Healthy if sequence <= self.void_through() => return Err(Refusal::Closed),
+                JournalState::Healthy if queue.ended => return Err(Refusal::Closed),
                 JournalState::Healthy => queue = unpoisoned(self.published.wait(queue)),
                 JournalState::Refusing { reason } => return Err(Refusal::Disk(reason.clone())),
                 JournalState::Failed { reason } => return Err(Refusal::Failed(reason.clone())),
