@@ -12,7 +12,7 @@ pub(crate) fn segment(text: &str) -> String {
 }
 
 /// A path with those parameters that have a value.
-pub(crate) fn path(path: &str, parameters: &[(&str, Option<&dyn Display>)]) -> String {
+pub(crate) fn path(path: &str, parameters: &[(&str, Option<&(dyn Display + Sync)>)]) -> String {
     let mut whole = path.to_owned();
     let mut separator = '?';
     for (name, value) in parameters {
