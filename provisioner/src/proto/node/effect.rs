@@ -92,13 +92,11 @@ pub enum BootDevice {
     Cdrom,
     /// The firmware's set-up.
     Bios,
-    /// Disk, in safe mode.
-    Safe,
 }
 
 impl BootDevice {
     /// Every device.
-    pub const ALL: [Self; 5] = [Self::Pxe, Self::Disk, Self::Cdrom, Self::Bios, Self::Safe];
+    pub const ALL: [Self; 4] = [Self::Pxe, Self::Disk, Self::Cdrom, Self::Bios];
 
     /// Ironic's name.
     pub const fn as_str(self) -> &'static str {
@@ -107,7 +105,6 @@ impl BootDevice {
             Self::Disk => "disk",
             Self::Cdrom => "cdrom",
             Self::Bios => "bios",
-            Self::Safe => "safe",
         }
     }
 
