@@ -35,6 +35,8 @@ impl Millis {
 pub struct Now {
     /// For what is persisted.
     pub unix: UnixSecs,
+    /// The same in milliseconds, for people who read events.
+    pub unix_millis: u64,
     /// For timers.
     pub monotonic: Millis,
 }

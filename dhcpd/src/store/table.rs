@@ -287,7 +287,7 @@ impl Table {
             if let Some(bound) = self.clients.get_mut(&key).and_then(|client| client.bound.as_mut()) {
                 bound.phase = Phase::Expired;
                 let event = RawEvent {
-                    at_unix_millis: u64::from(now.unix.0) * 1_000,
+                    at_unix_millis: now.unix_millis,
                     kind: EventKind::Expired,
                     mac: key.mac,
                     scope: key.scope,

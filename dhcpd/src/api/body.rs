@@ -1,0 +1,83 @@
+//! Reads bodies, path and query parameters; what is wrong with them names its field.
+
+use std::str::FromStr;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use reveille_config::MacAddr;
+use serde::de::DeserializeOwned;
+
+use super::problem::ApiError;
+
+/// A JSON body. An empty one reads as `{}`. The content type is not looked at: there is only JSON.
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let octets = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection: BytesRejection| ApiError::malformed(None, rejection.body_text()))?;
+        let octets = if octets.is_empty() { Bytes::from_static(b"{}") } else { octets };
+        let mut reader = serde_json::Deserializer::from_slice(&octets);
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let path = error.path().to_string();
+            let detail = error.into_inner().to_string();
+            ApiError::malformed((path != ".").then_some(&*path), detail)
+        })?;
+        reader.end().map_err(|error| ApiError::malformed(None, error.to_string()))?;
+        Ok(Self(value))
+    }
+}
+
+/// The query's parameters by name.
+pub struct Query(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = axum::extract::Query::from_request_parts(parts, state).await;
+        query.map(|axum::extract::Query(pairs)| Self(pairs)).map_err(|error| ApiError::malformed(None, error.body_text()))
+    }
+}
+
+impl Query {
+    /// Refuses parameters that the route does not have.
+    ///
+    /// # Errors
+    /// 400, naming the parameter.
+    pub fn only(self, names: &[&str]) -> Result<Self, ApiError> {
+        match self.0.iter().find(|(name, _)| !names.contains(&&**name)) {
+            Some((name, _)) => {
+                Err(ApiError::malformed(Some(name), format!("the parameters here are: {}", names.join(", "))))
+            }
+            None => Ok(self),
+        }
+    }
+
+    /// A parameter as text; empty counts as missing.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| &**value)
+    }
+
+    /// A parameter that is a number.
+    ///
+    /// # Errors
+    /// 400 where it is none.
+    pub fn number<T: FromStr>(&self, name: &str, default: T) -> Result<T, ApiError> {
+        let number = |text: &str| text.parse().map_err(|_| ApiError::malformed(Some(name), "a number is expected"));
+        self.text(name).map_or(Ok(default), number)
+    }
+}
+
+/// The MAC of a path.
+///
+/// # Errors
+/// 400 where it is none.
+pub fn mac(text: &str) -> Result<MacAddr, ApiError> {
+    text.parse().map_err(|error: reveille_config::MacAddrError| ApiError::malformed(Some("mac"), error.to_string()))
+}

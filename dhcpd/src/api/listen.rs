@@ -1,0 +1,89 @@
+//! Listeners of the API: unix sockets (mode 0660) and TCP.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use reveille_config::Endpoint;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+use super::{ApiState, router};
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {endpoint}: {what}")]
+pub struct ListenError {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// What to do.
+    pub what: &'static str,
+    /// The system's answer.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A bound listener.
+#[derive(Debug)]
+pub enum Listener {
+    /// A unix socket.
+    Unix(UnixListener),
+    /// Plain HTTP on TCP.
+    Tcp(TcpListener),
+}
+
+/// Binds all endpoints.
+///
+/// # Errors
+/// The first that cannot be bound, and what to do.
+pub async fn bind(endpoints: &[Endpoint]) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    for endpoint in endpoints {
+        let bound = match endpoint {
+            Endpoint::Unix(path) => bind_unix(path).await.map(Listener::Unix),
+            Endpoint::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+        };
+        listeners.push(bound.map_err(|source| ListenError { endpoint: endpoint.clone(), what: advice(&source), source })?);
+    }
+    Ok(listeners)
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there",
+        io::ErrorKind::NotFound => "make the directory",
+        io::ErrorKind::PermissionDenied => "the daemon's user may not create it",
+        io::ErrorKind::AddrNotAvailable => "this host does not have the address",
+        _ => "see the system's answer",
+    }
+}
+
+/// Removes a socket file that nobody listens on any more, then binds.
+async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if UnixStream::connect(path).await.is_ok() {
+                return Err(error);
+            }
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)?
+        }
+        bound => bound?,
+    };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+impl Listener {
+    /// Serves until the task is aborted. Errors of single connections are theirs.
+    pub async fn serve(self, state: Arc<ApiState>) {
+        let router = router(state);
+        let ended = match self {
+            Self::Unix(listener) => axum::serve(listener, router).await,
+            Self::Tcp(listener) => axum::serve(listener, router).await,
+        };
+        if let Err(error) = ended {
+            tracing::error!(%error, "the lease API ended");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The lease API: HTTP ⇄ domain types. Holds no state of its own: it reads the store's model and asks the workers through their queues.
+//!
+//! The routes are the table of `reveille_config::dto::dhcpd`. Every error is a `problem+json` that names the field at fault.
+
+mod body;
+mod events;
+mod health;
+mod leases;
+mod listen;
+mod page;
+mod problem;
+mod reservations;
+mod scopes;
+mod sightings;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post, put};
+use reveille_config::limit::BODY_BYTES_MAX;
+
+use crate::proto::time::UnixSecs;
+use crate::store::Store;
+pub use listen::{ListenError, Listener, bind};
+
+/// What the handlers work on.
+pub struct ApiState {
+    store: Arc<Store>,
+    metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl ApiState {
+    /// Over this store; `metrics_text` renders `/metrics`.
+    pub fn new(store: Arc<Store>, metrics_text: Arc<dyn Fn() -> String + Send + Sync>) -> Self {
+        Self { store, metrics_text }
+    }
+}
+
+impl std::fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiState").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// All routes.
+pub fn router(state: Arc<ApiState>) -> Router {
+    Router::new()
+        .route("/v1/reservations", get(reservations::list))
+        .route(
+            "/v1/reservations/{mac}",
+            put(reservations::put).get(reservations::get).delete(reservations::delete),
+        )
+        .route("/v1/leases", get(leases::list))
+        .route("/v1/leases/{which}", get(leases::get))
+        .route("/v1/sightings", get(sightings::list))
+        .route("/v1/sightings/{mac}/approve", post(sightings::approve))
+        .route("/v1/scopes", get(scopes::list))
+        .route("/v1/events", get(events::list))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::no_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(state)
+}
+
+fn unix_now() -> UnixSecs {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixSecs(now.as_secs().try_into().unwrap_or(u32::MAX))
+}

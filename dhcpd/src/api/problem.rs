@@ -1,0 +1,68 @@
+//! Errors of the API as RFC 9457 problems.
+
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use reveille_config::dto::Problem;
+
+/// An error answer.
+#[derive(Debug)]
+pub struct ApiError(Problem);
+
+impl ApiError {
+    fn new(status: StatusCode, title: &str, detail: impl Into<String>, field: Option<&str>) -> Self {
+        Self(Problem {
+            status: status.as_u16(),
+            title: title.into(),
+            detail: detail.into(),
+            field: field.map(Into::into),
+        })
+    }
+
+    /// 400: not what the route reads.
+    pub fn malformed(field: Option<&str>, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed request", detail, field)
+    }
+
+    /// 422: readable, but not possible.
+    pub fn invalid(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid value", detail, Some(field))
+    }
+
+    /// 404.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not found", detail, None)
+    }
+
+    /// 409.
+    pub fn conflict(field: Option<&str>, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", detail, field)
+    }
+
+    /// 503.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not now", detail, None)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+    }
+}
+
+/// 404 for an unknown path.
+pub async fn no_route(uri: Uri) -> ApiError {
+    ApiError::not_found(format!("there is no {} here", uri.path()))
+}
+
+/// 405 for a path that has other methods.
+pub async fn no_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method not allowed",
+        format!("{} has no {method}", uri.path()),
+        None,
+    )
+}

@@ -1,0 +1,30 @@
+//! `GET /v1/scopes`: how full they are.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use reveille_config::dhcpd::ScopeKind;
+use reveille_config::dto::dhcpd::{Page, ScopeUse};
+
+use super::{ApiState, unix_now};
+
+/// All scopes, in the order of the configuration (bounded by it, so one page).
+pub async fn list(State(state): State<Arc<ApiState>>) -> Json<Page<ScopeUse>> {
+    let shared = &state.store.shared;
+    let scopes = shared.scopes.load();
+    let items = scopes.iter().map(|scope| {
+        let map = &shared.maps[usize::from(scope.index.0)];
+        ScopeUse {
+            scope: scope.name.to_string(),
+            kind: match scope.kind {
+                ScopeKind::Static => "static".into(),
+                ScopeKind::Dynamic => "dynamic".into(),
+            },
+            addresses: scope.pool_size(),
+            in_use: scope.pools.iter().map(|pool| map.count(*pool)).sum(),
+            declined: shared.model.declined(scope.index, unix_now()),
+        }
+    });
+    Json(Page { items: items.collect(), next: None })
+}

@@ -1,0 +1,95 @@
+//! `/v1/sightings`: unknown machines of static scopes, and making them known.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use reveille_config::dto::dhcpd::{Approve, Page, Reservation as Shown, Sighting};
+
+use super::body::{Body, Query, mac};
+use super::problem::ApiError;
+use super::reservations::{answer, checked_hostname, checked_node, put_draft, shown};
+use super::{ApiState, page};
+use crate::proto::scope::{ClientKey, with_hostname};
+use crate::store::reservation::ReservationDraft;
+
+/// All sightings, the latest first (bounded, so one page).
+pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Json<Page<Sighting>>, ApiError> {
+    let query = query.only(&["scope"])?;
+    let only = page::scope(&state, &query)?;
+    let scopes = state.store.shared.scopes.load();
+    let mut all = state.store.shared.model.sightings();
+    all.retain(|(client, _)| only.is_none_or(|only| only == client.scope));
+    all.sort_unstable_by_key(|(client, row)| (std::cmp::Reverse(row.last), *client));
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_string());
+    let items = all.iter().map(|(client, row)| Sighting {
+        mac: client.mac,
+        scope: scopes.get(client.scope).map(|scope| scope.name.to_string()).unwrap_or_default(),
+        vendor_class: text(&row.vendor_class),
+        hostname: text(&row.hostname),
+        first_unix: row.first.0.into(),
+        last_unix: row.last.0.into(),
+        count: row.count,
+    });
+    Ok(Json(Page { items: items.collect(), next: None }))
+}
+
+/// Makes a sighted machine known: a reservation, with the address given or the next free one of the scope's pools.
+pub async fn approve(
+    State(state): State<Arc<ApiState>>,
+    Path(which): Path<String>,
+    Body(body): Body<Approve>,
+) -> Result<(StatusCode, Json<Shown>), ApiError> {
+    let mac = mac(&which)?;
+    let only = body.scope.as_deref().map(|name| page::scope_named(&state, name)).transpose()?;
+    let model = &state.store.shared.model;
+    let seen: Vec<ClientKey> = model
+        .sightings()
+        .into_iter()
+        .map(|(client, _)| client)
+        .filter(|client| client.mac == mac && only.is_none_or(|only| only == client.scope))
+        .collect();
+    let client = match seen[..] {
+        [client] => client,
+        [] => return known_already(&state, mac, only, &body),
+        _ => return Err(ApiError::malformed(Some("scope"), format!("{mac} was seen on several scopes: name one"))),
+    };
+    let hostname = checked_hostname(body.hostname)?;
+    let draft = ReservationDraft {
+        client,
+        address: body.address,
+        options: with_hostname(std::iter::empty(), hostname.as_deref()),
+        hostname,
+        boot_file: None,
+        options_given: "".into(),
+        node: checked_node(body.node)?,
+    };
+    answer(&state, put_draft(&state, draft).await?)
+}
+
+/// The same approval once more is no error; another one for a known machine is.
+fn known_already(
+    state: &ApiState,
+    mac: reveille_config::MacAddr,
+    only: Option<crate::proto::scope::ScopeIndex>,
+    body: &Approve,
+) -> Result<(StatusCode, Json<Shown>), ApiError> {
+    let scopes = state.store.shared.scopes.load();
+    let known = scopes
+        .iter()
+        .filter(|scope| only.is_none_or(|only| only == scope.index))
+        .find_map(|scope| state.store.shared.model.reservation(ClientKey { scope: scope.index, mac }));
+    match known {
+        Some((own, _)) if body.address.is_none_or(|address| address == own.address) => {
+            Ok((StatusCode::OK, Json(shown(state, &own))))
+        }
+        Some((own, _)) => Err(ApiError::conflict(
+            Some("address"),
+            format!("{mac} is known already, with {}; put its reservation to change that", own.address),
+        )),
+        None => Err(ApiError::not_found(format!(
+            "{mac} was not seen on a static scope; to make it known all the same, put a reservation"
+        ))),
+    }
+}

@@ -1,0 +1,505 @@
+//! [`Engine`]: the way of a packet through one worker, without sockets and clocks: `handle_*` for what comes in, `poll_*` for what goes out.
+//!
+//! packet → view → scope → decision → table → (journal →) reply. A DHCPACK that promises a lease waits here as a [`Pending`] until its record is
+//! durable; offers and NAKs do not wait.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use crossbeam::channel::Receiver;
+use tokio::sync::oneshot;
+
+use super::counters::Counters;
+use crate::proto::decide::{Action, decide};
+use crate::proto::owner::worker_of;
+use crate::proto::reason::{ChosenBy, DropReason, NakReason};
+use crate::proto::reply::{self, Ack, Lease, Reply};
+use crate::proto::scope::{ClientKey, Scope, ScopeIndex};
+use crate::proto::time::{Millis, Now};
+use crate::proto::view::{MessageType, PacketView, Parser, code};
+use crate::store::event::{EventKind, RawEvent};
+use crate::store::journal::{Appender, Pending, Settled};
+use crate::store::promise;
+use crate::store::queue::{HandedOver, Request, WorkerQueue};
+use crate::store::reservation::{Change, Put, PutError};
+use crate::store::sighting::Sighted;
+use crate::store::table::{BindRefusal, ClientFacts, Table, refusal_reason};
+use crate::store::{Shared, WorkerPart};
+
+/// Reply buffers kept for reuse.
+const BUFFERS_MAX: usize = 1_024;
+
+/// A datagram as it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// The UDP payload.
+    pub octets: &'a [u8],
+    /// On which link.
+    pub link: usize,
+    /// Who sent it.
+    pub from: SocketAddrV4,
+    /// Whether every worker's socket got a copy, so that the owner of the client has seen it too.
+    pub broadcast: bool,
+}
+
+/// A reply on its way out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The scope that answers: it says the link and the source address.
+    pub scope: ScopeIndex,
+    /// What to send, and where to.
+    pub reply: Reply,
+}
+
+/// Whether the worker goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Proceed {
+    /// It does.
+    On,
+    /// It was told to end.
+    Stop,
+}
+
+/// What waits for its record to be durable, in the order of the records.
+#[derive(Debug)]
+enum Waiting {
+    Ack { pending: Pending<Ack>, scope: ScopeIndex, event: RawEvent },
+    Put { pending: Pending<Put>, answer: oneshot::Sender<Result<Put, PutError>>, event: RawEvent },
+    Deleted { pending: Pending<()>, answer: oneshot::Sender<Result<bool, PutError>>, event: RawEvent },
+    Note { pending: Pending<()>, event: RawEvent },
+}
+
+/// One worker's conversation.
+#[derive(Debug)]
+pub struct Engine {
+    parser: Parser,
+    desk: Desk,
+    requests: Receiver<Request>,
+}
+
+/// All of the engine but the parser, from which the packet at hand borrows.
+#[derive(Debug)]
+struct Desk {
+    worker: usize,
+    workers: usize,
+    table: Table,
+    shared: Arc<Shared>,
+    queues: Vec<WorkerQueue>,
+    links: Arc<[Box<str>]>,
+    journal: Appender,
+    waiting: VecDeque<Waiting>,
+    out: VecDeque<Outgoing>,
+    buffers: Vec<Vec<u8>>,
+    counters: Counters,
+    events_pushed: bool,
+}
+
+impl Engine {
+    /// The engine of one worker; `links` are the interfaces' names in the order of [`Arrival::link`].
+    pub fn new(part: WorkerPart, shared: Arc<Shared>, journal: Appender, links: Arc<[Box<str>]>) -> Self {
+        let desk = Desk {
+            worker: part.worker,
+            workers: part.workers,
+            table: part.table,
+            shared,
+            queues: part.queues,
+            links,
+            journal,
+            waiting: VecDeque::new(),
+            out: VecDeque::new(),
+            buffers: Vec::new(),
+            counters: Counters::default(),
+            events_pushed: false,
+        };
+        Self { parser: Parser::default(), desk, requests: part.requests }
+    }
+
+    /// Takes in a datagram.
+    pub fn handle_packet(&mut self, now: Now, arrival: Arrival<'_>) {
+        let Self { parser, desk, .. } = self;
+        match parser.parse(arrival.octets) {
+            Ok(packet) if worker_of(packet.chaddr(), desk.workers) == desk.worker => desk.packet(now, &packet, arrival),
+            Ok(_) if arrival.broadcast => desk.counters.dropped(DropReason::OtherWorker),
+            Ok(packet) => desk.hand_over(&packet, arrival),
+            // Each worker has its own copy of a broadcast; the first counts for all.
+            Err(_) if arrival.broadcast && desk.worker != 0 => {}
+            Err(reason) => desk.counters.dropped(reason),
+        }
+    }
+
+    /// Serves up to `most` requests of the API and of other workers.
+    pub fn handle_requests(&mut self, now: Now, most: usize) -> Proceed {
+        for _ in 0..most {
+            match self.requests.try_recv() {
+                Ok(Request::Stop) => return Proceed::Stop,
+                Ok(Request::Packet(packet)) => {
+                    let arrival =
+                        Arrival { octets: &packet.octets, link: packet.link, from: packet.from, broadcast: false };
+                    self.handle_packet(now, arrival);
+                }
+                Ok(request) => self.desk.request(now, request),
+                Err(_) => break,
+            }
+        }
+        Proceed::On
+    }
+
+    /// Does what is due by the clock.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.desk.table.tick(now);
+    }
+
+    /// Releases what has become durable, drops what has become void.
+    pub fn handle_durable(&mut self) {
+        self.desk.settle();
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        self.desk.table.next_tick()
+    }
+
+    /// The next reply to send.
+    pub fn poll_send(&mut self) -> Option<Outgoing> {
+        self.desk.out.pop_front()
+    }
+
+    /// Whether requests wait.
+    pub fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    /// Gives the memory of a sent reply back.
+    pub fn recycle(&mut self, buffer: Vec<u8>) {
+        if self.desk.buffers.len() < BUFFERS_MAX {
+            self.desk.buffers.push(buffer);
+        }
+    }
+
+    /// A reply could not be sent.
+    pub fn handle_send_failed(&mut self) {
+        self.desk.counters.dropped(DropReason::SendFailed);
+    }
+
+    /// The end of a batch: readers of events may look.
+    pub fn handle_batch_end(&mut self) {
+        if std::mem::take(&mut self.desk.events_pushed) {
+            self.desk.shared.events.wake();
+        }
+    }
+}
+
+impl Desk {
+    fn packet(&mut self, now: Now, packet: &PacketView<'_>, arrival: Arrival<'_>) {
+        self.counters.received(packet.message_type);
+        let shared = Arc::clone(&self.shared);
+        let scopes = shared.scopes.load();
+        let ciaddr = match packet.message_type {
+            MessageType::Discover => Ipv4Addr::UNSPECIFIED,
+            _ => packet.ciaddr(),
+        };
+        let link = self.links.get(arrival.link).map_or("", |name| name);
+        let Some(scope) = scopes.select(link, packet.giaddr(), ciaddr) else {
+            return self.counters.dropped(DropReason::NoScope);
+        };
+        let key = ClientKey { scope: scope.index, mac: packet.chaddr() };
+        let client = self.table.client(now, key);
+        let job = Job { now, packet, port: arrival.from.port(), scope, key };
+        match decide(now.unix, packet, scope, &client) {
+            Action::Drop(reason) => self.dropped(&job, reason),
+            Action::Sight => self.sight(&job),
+            Action::Offer(offer) => match self.table.offer(now, scope, key, &offer) {
+                Ok((address, chosen_by)) => {
+                    let buffer = self.buffers.pop().unwrap_or_default();
+                    let reservation = self.table.reservation(key).map(|own| &**own);
+                    let lease = Lease { address, secs: offer.lease_secs, reservation };
+                    let reply = reply::offer(buffer, packet, job.port, scope, lease);
+                    self.counters.offers.increment(1);
+                    self.event(job.event(EventKind::Offered, Some(address), offer.lease_secs, chosen_by.as_str()));
+                    self.out.push_back(Outgoing { scope: scope.index, reply });
+                }
+                Err(reason) => self.dropped(&job, reason),
+            },
+            Action::Bind(bind) => self.bind(&job, &bind, client.binding.is_some_and(|b| b.address == bind.address && b.remaining_secs > 0)),
+            Action::Recall { address, remaining_secs } => {
+                let ack = self.ack(&job, address, remaining_secs);
+                // Decided from the same table an instant ago, so it is still there.
+                match self.table.recall(key, ack) {
+                    Some(ack) => {
+                        self.counters.ack(ChosenBy::OnDisk);
+                        let by = ChosenBy::OnDisk.as_str();
+                        self.event(job.event(EventKind::Recalled, Some(address), remaining_secs, by));
+                        self.out.push_back(Outgoing { scope: scope.index, reply: promise::open(ack) });
+                    }
+                    None => self.dropped(&job, DropReason::JournalRefusing),
+                }
+            }
+            Action::Nak(reason) => self.nak(&job, reason),
+            Action::Forget => {
+                self.table.forget_offer(key);
+                self.counters.dropped(DropReason::OtherServer);
+            }
+            Action::Release(address) => {
+                let event = job.event(EventKind::Released, Some(address), 0, "");
+                let pending = self.table.release(now, key, address, ());
+                self.note(&job, pending.map_err(|refused| refusal_reason(&refused.reason)), event);
+            }
+            Action::Decline(address) => {
+                let event = job.event(EventKind::Declined, Some(address), 0, "");
+                let until = now.unix.plus(scope.decline_secs);
+                let pending = self.table.decline(now, key, address, until, ());
+                self.note(&job, pending.map_err(|refused| refusal_reason(&refused.reason)), event);
+            }
+            Action::Inform => {
+                let buffer = self.buffers.pop().unwrap_or_default();
+                let reservation = self.table.reservation(key).map(|own| &**own);
+                let reply = reply::inform(buffer, packet, scope, reservation);
+                self.counters.informs.increment(1);
+                self.out.push_back(Outgoing { scope: scope.index, reply });
+            }
+        }
+    }
+
+    fn bind(&mut self, job: &Job<'_>, bind: &crate::proto::decide::Bind, renewal: bool) {
+        let ack = self.ack(job, bind.address, bind.lease_secs);
+        let hostname = text(job.packet.option(code::HOST_NAME));
+        let client_id = job.packet.option(code::CLIENT_ID).unwrap_or_default();
+        let facts = ClientFacts { client_id, hostname: &hostname };
+        match self.table.bind(job.now, job.key, bind, facts, ack) {
+            Ok(pending) => {
+                self.counters.ack(bind.chosen_by);
+                let kind = if renewal { EventKind::Renewed } else { EventKind::Bound };
+                let event = job.event(kind, Some(bind.address), bind.lease_secs, bind.chosen_by.as_str());
+                self.waiting.push_back(Waiting::Ack { pending, scope: job.scope.index, event });
+            }
+            Err(BindRefusal::Taken(_)) => {
+                self.ask_to_give_up(job.key, bind.address);
+                self.nak(job, NakReason::Taken);
+            }
+            Err(BindRefusal::Journal(refused)) => self.dropped(job, refusal_reason(&refused.reason)),
+        }
+    }
+
+    fn ack(&mut self, job: &Job<'_>, address: Ipv4Addr, secs: u32) -> Ack {
+        let buffer = self.buffers.pop().unwrap_or_default();
+        let reservation = self.table.reservation(job.key).map(|own| &**own);
+        reply::ack(buffer, job.packet, job.port, job.scope, Lease { address, secs, reservation })
+    }
+
+    fn nak(&mut self, job: &Job<'_>, reason: NakReason) {
+        let buffer = self.buffers.pop().unwrap_or_default();
+        let reply = reply::nak(buffer, job.packet, job.port, job.scope, reason);
+        self.counters.nak(reason);
+        self.event(job.event(EventKind::Refused, job.packet.requested_address(), 0, reason.as_str()));
+        self.out.push_back(Outgoing { scope: job.scope.index, reply });
+    }
+
+    fn sight(&mut self, job: &Job<'_>) {
+        self.counters.dropped(DropReason::UnknownMachine);
+        let vendor_class = text(job.packet.option(code::VENDOR_CLASS));
+        let hostname = text(job.packet.option(code::HOST_NAME));
+        match self.table.sight(job.now, job.scope, job.key, &vendor_class, &hostname, ()) {
+            Sighted::First(pending) => {
+                let event = job.event(EventKind::Sighting, None, 0, DropReason::UnknownMachine.as_str());
+                self.waiting.push_back(Waiting::Note { pending, event });
+            }
+            Sighted::Again => {}
+            Sighted::Shed => self.counters.sightings_shed.increment(1),
+        }
+    }
+
+    /// Counts a drop; those that an operator should know of are events too.
+    fn dropped(&mut self, job: &Job<'_>, reason: DropReason) {
+        self.counters.dropped(reason);
+        match reason {
+            DropReason::ReservationUnavailable => {
+                if let Some(address) = self.table.reservation(job.key).map(|own| own.address) {
+                    self.ask_to_give_up(job.key, address);
+                }
+                self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
+            }
+            DropReason::PoolExhausted | DropReason::JournalRefusing | DropReason::QueueFull => {
+                self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
+            }
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, job: &Job<'_>, pending: Result<Pending<()>, DropReason>, event: RawEvent) {
+        match pending {
+            Ok(pending) => self.waiting.push_back(Waiting::Note { pending, event }),
+            Err(reason) => self.dropped(job, reason),
+        }
+    }
+
+    /// If the address is held by an expired lease of another worker's client, that worker is asked to give it up; the client will ask again.
+    fn ask_to_give_up(&self, key: ClientKey, address: Ipv4Addr) {
+        let Some(row) = self.shared.model.lease(address).filter(|row| row.client != key) else { return };
+        let owner = worker_of(row.client.mac, self.workers);
+        if owner != self.worker {
+            // A full queue: the next try asks again.
+            let _ = self.queues[owner].push(Request::GiveUp(key.scope, address, None));
+        }
+    }
+
+    fn hand_over(&self, packet: &PacketView<'_>, arrival: Arrival<'_>) {
+        let owner = worker_of(packet.chaddr(), self.workers);
+        let packet = HandedOver { octets: arrival.octets.into(), link: arrival.link, from: arrival.from };
+        match self.queues[owner].push(Request::Packet(packet)) {
+            Ok(()) => self.counters.handed_over.increment(1),
+            Err(_) => self.counters.dropped(DropReason::QueueFull),
+        }
+    }
+
+    fn request(&mut self, now: Now, request: Request) {
+        let event = |kind, key: ClientKey, address| RawEvent {
+            at_unix_millis: now.unix_millis,
+            kind,
+            mac: key.mac,
+            scope: key.scope,
+            address,
+            lease_secs: 0,
+            reason: "",
+            journal_sequence: 0,
+        };
+        // Whoever asked may have gone away meanwhile: then nobody needs the answer.
+        match request {
+            Request::Put(draft, answer) => {
+                let key = draft.client;
+                match self.table.put_reservation(draft) {
+                    Ok(Change::Pending(pending)) => {
+                        let event = event(EventKind::Reserved, key, self.table.reservation(key).map(|own| own.address));
+                        self.waiting.push_back(Waiting::Put { pending, answer, event });
+                    }
+                    Ok(Change::Unchanged(put)) => _ = answer.send(Ok(put.into_inner())),
+                    Err(error) => _ = answer.send(Err(error)),
+                }
+            }
+            Request::Delete(key, answer) => {
+                let event = event(EventKind::Unreserved, key, self.table.reservation(key).map(|own| own.address));
+                match self.table.delete_reservation(key, ()) {
+                    Ok(Some(pending)) => self.waiting.push_back(Waiting::Deleted { pending, answer, event }),
+                    Ok(None) => _ = answer.send(Ok(false)),
+                    Err(error) => _ = answer.send(Err(error)),
+                }
+            }
+            Request::GiveUp(scope, address, answer) => {
+                let gave_up = self.table.give_up(scope, address);
+                if let Some(answer) = answer {
+                    let _ = answer.send(gave_up);
+                }
+            }
+            Request::Reload => {
+                let scopes = self.shared.scopes.load_full();
+                self.table.apply_configuration(&scopes, self.worker, self.workers);
+            }
+            Request::Barrier(answer) => _ = answer.send(()),
+            // Handled by the engine.
+            Request::Packet(_) | Request::Stop => {}
+        }
+    }
+
+    fn settle(&mut self) {
+        while let Some(waiting) = self.waiting.pop_front() {
+            if let Some(still) = self.settle_one(waiting) {
+                self.waiting.push_front(still);
+                break;
+            }
+        }
+    }
+
+    /// Gives back what still waits.
+    fn settle_one(&mut self, waiting: Waiting) -> Option<Waiting> {
+        match waiting {
+            Waiting::Ack { pending, scope, event } => {
+                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
+                match pending.settle(&self.journal) {
+                    Settled::Durable(ack) => {
+                        self.event(event);
+                        self.out.push_back(Outgoing { scope, reply: promise::open(ack) });
+                    }
+                    Settled::Waiting(pending) => return Some(Waiting::Ack { pending, scope, event }),
+                    Settled::Refused(_) => self.counters.dropped(DropReason::PromiseVoid),
+                }
+            }
+            Waiting::Put { pending, answer, event } => {
+                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
+                match pending.settle(&self.journal) {
+                    Settled::Durable(put) => {
+                        self.event(event);
+                        let _ = answer.send(Ok(put.into_inner()));
+                    }
+                    Settled::Waiting(pending) => return Some(Waiting::Put { pending, answer, event }),
+                    Settled::Refused(refused) => _ = answer.send(Err(PutError::Journal(refused.reason))),
+                }
+            }
+            Waiting::Deleted { pending, answer, event } => {
+                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
+                match pending.settle(&self.journal) {
+                    Settled::Durable(_) => {
+                        self.event(event);
+                        let _ = answer.send(Ok(true));
+                    }
+                    Settled::Waiting(pending) => return Some(Waiting::Deleted { pending, answer, event }),
+                    Settled::Refused(refused) => _ = answer.send(Err(PutError::Journal(refused.reason))),
+                }
+            }
+            Waiting::Note { pending, event } => {
+                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
+                match pending.settle(&self.journal) {
+                    Settled::Durable(_) => self.event(event),
+                    Settled::Waiting(pending) => return Some(Waiting::Note { pending, event }),
+                    Settled::Refused(_) => self.counters.dropped(DropReason::PromiseVoid),
+                }
+            }
+        }
+        None
+    }
+
+    fn event(&mut self, event: RawEvent) {
+        self.shared.events.push(event);
+        self.events_pushed = true;
+    }
+}
+
+/// The packet at hand and what it belongs to.
+struct Job<'a> {
+    now: Now,
+    packet: &'a PacketView<'a>,
+    port: u16,
+    scope: &'a Scope,
+    key: ClientKey,
+}
+
+impl Job<'_> {
+    fn event(&self, kind: EventKind, address: Option<Ipv4Addr>, lease_secs: u32, reason: &'static str) -> RawEvent {
+        RawEvent {
+            at_unix_millis: self.now.unix_millis,
+            kind,
+            mac: self.key.mac,
+            scope: self.key.scope,
+            address,
+            lease_secs,
+            reason,
+            journal_sequence: 0,
+        }
+    }
+}
+
+/// What a client says of itself, as text: trailing zeros cut, what is no UTF-8 replaced, control characters escaped. Allocates only for odd ones.
+fn text(value: Option<&[u8]>) -> Cow<'_, str> {
+    let value = value.unwrap_or_default();
+    let end = value.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+    let text = String::from_utf8_lossy(&value[..end]);
+    if text.chars().any(char::is_control) {
+        let escaped = text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] });
+        return Cow::Owned(escaped.collect());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

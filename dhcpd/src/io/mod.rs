@@ -1,0 +1,15 @@
+//! Sockets, timers, batching, system calls and counters. No protocol decisions: those are `proto`'s, what is remembered is `store`'s.
+//!
+//! [`engine::Engine`] is the conversation without sockets and clocks, so that tests can drive it; [`worker`] is the thread round it.
+
+mod clock;
+pub mod counters;
+pub mod engine;
+pub mod link;
+pub mod router_solicitation;
+mod sys;
+mod waker;
+pub mod worker;
+
+pub use clock::Clock;
+pub use waker::Waker;

@@ -1,0 +1,270 @@
+//! Starting, reloading and draining: who owns the threads and tasks.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reveille_config::dhcpd::Dhcpd;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::api::{self, ApiState, ListenError};
+use crate::io::engine::Engine;
+use crate::io::link::{LinkError, Ports, interfaces};
+use crate::io::router_solicitation::RouterSolicitations;
+use crate::io::worker::Worker;
+use crate::io::{Clock, Waker};
+use crate::proto::scope::Scopes;
+use crate::store::journal::{DirectoryError, FileStorage, JournalOptions, JournalState};
+use crate::store::queue::Request;
+use crate::store::{Store, StoreError};
+
+/// How often it is checked whether a snapshot is due.
+const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
+/// After a snapshot that failed, the next try waits so long.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(60);
+
+/// Why dhcpd does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory")]
+    Directory(#[from] DirectoryError),
+    /// The state cannot be read.
+    #[error("cannot read the leases")]
+    Store(#[from] StoreError),
+    /// A scope's sockets.
+    #[error("cannot serve a scope")]
+    Link(#[from] LinkError),
+    /// The API's listeners.
+    #[error("cannot serve the lease API")]
+    Listen(#[from] ListenError),
+    /// The system gives no thread or descriptor.
+    #[error("cannot start a thread")]
+    System(#[source] std::io::Error),
+}
+
+/// Why dhcpd can no longer serve.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The disk failed; only a restart, which reads what it holds, goes on.
+    #[error("the lease journal has failed: {0}")]
+    Journal(Arc<str>),
+    /// A worker thread ended.
+    #[error("worker {0} ended")]
+    Worker(usize),
+    /// The API ended.
+    #[error("the lease API ended")]
+    Api,
+}
+
+/// Why a new configuration is not in force; the old one stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// Something changed that is bound to sockets or files.
+    #[error("{0} has changed: restart dhcpd for it; nothing of the new configuration is in force")]
+    NeedsRestart(String),
+    /// A worker does not keep up with its queue.
+    #[error("a worker is too busy to take the new configuration; try again")]
+    Busy,
+}
+
+/// A dhcpd that serves. Dropping it without [`Running::drain`] leaves its threads to the end of the process.
+#[derive(Debug)]
+pub struct Running {
+    config: std::sync::Mutex<Arc<Dhcpd>>,
+    store: Arc<Store>,
+    workers: Vec<JoinHandle<std::io::Result<()>>>,
+    tasks: JoinSet<()>,
+    failures: mpsc::UnboundedReceiver<RunError>,
+    router_solicitations: RouterSolicitations,
+}
+
+/// Reports the end of a worker thread, also by panic.
+struct Ended(usize, mpsc::UnboundedSender<RunError>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Nobody listens while draining.
+        let _ = self.1.send(RunError::Worker(self.0));
+    }
+}
+
+/// Starts dhcpd; returns when it serves.
+///
+/// # Errors
+/// See [`StartError`]; each says what to do.
+pub async fn start(
+    config: Arc<Dhcpd>,
+    metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
+) -> Result<Running, StartError> {
+    let clock = Clock::default();
+    let scopes = Arc::new(Scopes::compile(&config));
+    let options = JournalOptions {
+        segment_bytes: config.journal.segment_bytes,
+        commit_gap: Duration::from_micros(config.journal.commit_gap_micros),
+        snapshot_after_bytes: config.journal.snapshot_after_bytes,
+        ..JournalOptions::default()
+    };
+    let storage = FileStorage::open(&config.state_dir.join("journal"))?;
+    let start_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (store, parts) = Store::open(
+        Box::new(storage),
+        options,
+        Arc::clone(&scopes),
+        config.workers,
+        clock.now(),
+        start_unix.as_micros() as u64,
+    )?;
+    let store = Arc::new(store);
+
+    // Every socket is opened before the first packet is answered, so that a start is all or nothing.
+    let ports: Vec<Ports> =
+        (0..config.workers).map(|_| Ports::open(&scopes, config.workers)).collect::<Result<_, _>>()?;
+    let listeners = api::bind(&config.api).await?;
+    let soliciting: Vec<Box<str>> = interfaces(&scopes)
+        .into_iter()
+        .filter(|name| scopes.iter().any(|scope| *scope.interface == **name && scope.answer_router_solicitations))
+        .collect();
+    let router_solicitations = RouterSolicitations::start(&soliciting).map_err(StartError::System)?;
+
+    let (failed, failures) = mpsc::unbounded_channel();
+    let links: Arc<[Box<str>]> = interfaces(&scopes).into();
+    let mut workers = Vec::new();
+    for (part, ports) in parts.into_iter().zip(ports) {
+        let number = part.worker;
+        let waker = Arc::new(Waker::new().map_err(StartError::System)?);
+        let wake = Arc::clone(&waker);
+        store.queues[number].wake_with(Arc::new(move || wake.wake()));
+        let wake = Arc::clone(&waker);
+        store.journal.on_durable(Box::new(move || wake.wake()));
+        let engine = Engine::new(part, Arc::clone(&store.shared), store.journal.appender(), Arc::clone(&links));
+        let worker = Worker { engine, ports, waker, clock };
+        workers.push(worker.start(number, Ended(number, failed.clone())).map_err(StartError::System)?);
+    }
+
+    let mut tasks = JoinSet::new();
+    let state = Arc::new(ApiState::new(Arc::clone(&store), metrics_text));
+    for listener in listeners {
+        let (state, failed) = (Arc::clone(&state), failed.clone());
+        tasks.spawn(async move {
+            listener.serve(state).await;
+            let _ = failed.send(RunError::Api);
+        });
+    }
+    tasks.spawn(watch_journal(Arc::clone(&store), failed));
+    tasks.spawn(take_snapshots(Arc::clone(&store)));
+    let config = std::sync::Mutex::new(config);
+    Ok(Running { config, store, workers, tasks, failures, router_solicitations })
+}
+
+impl Running {
+    /// Resolves when dhcpd can no longer serve.
+    pub async fn failed(&mut self) -> RunError {
+        match self.failures.recv().await {
+            Some(error) => error,
+            // The tasks hold the other end for as long as they run.
+            None => RunError::Api,
+        }
+    }
+
+    /// Puts new scopes, options and reservations in force. Leases and reservations made over the API stay.
+    ///
+    /// # Errors
+    /// See [`ReloadError`].
+    pub fn reload(&self, config: Arc<Dhcpd>) -> Result<(), ReloadError> {
+        let mut current = self.config.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(what) = needs_restart(&current, &config) {
+            return Err(ReloadError::NeedsRestart(what));
+        }
+        self.store.shared.scopes.store(Arc::new(Scopes::compile(&config)));
+        *current = config;
+        let told = self.store.queues.iter().map(|queue| queue.push(Request::Reload)).filter(Result::is_err).count();
+        if told > 0 { Err(ReloadError::Busy) } else { Ok(()) }
+    }
+
+    /// Stops taking packets and requests, writes what waits, closes the journal.
+    pub async fn drain(mut self) {
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        for queue in &self.store.queues {
+            // A full queue empties while its worker runs; one that has ended needs no telling.
+            for _ in 0..1_000 {
+                match queue.push(Request::Stop) {
+                    Ok(()) => break,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
+        }
+        let (workers, store, router_solicitations) = (self.workers, self.store, self.router_solicitations);
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in workers {
+                match worker.join() {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "a worker ended with an error"),
+                    Err(_) => tracing::error!("a worker panicked"),
+                }
+            }
+            drop(router_solicitations);
+            // The last owner closes the journal.
+            drop(store);
+        });
+        if joined.await.is_err() {
+            tracing::error!("draining panicked");
+        }
+    }
+}
+
+/// What of the difference cannot be put in force while running.
+fn needs_restart(old: &Dhcpd, new: &Dhcpd) -> Option<String> {
+    let fixed = |name: &str, same: bool| (!same).then(|| format!("`{name}`"));
+    let of_daemon = fixed("state_dir", old.state_dir == new.state_dir)
+        .or_else(|| fixed("api", old.api == new.api))
+        .or_else(|| fixed("workers", old.workers == new.workers))
+        .or_else(|| fixed("[dhcpd.journal]", old.journal == new.journal))
+        .or_else(|| fixed("the number of scopes", old.scopes.len() == new.scopes.len()));
+    of_daemon.or_else(|| {
+        old.scopes.iter().zip(&new.scopes).find_map(|(old, new)| {
+            let in_scope = |name: &str, same: bool| (!same).then(|| format!("`{name}` of scope `{}`", old.name));
+            in_scope("name", old.name == new.name)
+                .or_else(|| in_scope("interface", old.interface == new.interface))
+                .or_else(|| in_scope("subnet", old.subnet == new.subnet))
+                .or_else(|| in_scope("server_address", old.server_address == new.server_address))
+                .or_else(|| {
+                    let same = old.answer_router_solicitations == new.answer_router_solicitations;
+                    in_scope("answer_router_solicitations", same)
+                })
+        })
+    })
+}
+
+async fn watch_journal(store: Arc<Store>, failed: mpsc::UnboundedSender<RunError>) {
+    let mut commits = store.journal.subscribe();
+    loop {
+        if let JournalState::Failed { reason } = store.journal.state() {
+            let _ = failed.send(RunError::Journal(reason));
+            return;
+        }
+        if commits.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn take_snapshots(store: Arc<Store>) {
+    loop {
+        tokio::time::sleep(SNAPSHOT_CHECK).await;
+        if !store.journal.snapshot_due() {
+            continue;
+        }
+        let taking = Arc::clone(&store);
+        match tokio::task::spawn_blocking(move || taking.take_snapshot()).await {
+            Ok(Ok(report)) => tracing::info!(records = report.records, bytes = report.bytes, "snapshot taken"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no snapshot; the log grows on");
+                tokio::time::sleep(SNAPSHOT_RETRY).await;
+            }
+            Err(_) => return,
+        }
+    }
+}
