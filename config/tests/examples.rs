@@ -1,27 +1,241 @@
-//! Every example file passes its own check.
+//! Every example passes its own check, and what is printed of a configuration is that configuration.
 
 use std::path::Path;
 
-use reveille_config::Config;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
 use reveille_config::environment::Imagined;
+use reveille_config::{Config, Mistake};
 
-const SMALL: &str = include_str!("../examples/small.toml");
+const EXAMPLES: [(&str, &str); 2] = [
+    ("small.toml", include_str!("../examples/small.toml")),
+    ("reveille.toml", include_str!("../examples/reveille.toml")),
+];
+
+fn environment() -> Imagined {
+    Imagined::with_all_directories().file("/etc/reveille/bmc-password", 0o640, "calvin\n")
+}
+
+fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+    Config::parse(text, Path::new("reveille.toml"), &environment())
+}
+
+fn expect(text: &str) -> Config {
+    parse(text).unwrap_or_else(|mistakes| {
+        panic!("{}\n{text}", mistakes.iter().map(|mistake| mistake.render(false)).collect::<String>())
+    })
+}
 
 #[test]
-fn the_examples_are_valid() {
-    for (name, text) in [("small.toml", SMALL)] {
-        let environment = Imagined::with_all_directories();
-        if let Err(mistakes) = Config::parse(text, Path::new(name), &environment) {
-            panic!("{}", mistakes.iter().map(|mistake| mistake.render(false)).collect::<String>());
-        }
+fn the_examples_are_valid_and_print_as_themselves() {
+    for (name, text) in EXAMPLES {
+        let config = expect(text);
+        let printed = config.to_toml();
+        let again = expect(&printed);
+        assert_eq!(again, config, "{name}: {printed}");
+        let unmarked = printed.replace(" # default", "");
+        assert_eq!(again.to_toml(), unmarked, "{name}: what is given is no default");
+    }
+    let directory = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap();
+    assert_eq!(directory.count(), EXAMPLES.len(), "every example is in this test");
+}
+
+/// The full example says of each key that is commented out what its default is.
+#[test]
+fn the_full_example_tells_the_defaults() {
+    let (_, text) = EXAMPLES[1];
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest)
+                if rest
+                    .split_once(" = ")
+                    .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')) =>
+            {
+                rest
+            }
+            _ => line,
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(expect(&uncommented), expect(text));
+    let printed = expect(&uncommented).to_toml();
+    for line in printed.lines().filter(|line| line.ends_with("# default")) {
+        // The second scope relies on the defaults that the first one shows.
+        let key = line.split(' ').next().unwrap();
+        assert!(uncommented.contains(&format!("{key} = ")), "the example does not mention `{key}`");
     }
 }
 
 #[test]
-fn what_is_printed_parses_to_the_same() {
-    let environment = Imagined::with_all_directories();
-    let config = Config::parse(SMALL, Path::new("small.toml"), &environment).unwrap();
-    let printed = config.to_toml();
-    assert_eq!(Config::parse(&printed, Path::new("printed.toml"), &environment).unwrap(), config, "{printed}");
-    assert!(printed.contains("lease_secs = 3600 # default"), "{printed}");
+fn defaults_are_marked_and_secrets_are_not_shown() {
+    let printed = expect(EXAMPLES[1].1).to_toml();
+    for line in [
+        "workers = 1 # default",
+        "segment_bytes = 16777216 # default",
+        "lease_secs = 86400\n",
+        "lease_secs_min = 300 # default",
+        "public_url = \"http://10.77.8.1:8080\" # default",
+        "agent_networks = [\"10.77.8.0/21\"] # default",
+        "heartbeat_secs = 300 # default",
+        "deploy_callback_secs = 2700\n",
+        "password = { file = \"/etc/reveille/bmc-password\" }",
+        "224 = \"hex:0a0b\"",
+    ] {
+        assert!(printed.contains(line), "{line}\n{printed}");
+    }
+    let config = expect(EXAMPLES[1].1);
+    let shown = format!("{printed}{config:?}{}", serde_json::to_string(&config).unwrap());
+    assert!(!shown.contains("calvin"), "{shown}");
+    assert_eq!(config.provisioner.unwrap().ipmi.password.unwrap().expose(), "calvin");
+}
+
+/// Mistakes lie within the file, are in order, and their excerpt is the line they name.
+fn well_placed(text: &str) -> Result<(), TestCaseError> {
+    let Err(mistakes) = parse(text) else { return Ok(()) };
+    prop_assert!(!mistakes.is_empty());
+    let lines: Vec<&str> = text.split('\n').collect();
+    let mut last = (0, 0);
+    for mistake in mistakes.iter().filter(|mistake| mistake.line > 0) {
+        prop_assert!(mistake.line <= lines.len(), "{mistake:?}");
+        let length = lines[mistake.line - 1].chars().count();
+        prop_assert!((1..=length + 1).contains(&mistake.column), "{mistake:?}");
+        prop_assert!(mistake.width >= 1);
+        prop_assert!(last <= (mistake.line, mistake.column), "{mistake:?} comes after {last:?}");
+        last = (mistake.line, mistake.column);
+        prop_assert!(!mistake.render(false).chars().any(|c| c.is_control() && c != '\n'), "{mistake:?}");
+        mistake.render(true);
+    }
+    Ok(())
+}
+
+/// One change to a file.
+#[derive(Debug, Clone)]
+enum Change {
+    Delete(Index, usize),
+    Insert(Index, &'static str),
+    /// Copies one line over another.
+    CopyLine(Index, Index),
+    DeleteLine(Index),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let pieces = [
+        "\"",
+        "'",
+        "\"\"\"",
+        "[",
+        "]",
+        "[[",
+        "{",
+        "}",
+        "=",
+        ",",
+        "\n",
+        "\r\n",
+        "#",
+        ".",
+        "\\",
+        "\u{feff}",
+        "\0",
+        "ä",
+        "🦀",
+        "-",
+        "0",
+        "9999999999",
+        "true",
+        "1.5",
+        "2020-01-01",
+        "//",
+        "hex:",
+        "\t",
+        "name",
+        "[dhcpd.scope]",
+        "[[dhcpd.scope]]\n",
+        "= \n",
+        "255",
+    ];
+    prop_oneof![
+        (any::<Index>(), 1_usize..40).prop_map(|(at, length)| Change::Delete(at, length)),
+        (any::<Index>(), select(pieces.to_vec())).prop_map(|(at, piece)| Change::Insert(at, piece)),
+        (any::<Index>(), any::<Index>()).prop_map(|(from, to)| Change::CopyLine(from, to)),
+        any::<Index>().prop_map(Change::DeleteLine),
+    ]
+}
+
+fn apply(text: &str, change: &Change) -> String {
+    let mut chars: Vec<char> = text.chars().collect();
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    match change {
+        Change::Delete(at, length) => {
+            let at = at.index(chars.len() + 1);
+            let end = (at + length).min(chars.len());
+            chars.drain(at..end);
+            return chars.into_iter().collect();
+        }
+        Change::Insert(at, piece) => {
+            let at = at.index(chars.len() + 1);
+            chars.splice(at..at, piece.chars());
+            return chars.into_iter().collect();
+        }
+        Change::CopyLine(from, to) => {
+            let (from, to) = (from.index(lines.len()), to.index(lines.len()));
+            lines[to] = lines[from];
+        }
+        Change::DeleteLine(at) => _ = lines.remove(at.index(lines.len())),
+    }
+    lines.join("\n")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn changed_examples_never_panic(which in 0..EXAMPLES.len(), changes in prop::collection::vec(change(), 1..8)) {
+        let text = changes.iter().fold(EXAMPLES[which].1.to_owned(), |text, change| apply(&text, change));
+        well_placed(&text)?;
+    }
+
+    #[test]
+    fn arbitrary_texts_never_panic(text in "(?s).{0,200}") {
+        well_placed(&text)?;
+    }
+
+    #[test]
+    fn what_is_taken_prints_as_itself(which in 0..EXAMPLES.len(), changes in prop::collection::vec(change(), 1..3)) {
+        let text = changes.iter().fold(EXAMPLES[which].1.to_owned(), |text, change| apply(&text, change));
+        if let Ok(config) = parse(&text) {
+            prop_assert_eq!(expect(&config.to_toml()), config);
+        }
+    }
+
+    /// Values that the examples do not have.
+    #[test]
+    fn generated_scopes_print_as_themselves(
+        lease in 1_u32..4_000_000_000, offer in 1_u32..3_600, percent in 0_u8..=90, first in 2_u8..100, last in 100_u8..=254,
+        fixed in any::<bool>(), flag in any::<bool>(), text in "[^\"\\\\\\p{C}]{1,40}", mtu in any::<u16>(), hex in prop::collection::vec(any::<u8>(), 1..40),
+    ) {
+        let hex = hex.iter().fold(String::from("hex:"), |text, octet| text + &format!("{octet:02x}"));
+        let kind = if fixed { "static" } else { "dynamic" };
+        let file = format!(r#"
+            [[dhcpd.scope]]
+            name = "a"
+            kind = "{kind}"
+            interface = "eth0"
+            subnet = "192.0.2.0/24"
+            server_address = "192.0.2.1"
+            pools = ["192.0.2.{first}-192.0.2.{last}"]
+            lease_secs = {lease}
+            offer_secs = {offer}
+            cache_threshold_percent = {percent}
+            authoritative = {flag}
+            options = {{ interface-mtu = {mtu}, root-path = "x{text}", 224 = "{hex}", 12 = "{text}" }}
+        "#);
+        // A text that begins with `hex:` means octets.
+        if let Ok(config) = parse(&file) {
+            prop_assert_eq!(expect(&config.to_toml()), config);
+        } else {
+            prop_assert!(text.starts_with("hex:") || text.len() > 254, "{:?}", parse(&file).unwrap_err());
+        }
+    }
 }
