@@ -38,7 +38,8 @@ check: ## Formatting, lints, documentation, dependency rules
 fmt: ## Format the sources
 	$(CARGO) fmt --all
 
-bench: deps ## Measure: new-lease DORA/s, durable
+bench: ## Measure: new-lease DORA/s, durable, beside Kea and a stateless responder
+	@$(PACKAGES) tests/lab/packages.txt bench/packages.txt
 	$(CARGO) build --locked --release --bin reveille --bin reveille-bench
 	target/release/reveille-bench dora --reveille target/release/reveille
 
