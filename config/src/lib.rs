@@ -87,7 +87,7 @@ impl Config {
     /// # Errors
     /// Every mistake there is, in the order of the file.
     pub fn parse(text: &str, file: &Path, environment: &dyn Environment) -> Result<Self, Vec<Mistake>> {
-        read::parse(text, file, environment, &Part::ALL)
+        read::parse(text, file, environment, &Part::ALL, &Part::ALL)
     }
 
     /// [`Config::parse`] for some of the daemons. The other tables are checked too, but what they refer to (directories, secrets) is
@@ -101,7 +101,7 @@ impl Config {
         environment: &dyn Environment,
         parts: &[Part],
     ) -> Result<Self, Vec<Mistake>> {
-        read::parse(text, file, environment, parts)
+        read::parse(text, file, environment, parts, parts)
     }
 
     /// Reads a file of this host: [`Config::parse`] with [`environment::System`].
@@ -117,21 +117,52 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_parts(file: &Path, parts: &[Part]) -> Result<Self, Vec<Mistake>> {
-        let unreadable = |what: String, instead: &str| vec![Mistake::whole_file(file, what, Some(instead.into()))];
-        let mut octets = Vec::new();
-        std::fs::File::open(file)
-            .and_then(|opened| opened.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut octets))
-            .map_err(|error| {
-                unreadable(
-                    format!("the configuration file cannot be read: {error}"),
-                    "name a file that exists and that this user may read",
-                )
-            })?;
-        let text = String::from_utf8(octets).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..at].iter().filter(|&&octet| octet == b'\n').count();
-            unreadable(format!("the configuration file is not UTF-8: see line {line}"), "save it as UTF-8")
-        })?;
-        read::parse(&text, file, &environment::System, parts)
+        let text = read_text(file)?;
+        read::parse(&text, file, &environment::System, parts, parts)
     }
+}
+
+/// Where the daemons of a file have their APIs, for clients, which may not be allowed to see the daemons' secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Apis {
+    /// `api` of `[dhcpd]`; at least one where there is the table.
+    pub dhcpd: Option<Vec<Endpoint>>,
+    /// `api` of `[bootd]`.
+    pub bootd: Option<Vec<Endpoint>>,
+    /// `api` of `[provisioner]`.
+    pub provisioner: Option<Vec<Endpoint>>,
+}
+
+impl Apis {
+    /// Reads them from a file of this host, without looking at what the file refers to.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load(file: &Path) -> Result<Self, Vec<Mistake>> {
+        let config = read::parse(&read_text(file)?, file, &environment::System, &Part::ALL, &[])?;
+        Ok(Self {
+            dhcpd: config.dhcpd.map(|table| table.api),
+            bootd: config.bootd.map(|table| table.api),
+            provisioner: config.provisioner.map(|table| table.api),
+        })
+    }
+}
+
+fn read_text(file: &Path) -> Result<String, Vec<Mistake>> {
+    let unreadable = |what: String, instead: &str| vec![Mistake::whole_file(file, what, Some(instead.into()))];
+    let mut octets = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|opened| opened.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut octets))
+        .map_err(|error| {
+            unreadable(
+                format!("the configuration file cannot be read: {error}"),
+                "name a file that exists and that this user may read",
+            )
+        })?;
+    String::from_utf8(octets).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..at].iter().filter(|&&octet| octet == b'\n').count();
+        unreadable(format!("the configuration file is not UTF-8: see line {line}"), "save it as UTF-8")
+    })
 }

@@ -34,6 +34,8 @@ pub const SECRET_BYTES_MAX: usize = 4_096;
 pub const SCOPE_ADDRESSES_MAX: u64 = 1 << 22;
 /// Scopes of one dhcpd.
 pub const SCOPES_MAX: usize = 1_024;
+/// Addresses, directories or networks in one list of the configuration file.
+pub const LIST_ITEMS_MAX: usize = 64;
 /// Octets of a scope's name.
 pub const SCOPE_NAME_BYTES_MAX: usize = 64;
 /// Octets of a boot file's name: the `file` field of RFC 2131 §2 holds 128 with the closing zero.

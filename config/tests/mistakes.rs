@@ -667,10 +667,42 @@ fn a_file_full_of_mistakes_is_cut_off() {
 }
 
 #[test]
+fn limits() {
+    use reveille_config::limit::{CONFIG_BYTES_MAX, LIST_ITEMS_MAX, SCOPES_MAX};
+    let scope = |number: usize, mark: &str| {
+        let (high, low) = (number / 256, number % 256);
+        format!(
+            "{mark}[[dhcpd.scope]]\nname = \"s{number}\"\nkind = \"static\"\ninterface = \"eth{number}\"\n\
+             subnet = \"10.{high}.{low}.0/24\"\nserver_address = \"10.{high}.{low}.1\"\n"
+        )
+    };
+    let full: String = (0..SCOPES_MAX).map(|number| scope(number, "")).collect();
+    assert_eq!(mistakes(&full), []);
+    check(&(full + &scope(SCOPES_MAX, "¦") + "nonsense = 1\n"), &[("more than 1024 scopes", "several hosts")]);
+
+    let large = scope(0, "").replace("subnet = \"10.0.0.0/24\"", "subnet = \"10.0.0.0/8\"");
+    assert_eq!(mistakes(&(large.clone() + "pools = [\"10.64.0.0-10.127.255.255\"]")), []);
+    let beyond = large + "pools = [\"10.64.0.0-10.127.255.255\", ¦\"10.1.0.0\"]";
+    check(&beyond, &[("the pools of this scope have 4194305 addresses", "4194304 at most")]);
+
+    let roots = |count: usize| (0..count).map(|n| format!("\"/srv/{n}\"")).collect::<Vec<_>>().join(", ");
+    let many = format!("roots = ¦[{}]", roots(LIST_ITEMS_MAX + 1));
+    row("roots = [\"/srv/reveille\"]", &many, &[("`roots` has 65 items", "64 at most")]);
+
+    let whole = " ".repeat(CONFIG_BYTES_MAX + 1);
+    assert!(mistakes(&whole)[0].what.contains("the file has 16777217 octets"));
+}
+
+#[test]
 fn files_that_cannot_be_read() {
     let directory = tempfile::tempdir().unwrap();
     let gone = Config::load(&directory.path().join("gone.toml")).unwrap_err();
     assert!(gone[0].what.contains("cannot be read") && gone[0].line == 0, "{gone:?}");
+    let secretive = directory.path().join("secretive.toml");
+    std::fs::write(&secretive, RIGHT.replace("/etc/reveille/", "/etc/reveille-of-nobody/")).unwrap();
+    assert!(Config::load(&secretive).is_err());
+    let apis = reveille_config::Apis::load(&secretive).unwrap();
+    assert_eq!(apis.provisioner.unwrap(), ["127.0.0.1:6385".parse().unwrap()]);
     let file = directory.path().join("latin1.toml");
     std::fs::write(&file, b"[dhcpd]\n# gr\xfc\xdfe\n").unwrap();
     let latin1 = Config::load(&file).unwrap_err();

@@ -47,14 +47,14 @@ pub(super) fn decode(kind: Type, octets: &[u8]) -> Option<Value> {
         Type::Address => json!(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?)),
         Type::Addresses => json!(addresses(octets)?),
         Type::AddressPairs => {
-            let addresses = addresses(octets).filter(|all| all.len() % 2 == 0)?;
+            let addresses = addresses(octets).filter(|all| all.len().is_multiple_of(2))?;
             json!(addresses.chunks(2).map(|pair| format!("{} {}", pair[0], pair[1])).collect::<Vec<_>>())
         }
         Type::U8 => json!(<[u8; 1]>::try_from(octets).ok()?[0]),
         Type::U16 => json!(u16::from_be_bytes(octets.try_into().ok()?)),
         Type::U32 => json!(u32::from_be_bytes(octets.try_into().ok()?)),
         Type::I32 => json!(i32::from_be_bytes(octets.try_into().ok()?)),
-        Type::U16s if !octets.is_empty() && octets.len() % 2 == 0 => {
+        Type::U16s if !octets.is_empty() && octets.len().is_multiple_of(2) => {
             json!(octets.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect::<Vec<_>>())
         }
         Type::Bool => match octets {
@@ -157,7 +157,7 @@ fn route(value: &Value) -> Result<Vec<u8>, String> {
 }
 
 fn addresses(octets: &[u8]) -> Option<Vec<Ipv4Addr>> {
-    let whole = !octets.is_empty() && octets.len() % 4 == 0;
+    let whole = !octets.is_empty() && octets.len().is_multiple_of(4);
     whole.then(|| octets.chunks(4).map(|four| Ipv4Addr::new(four[0], four[1], four[2], four[3])).collect())
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::listeners::Listeners;
+use super::listeners::{Listeners, filled_list};
 use super::reader::{Table, Value};
 use super::shape;
 use crate::bootd::Bootd;
@@ -67,10 +67,7 @@ pub(super) fn public_url(table: &Table<'_, '_>, key: &'static str, addresses: &[
 
 fn roots(value: &Value<'_, '_>) -> Vec<PathBuf> {
     let example = "\"/srv/reveille\"";
-    let Some(items) = value.list(example) else { return Vec::new() };
-    if items.is_empty() {
-        value.wrong::<()>("`roots` is an empty list", format!("for example: roots = [{example}]"));
-    }
+    let items = filled_list(value, example).unwrap_or_default();
     let mut roots: Vec<PathBuf> = Vec::new();
     for item in items {
         let Some(path) = item.path(example).map(|path| path.value) else { continue };

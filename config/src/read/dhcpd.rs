@@ -20,13 +20,11 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
     let workers =
         table.or("workers", 1, |value| value.integer(1..=DHCPD_WORKERS_MAX as u64, "threads").map(|n| n as usize));
     let journal = journal(table.table_or_empty("journal"));
-    let tables = table.tables("scope");
+    let mut tables = table.tables("scope");
     if let Some(extra) = tables.get(SCOPES_MAX) {
-        extra.reader.wrong(
-            extra.span.clone(),
-            format!("more than {SCOPES_MAX} scopes"),
-            "split them between several hosts",
-        );
+        let what = format!("more than {SCOPES_MAX} scopes; this one and the next were not looked at");
+        extra.reader.wrong(extra.span.clone(), what, "split them between several hosts");
+        tables.truncate(SCOPES_MAX);
     }
     if tables.is_empty() {
         table.required("scope", "[[dhcpd.scope]] with name, kind, interface, subnet and server_address");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::reader::{Reader, Table, Value};
 use crate::Endpoint;
+use crate::limit::LIST_ITEMS_MAX;
 use crate::mistake::Source;
 
 /// Every address of the file, with the key that wants it.
@@ -54,14 +55,19 @@ impl Listeners {
         let mut endpoints = Vec::new();
         for item in filled_list(&value, &example).unwrap_or_default() {
             let Some(endpoint) = endpoint(&item, &example) else { continue };
-            if let Endpoint::Tcp(address) = &endpoint {
-                if !address.ip().is_loopback() {
-                    item.wrong::<()>(
-                        format!("`{what}` would be open to everybody who reaches {address}: the API has no authentication yet"),
-                        format!("use a unix socket or a loopback address: \"{default}\" or \"127.0.0.1:{}\"", address.port()),
-                    );
-                    continue;
-                }
+            if let Endpoint::Tcp(address) = &endpoint
+                && !address.ip().is_loopback()
+            {
+                item.wrong::<()>(
+                    format!(
+                        "`{what}` would be open to everybody who reaches {address}: the API has no authentication yet"
+                    ),
+                    format!(
+                        "use a unix socket or a loopback address: \"{default}\" or \"127.0.0.1:{}\"",
+                        address.port()
+                    ),
+                );
+                continue;
             }
             self.add(what, &endpoint, item.span());
             endpoints.push(endpoint);
@@ -146,12 +152,15 @@ fn free_port(value: &Value<'_, '_>, address: SocketAddr) -> bool {
     good
 }
 
-/// A list with at least one item.
-fn filled_list<'r, 'i>(value: &Value<'r, 'i>, example: &str) -> Option<Vec<Value<'r, 'i>>> {
+/// A list with at least one item, and at most [`LIST_ITEMS_MAX`].
+pub(super) fn filled_list<'r, 'i>(value: &Value<'r, 'i>, example: &str) -> Option<Vec<Value<'r, 'i>>> {
     let items = value.list(example)?;
-    if items.is_empty() {
-        return value
-            .wrong(format!("`{}` is an empty list", value.name), format!("for example: {} = [{example}]", value.name));
+    match items.len() {
+        0 => value
+            .wrong(format!("`{}` is an empty list", value.name), format!("for example: {} = [{example}]", value.name)),
+        length if length > LIST_ITEMS_MAX => {
+            value.wrong(format!("`{}` has {length} items", value.name), format!("{LIST_ITEMS_MAX} at most"))
+        }
+        _ => Some(items),
     }
-    Some(items)
 }

@@ -21,12 +21,13 @@ use crate::{Config, Part};
 use listeners::Listeners;
 use reader::{Note, Reader, Table};
 
-/// See [`Config::parse_parts`].
+/// Reads the file; what the tables of `looks` refer to is looked at, and the tables of `parts` are in the result.
 pub(crate) fn parse(
     text: &str,
     file: &Path,
     environment: &dyn Environment,
     parts: &[Part],
+    looks: &[Part],
 ) -> Result<Config, Vec<Mistake>> {
     if text.len() > CONFIG_BYTES_MAX {
         let what = format!("the file has {} octets", text.len());
@@ -37,7 +38,7 @@ pub(crate) fn parse(
     let (root, more) = syntax::parse(&readable);
     syntax_notes.extend(more);
     let reader = Reader::new(environment);
-    let mut config = document(&reader, &source, &root, parts);
+    let mut config = document(&reader, &source, &root, parts, looks);
     let collected = reader.finish();
     let lines: Vec<usize> = syntax_notes.iter().map(|note| source.line_of(note.span.start)).collect();
     // A line that does not parse, and what may have been lost with it, says nothing more about its content.
@@ -70,16 +71,22 @@ pub(crate) fn parse(
 }
 
 /// Walks the whole file; `None` only after a mistake was noted.
-fn document(reader: &Reader<'_>, source: &Source<'_>, root: &toml::de::DeTable<'_>, parts: &[Part]) -> Option<Config> {
+fn document(
+    reader: &Reader<'_>,
+    source: &Source<'_>,
+    root: &toml::de::DeTable<'_>,
+    parts: &[Part],
+    looks: &[Part],
+) -> Option<Config> {
     let root = Table::new(reader, String::new(), 0..0, Some(root));
     let wanted = |part| parts.contains(&part);
     let mut listeners = Listeners::default();
 
-    reader.looks.set(wanted(Part::Dhcpd));
+    reader.looks.set(looks.contains(&Part::Dhcpd));
     let dhcpd = root.section("dhcpd", |table| dhcpd::read(table, source, &mut listeners));
-    reader.looks.set(wanted(Part::Bootd));
+    reader.looks.set(looks.contains(&Part::Bootd));
     let bootd = root.section("bootd", |table| bootd::read(table, &mut listeners));
-    reader.looks.set(wanted(Part::Provisioner));
+    reader.looks.set(looks.contains(&Part::Provisioner));
     let neighbours = provisioner::Neighbours {
         dhcpd: provisioner::Neighbour::new(&dhcpd),
         bootd: provisioner::Neighbour::new(&bootd),

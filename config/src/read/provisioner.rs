@@ -105,13 +105,7 @@ fn agent_networks(table: &Table<'_, '_>, dhcpd: Neighbour<'_, Dhcpd>) -> Option<
         .collect();
     match table.get("agent_networks") {
         Some(value) => {
-            let items = value.list(example)?;
-            if items.is_empty() {
-                return value.wrong(
-                    "`agent_networks` is an empty list: no agent could call back",
-                    format!("for example: agent_networks = [{example}]"),
-                );
-            }
+            let items = listeners::filled_list(&value, example)?;
             Some(items.iter().filter_map(|item| shape::subnet(item).map(|subnet| subnet.value)).collect())
         }
         None if matches!(dhcpd, Neighbour::Wrong) => None,
