@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use reveille_config::Config;
+use reveille_config::{Config, Part};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -35,6 +35,14 @@ impl Choice {
     pub const ALL: Self = Self { dhcpd: true, bootd: true, provisioner: true, must_have: false };
 }
 
+impl Choice {
+    /// The tables of the configuration that this process reads; what the others refer to (directories, secrets) it may not be allowed to see.
+    pub fn parts(self) -> Vec<Part> {
+        let chosen = [(self.dhcpd, Part::Dhcpd), (self.bootd, Part::Bootd), (self.provisioner, Part::Provisioner)];
+        chosen.into_iter().filter_map(|(chosen, part)| chosen.then_some(part)).collect()
+    }
+}
+
 /// What runs.
 struct Daemons {
     dhcpd: Option<reveille_dhcpd::Running>,
@@ -56,7 +64,7 @@ pub async fn run(choice: Choice, config: Config, file: PathBuf, metrics: Prometh
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             failure = daemons.failed() => break Err(failure),
-            _ = hang_up.recv() => daemons.reload(&file),
+            _ = hang_up.recv() => daemons.reload(choice, &file),
             () = beat.next() => notify(&[NotifyState::Watchdog]),
         }
     };
@@ -126,12 +134,12 @@ impl Daemons {
     }
 
     /// Reads `file` again; whatever is wrong with it keeps the old configuration in force.
-    fn reload(&self, file: &Path) {
+    fn reload(&self, choice: Choice, file: &Path) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(_) => notify(&[NotifyState::Reloading]),
         }
-        let outcome = self.try_reload(file);
+        let outcome = self.try_reload(choice, file);
         notify(&[NotifyState::Ready]);
         match outcome {
             Ok(()) => info!("configuration read again"),
@@ -139,8 +147,8 @@ impl Daemons {
         }
     }
 
-    fn try_reload(&self, file: &Path) -> anyhow::Result<()> {
-        let config = Config::load(file).map_err(|mistakes| {
+    fn try_reload(&self, choice: Choice, file: &Path) -> anyhow::Result<()> {
+        let config = Config::load_parts(file, &choice.parts()).map_err(|mistakes| {
             let list: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("{}", list.join("; "))
         })?;

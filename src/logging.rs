@@ -16,7 +16,8 @@ pub enum Format {
 
 /// Starts logging at `level` (`info`, or `RUST_LOG`'s syntax such as `info,reveille_dhcpd=debug`).
 pub fn start(level: &str, format: Format) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level).with_context(|| format!("--log {level}: not a level or filter; `info` is one"))?;
+    let filter =
+        EnvFilter::try_new(level).with_context(|| format!("--log {level}: not a level or filter; `info` is one"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -26,7 +26,7 @@ pub fn table<const N: usize>(
     nothing: &str,
 ) -> anyhow::Result<()> {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
     table.add_rows(rows);
     if table.is_empty() {
         return line(nothing);
@@ -36,7 +36,10 @@ pub fn table<const N: usize>(
 
 /// A Unix time as RFC 3339.
 pub fn time(unix: u64) -> String {
-    i64::try_from(unix).ok().and_then(|unix| Timestamp::from_second(unix).ok()).map_or_else(|| unix.to_string(), |t| t.to_string())
+    i64::try_from(unix)
+        .ok()
+        .and_then(|unix| Timestamp::from_second(unix).ok())
+        .map_or_else(|| unix.to_string(), |t| t.to_string())
 }
 
 /// A Unix time in milliseconds as RFC 3339.
@@ -54,7 +57,7 @@ pub fn or_dash(text: Option<&str>) -> String {
 
 /// Whether the reader of our output went away, as `head` does: not our error.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
-    })
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
 }

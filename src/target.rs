@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use reveille_config::{Config, Endpoint};
+use reveille_config::{Apis, Endpoint};
 
 /// Which daemon's API.
 #[derive(Clone, Copy)]
@@ -32,13 +32,16 @@ impl Target {
             return Ok(endpoint.clone());
         }
         let Some(file) = &self.config else { return Ok(packaged_default(api)) };
-        let config = Config::load(file)
-            .map_err(|mistakes| anyhow::anyhow!("{} has mistakes ({}): see `reveille check`", file.display(), mistakes.len()))?;
-        let (table, endpoint) = match api {
-            Api::Dhcpd => ("dhcpd", config.dhcpd.as_ref().and_then(|table| table.api.first())),
-            Api::Provisioner => ("provisioner", config.provisioner.as_ref().and_then(|table| table.api.first())),
+        let apis = Apis::load(file).map_err(|mistakes| {
+            anyhow::anyhow!("{} has mistakes ({}): see `reveille check`", file.display(), mistakes.len())
+        })?;
+        let (table, endpoints) = match api {
+            Api::Dhcpd => ("dhcpd", apis.dhcpd),
+            Api::Provisioner => ("provisioner", apis.provisioner),
         };
-        endpoint.cloned().with_context(|| format!("{} has no table [{table}]: say --api", file.display()))
+        endpoints
+            .and_then(|all| all.into_iter().next())
+            .with_context(|| format!("{} has no table [{table}]: say --api", file.display()))
     }
 }
 

@@ -51,5 +51,11 @@ pub async fn print<F: Future<Output = Result<EventPage, ClientError>>>(
 
 fn words(event: &Event) -> String {
     let who = event.mac.map(|mac| format!(" {mac}")).unwrap_or_default();
-    format!("{} {:>6} {:<16}{who} {}", output::time_millis(event.at_unix_millis), event.sequence, event.kind, event.message)
+    format!(
+        "{} {:>6} {:<16}{who} {}",
+        output::time_millis(event.at_unix_millis),
+        event.sequence,
+        event.kind,
+        event.message
+    )
 }

@@ -224,7 +224,8 @@ fn read_password(file: &Path) -> anyhow::Result<String> {
     if file == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).context("cannot read the password from standard input")?;
     } else {
-        text = std::fs::read_to_string(file).with_context(|| format!("cannot read the password from {}", file.display()))?;
+        text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the password from {}", file.display()))?;
     }
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
@@ -277,7 +278,11 @@ async fn show(ironic: &Ironic, node: &str, json: bool) -> anyhow::Result<()> {
 
 async fn deploy(ironic: &Ironic, deploy: Deploy) -> anyhow::Result<()> {
     let (algorithm, value) = deploy.checksum;
-    let set = |field: &str, value: Value| NodePatch { op: "add", path: format!("/instance_info/{field}"), value: Some(value) };
+    let set = |field: &str, value: Value| NodePatch {
+        op: "add",
+        path: format!("/instance_info/{field}"),
+        value: Some(value),
+    };
     ironic
         .patch_node(
             &deploy.node,
@@ -346,7 +351,9 @@ mod tests {
     fn a_checksum_names_its_algorithm_and_has_its_length() {
         let digits = "0".repeat(64);
         assert_eq!(checksum(&format!("sha256:{digits}")), Ok(("sha256".into(), digits.clone())));
-        for wrong in [digits.as_str(), "md5:00", "sha256:00", &format!("sha512:{digits}"), &format!("sha256:{}g", &digits[1..])] {
+        for wrong in
+            [digits.as_str(), "md5:00", "sha256:00", &format!("sha512:{digits}"), &format!("sha256:{}g", &digits[1..])]
+        {
             assert!(checksum(wrong).is_err(), "{wrong}");
         }
     }

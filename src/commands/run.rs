@@ -28,7 +28,7 @@ pub struct Args {
 
 /// Runs the chosen daemons until a signal, or until one of them can no longer serve.
 pub fn run(args: Args, choice: Choice) -> anyhow::Result<ExitCode> {
-    let config = match Config::load(&args.config) {
+    let config = match Config::load_parts(&args.config, &choice.parts()) {
         Ok(config) => config,
         Err(mistakes) => {
             let color = std::io::stderr().is_terminal();
