@@ -2,5 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod bmc;
 pub mod sim;
+pub mod step;
 pub mod wire;

@@ -51,10 +51,6 @@ pub fn own_address() -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(ip, PORT.fetch_add(1, Ordering::Relaxed)))
 }
 
-fn program(name: &str) -> Command {
-    Command::new(name)
-}
-
 fn missing(name: &str, error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => format!("{name} is missing: install with `make deps`"),
@@ -99,7 +95,7 @@ impl Sim {
         self.kill();
         let at = |name: &str| self.directory.path().join(name);
         let log = fs::File::create(at("log")).unwrap();
-        let child = program("ipmi_sim")
+        let child = Command::new("ipmi_sim")
             .arg("-c")
             .arg(at("lan.conf"))
             .arg("-f")
@@ -155,18 +151,23 @@ impl Sim {
         BmcTarget::new(self.address, user, password, Privilege::Administrator).unwrap()
     }
 
-    /// What ipmitool says about the same BMC, over cipher suite 3; the password goes through the environment.
+    /// What ipmitool says about the same BMC.
     pub fn ipmitool(&self, arguments: &[&str]) -> String {
-        let output = program("ipmitool")
-            .args(["-I", "lanplus", "-C", "3", "-E", "-U", USER])
-            .args(["-H", &self.address.ip().to_string(), "-p", &self.address.port().to_string()])
-            .args(arguments)
-            .env("IPMI_PASSWORD", PASSWORD)
-            .output()
-            .unwrap_or_else(|error| panic!("{}", missing("ipmitool", &error)));
-        assert!(output.status.success(), "ipmitool {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        ipmitool(self.address, arguments)
     }
+}
+
+/// What ipmitool says about the BMC at `address`, as [`USER`], over cipher suite 3; the password goes through the environment.
+pub fn ipmitool(address: SocketAddr, arguments: &[&str]) -> String {
+    let output = Command::new("ipmitool")
+        .args(["-I", "lanplus", "-C", "3", "-E", "-U", USER])
+        .args(["-H", &address.ip().to_string(), "-p", &address.port().to_string()])
+        .args(arguments)
+        .env("IPMI_PASSWORD", PASSWORD)
+        .output()
+        .unwrap_or_else(|error| panic!("{}", missing("ipmitool", &error)));
+    assert!(output.status.success(), "ipmitool {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 impl Drop for Sim {

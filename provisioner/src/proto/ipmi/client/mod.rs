@@ -362,11 +362,15 @@ impl Client {
         }
     }
 
-    /// True if silence may only mean that the BMC has forgotten an old session.
+    /// True if silence may only mean that the BMC is elsewhere in the conversation than we: it has forgotten an old
+    /// session, or has taken our RAKP 3, its RAKP 4 was lost and it answers no second one (`ipmi_sim` is such a BMC).
     fn may_reopen(&self) -> bool {
-        let Phase::Session { doing, .. } = &self.phase else { return false };
         let Some(job) = &self.job else { return false };
-        job.handshakes == 0 && (job.request.repeatable || *doing != Doing::Command)
+        match &self.phase {
+            Phase::Rakp3(..) => job.handshakes < HANDSHAKES_MAX,
+            Phase::Session { doing, .. } => job.handshakes == 0 && (job.request.repeatable || *doing != Doing::Command),
+            _ => false,
+        }
     }
 
     fn tries_max(&self) -> u8 {

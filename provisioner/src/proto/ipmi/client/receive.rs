@@ -145,27 +145,16 @@ impl Client {
     }
 
     fn on_session(&mut self, now: Instant, packet: &SessionPacket<'_>) -> Result<(), DropReason> {
-        let mut message = std::mem::take(&mut self.scratch);
-        let result = self.on_session_message(now, packet, &mut message);
-        self.scratch = message;
-        result
-    }
-
-    fn on_session_message(
-        &mut self,
-        now: Instant,
-        packet: &SessionPacket<'_>,
-        message: &mut Vec<u8>,
-    ) -> Result<(), DropReason> {
+        let mut message = Vec::new();
         let Phase::Session { session, doing, heard } = &mut self.phase else {
             return Err(DropReason::ForeignSession);
         };
-        session.open(packet, message)?;
+        session.open(packet, &mut message)?;
         let doing = *doing;
         if doing == Doing::Idle || !self.flight.as_ref().is_some_and(|flight| flight.tries > 0) {
             return Err(DropReason::Unexpected);
         }
-        let response = message::decode_response(message)?;
+        let response = message::decode_response(&message)?;
         *heard = now;
         self.check_asked(&response)?;
         let code = CompletionCode(response.completion);
