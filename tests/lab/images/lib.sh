@@ -1,13 +1,14 @@
 # What both recipes share: the private apt, the kernel package, the progress line.
 #
 # A recipe runs as `build.sh OUT` in a scratch directory that its caller made and removes.
-# File descriptor 3 is the progress channel: one line `FROM TO SECONDS TEXT` per phase (fractions of
-# the whole and what the phase usually takes); everything on stdout and stderr is log.
+# Its standard output carries progress alone: one line `FROM TO SECONDS TEXT` per phase (fractions of
+# the whole, and what the phase usually takes). Standard error is the log.
 #
 # Packages come from whatever archive this machine's own apt uses for Debian bookworm, its updates
 # and its security fixes: nothing here names a host, and backports or third-party sources that
 # the machine may also have never reach a guest.
 
+exec 3>&1 1>&2
 SUITE=bookworm
 export LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH=1700000000
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

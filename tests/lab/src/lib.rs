@@ -13,6 +13,7 @@
 pub mod bmc;
 pub mod clients;
 mod error;
+pub mod images;
 pub mod lab;
 pub mod machine;
 pub mod net;

@@ -2,7 +2,7 @@
 # Builds the operating-system image: a raw disk with an MBR, one active FAT partition, SYSLINUX,
 # Debian's kernel and a busybox root in an initramfs. Needs no loop device and mounts nothing.
 #
-#   build.sh OUT     leaves OUT/os.raw and OUT/build-id
+#   build.sh OUT     leaves OUT/os.raw, OUT/os.raw.sha256 and OUT/build-id
 #
 # The build id is a digest of all that the partition holds; it stands on the kernel line and in a
 # file of the partition, and the guest says it only after it found both equal (see init).
@@ -61,4 +61,5 @@ mkfs.fat -F 16 -s 2 --offset $START -h $START -i "${build_id:0:8}" -n REVEILLE o
 mtools_drive="os.raw@@$((START * SECTOR))"
 mcopy -i "$mtools_drive" vmlinuz initramfs.zst syslinux.cfg build-id ::
 syslinux --install --offset $((START * SECTOR)) os.raw
-install -m 644 os.raw build-id "$out/"
+sha256sum os.raw > os.raw.sha256
+install -m 644 os.raw os.raw.sha256 build-id "$out/"
