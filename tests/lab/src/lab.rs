@@ -26,7 +26,7 @@ const AGENT_KERNEL: &str = "agent/kernel";
 const AGENT_RAMDISK: &str = "agent/ramdisk";
 
 /// Debian's boot files that the configuration names, below [`IPXE_DIR`].
-const IPXE_FILES: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
+const IPXE_FILES: [&str; 3] = ["undionly.kpxe", "snponly.efi", "ipxe.efi"];
 const IPXE_DIR: &str = "/usr/lib/ipxe";
 
 /// What a lab is started with.
@@ -262,6 +262,7 @@ pools = ["10.77.2.100-10.77.2.199"]
 [dhcpd.scope.boot]
 bios = "undionly.kpxe"
 efi_x64 = "snponly.efi"
+http_x64 = "http://10.77.2.1:8080/ipxe.efi"
 ipxe = "http://10.77.2.1:8080/boot.ipxe"
 
 [bootd]

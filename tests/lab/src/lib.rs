@@ -15,6 +15,7 @@ pub mod clients;
 mod error;
 pub mod images;
 pub mod lab;
+pub mod life;
 pub mod machine;
 pub mod net;
 pub mod packages;

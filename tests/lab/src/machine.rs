@@ -18,6 +18,10 @@ use crate::qmp;
 use crate::run::Run;
 use crate::wait::Deadline;
 
+/// UEFI's code, and the template of a machine's variables, from Debian's package ovmf.
+const UEFI_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const UEFI_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
 /// What a machine's firmware is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Firmware {
@@ -26,6 +30,10 @@ pub enum Firmware {
     /// SeaBIOS with a ROM that is not iPXE: booted from the network, it asks by DHCP as architecture 0 without a user
     /// class, fetches the boot file by TFTP and runs it. An iPXE with a script plays it; a reboot powers off.
     LegacyRom,
+    /// UEFI that fetches its boot file by TFTP: DHCP architecture 7, no user class. It wants 1024 MiB.
+    UefiPxe,
+    /// UEFI that fetches its boot file by HTTP: DHCP architecture 16, vendor class `HTTPClient`. It wants 1024 MiB.
+    UefiHttp,
     /// No ROM on the NIC; an iPXE with this script is started like a kernel at every power-on.
     Script(String),
 }
@@ -124,6 +132,12 @@ impl Machine {
         }
         let script = match &machine.spec().firmware {
             Firmware::SeaBios => None,
+            Firmware::UefiPxe | Firmware::UefiHttp => {
+                let (from, to) = (Path::new(UEFI_VARIABLES), machine.path("uefi-variables.fd"));
+                let tried = format!("copy {} (package ovmf) to {}", from.display(), to.display());
+                std::fs::copy(from, to).map_err(LabError::io(tried))?;
+                None
+            }
             Firmware::LegacyRom => Some(LEGACY_ROM),
             Firmware::Script(script) => Some(script.as_str()),
         };
@@ -258,11 +272,12 @@ impl Machine {
     fn qemu_args(&self, device: BootDevice) -> Vec<String> {
         let spec = self.spec();
         let path = |name: &str| self.path(name).display().to_string();
-        let mut args: Vec<String> = Vec::new();
+        let mut args = vec!["-nodefaults".to_owned()];
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
+        let uefi = matches!(spec.firmware, Firmware::UefiPxe | Firmware::UefiHttp);
         add("-name", spec.name.clone());
         add("-accel", "tcg,thread=multi".into());
-        add("-machine", "pc,graphics=off".into());
+        add("-machine", if uefi { "q35" } else { "pc,graphics=off" }.into());
         add("-m", spec.memory_mib.to_string());
         add("-smp", spec.cpus.to_string());
         add("-uuid", spec.uuid.clone());
@@ -272,15 +287,18 @@ impl Machine {
         let (socket, log) = (path("serial.sock"), path("serial.log"));
         add("-chardev", format!("socket,id=s0,path={socket},server=on,wait=off,logfile={log},logappend=on"));
         add("-serial", "chardev:s0".into());
-        add("-netdev", format!("tap,id=n0,ifname=t-{},script=no,downscript=no", spec.name));
+
+        let network = device == BootDevice::Pxe || spec.disk_bytes.is_none();
+        // UEFI goes by `bootindex`, SeaBIOS by `-boot`. Only SeaBIOS has a use for a ROM on the NIC.
+        let index = |first: bool| if uefi && first { ",bootindex=1" } else { "" };
         let rom = if spec.firmware == Firmware::SeaBios { "" } else { ",romfile=" };
-        add("-device", format!("virtio-net-pci,netdev=n0,mac={}{rom}", spec.mac));
+        add("-netdev", format!("tap,id=n0,ifname=t-{},script=no,downscript=no", spec.name));
+        add("-device", format!("virtio-net-pci,netdev=n0,mac={}{rom}{}", spec.mac, index(network)));
         if spec.disk_bytes.is_some() {
             add("-drive", format!("file={},if=none,id=d0,format=raw,cache=unsafe", path("disk.img")));
-            add("-device", format!("virtio-blk-pci,drive=d0,serial={}", spec.name));
+            add("-device", format!("virtio-blk-pci,drive=d0,serial={}{}", spec.name, index(!network)));
         }
         let own = if spec.disk_bytes.is_some() { "c" } else { "n" };
-        let network = device == BootDevice::Pxe || spec.disk_bytes.is_none();
         match &spec.firmware {
             // `once` holds until the guest's first reboot, as a one-shot boot device does.
             Firmware::SeaBios => add("-boot", format!("order={own},once={}", if network { "n" } else { own })),
@@ -291,8 +309,15 @@ impl Machine {
                 // The kernel would be started again, whatever the boot device: once is what a ROM is for.
                 add("-action", "reboot=shutdown".into());
             }
+            Firmware::UefiPxe | Firmware::UefiHttp => {
+                add("-drive", format!("if=pflash,format=raw,readonly=on,file={UEFI_CODE}"));
+                add("-drive", format!("if=pflash,format=raw,file={}", path("uefi-variables.fd")));
+            }
         }
-        args.push("-nodefaults".into());
+        if spec.firmware == Firmware::UefiHttp {
+            add("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n".into());
+            add("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n".into());
+        }
         args
     }
 

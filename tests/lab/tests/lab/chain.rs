@@ -61,6 +61,32 @@ fn a_legacy_rom_comes_to_its_boot_script_by_tftp() {
     machine.wait_off(Deadline::secs(30)).expect("the script powers the machine off");
 }
 
+/// Boots a UEFI machine from the network with what `file` is, and gives the line that its boot script says.
+fn uefi_boots(firmware: Firmware, number: u8, file: &str) -> String {
+    let run = Run::start().expect("a lab");
+    let networks = TwoNetworks::create(&run).expect("two networks");
+    let stand_in = StandIn::start(&networks).expect("stand-in daemons");
+    let name = file.rsplit('/').next().expect("a name");
+    stand_in.serve(name, &std::fs::read(file).expect("the package ipxe"));
+    stand_in.serve("boot.ipxe", b"#!ipxe\necho MARK of ${filename} on ${platform}\nshell\n");
+    let machine = MachineSpec { firmware, memory_mib: 1024, ..MachineSpec::numbered(number) };
+    let machine = Machine::rack(&networks, machine).expect("a machine");
+    machine.power_on().expect("QEMU starts");
+    machine.serial().wait_for("MARK", Deadline::secs(120)).expect("the boot script's words")
+}
+
+#[test]
+fn uefi_comes_to_its_boot_script_by_tftp() {
+    let marker = uefi_boots(Firmware::UefiPxe, 4, "/usr/lib/ipxe/snponly.efi");
+    assert!(marker.contains("boot.ipxe on efi"), "{marker}");
+}
+
+#[test]
+fn uefi_comes_to_its_boot_script_by_http() {
+    let marker = uefi_boots(Firmware::UefiHttp, 5, "/boot/ipxe.efi");
+    assert!(marker.contains("boot.ipxe on efi"), "{marker}");
+}
+
 #[test]
 fn power_commands_do_what_a_chassis_does() {
     let run = Run::start().expect("a lab");

@@ -44,3 +44,13 @@ fn dhcp_tftp_and_http_clients_against_stand_ins() {
     let head = client.curl(&["-I", &url], deadline()).unwrap().success().expect("curl asks");
     assert!(head.to_lowercase().contains("content-length: 100000"), "{head}");
 }
+
+#[test]
+fn the_stock_command_line_of_ironic_is_installed_once() {
+    let baremetal = reveille_lab::packages::ensure_baremetal_client().expect("pip installs it");
+    assert_eq!(reveille_lab::packages::ensure_baremetal_client().expect("it is there"), baremetal);
+    let run = Run::start().expect("a lab");
+    let help = run.program(baremetal.display().to_string()).arg("help").arg("node").arg("list");
+    let help = help.succeed(Deadline::secs(60)).expect("it runs");
+    assert!(help.contains("usage: baremetal node list"), "{help}");
+}

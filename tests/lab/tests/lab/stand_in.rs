@@ -23,13 +23,17 @@ impl StandIn {
         let root = hosts.parent().expect("has a parent").join("www");
         std::fs::create_dir_all(&root).expect("a directory for the HTTP server");
         let configuration = format!(
-            "port=0\nuser=root\nlog-dhcp\nlog-facility=-\nbind-interfaces\nleasefile-ro\nno-ping\n\
+            "port=0\nuser=root\nlog-dhcp\nlog-facility=-\nbind-interfaces\nleasefile-ro\nno-ping\npid-file\n\
              interface={BMC_BRIDGE}\ninterface={PROVISIONING_BRIDGE}\ndhcp-hostsfile={hosts}\n\
              dhcp-range=10.77.1.0,static,255.255.255.0\ndhcp-range=10.77.2.100,10.77.2.200,255.255.255.0\n\
              enable-ra\ndhcp-range=fd77::,ra-stateless\nra-param={PROVISIONING_BRIDGE},0,0\n\
              enable-tftp={PROVISIONING_BRIDGE}\ntftp-root={root}\n\
              dhcp-userclass=set:ipxe,iPXE\ndhcp-boot=tag:ipxe,http://{PROVISIONING_HOST}:8080/boot.ipxe\n\
-             dhcp-boot=tag:!ipxe,undionly.kpxe\n",
+             dhcp-match=set:uefi,option:client-arch,7\ndhcp-vendorclass=set:http,HTTPClient\n\
+             dhcp-option-force=tag:http,60,HTTPClient\n\
+             dhcp-boot=tag:http,tag:!ipxe,http://{PROVISIONING_HOST}:8080/ipxe.efi\n\
+             dhcp-boot=tag:uefi,tag:!ipxe,snponly.efi\n\
+             dhcp-boot=tag:!ipxe,tag:!uefi,tag:!http,undionly.kpxe\n",
             hosts = hosts.display(),
             root = root.display(),
         );
