@@ -79,6 +79,19 @@ pub enum Refused {
     CallbackNetwork,
 }
 
+impl Refused {
+    /// The name used as a metric's label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NoToken => "no_token",
+            Self::Token => "wrong_token",
+            Self::CallbackChanged => "callback_changed",
+            Self::CallbackForm => "callback_form",
+            Self::CallbackNetwork => "callback_network",
+        }
+    }
+}
+
 /// Checks a heartbeat.
 pub fn check_heartbeat(node: &Node, heartbeat: &Heartbeat, settings: &Settings) -> Result<(), Refused> {
     let token = heartbeat.agent_token.as_deref().ok_or(Refused::NoToken)?;

@@ -3,5 +3,6 @@
 //! Nothing here opens a socket or a file, reads a clock, draws random bytes, logs or counts.
 
 pub mod agent;
+pub mod bmc_access;
 pub mod ipmi;
 pub mod node;

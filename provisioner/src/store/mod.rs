@@ -35,7 +35,7 @@ pub use events::Events;
 pub use history::{Entry, HISTORY_PER_NODE_MAX};
 pub use tables::{Change, Tables};
 
-use crate::proto::node::{Event, Machine, Millis, Node, Refusal, Request, Settings, request, step};
+use crate::proto::node::{Event, Machine, Millis, Node, Refusal, Request, Settings, request};
 use disk::Disk;
 use writer::Job;
 
@@ -81,6 +81,7 @@ struct Shared {
     events: Events,
     changed: Mutex<HashSet<Uuid>>,
     has_changed: Notify,
+    commits: watch::Sender<u64>,
     health: watch::Sender<Result<(), StoreError>>,
 }
 
@@ -113,6 +114,7 @@ impl Store {
             events: Events::new(entries, tables.next_sequence()),
             tables: RwLock::new(tables),
             has_changed: Notify::new(),
+            commits: watch::Sender::new(0),
             health: watch::Sender::new(Ok(())),
         });
         shared.has_changed.notify_one();
@@ -159,11 +161,7 @@ impl Store {
         settings: Arc<Settings>,
     ) -> Result<Option<Arc<Node>>, StoreError> {
         let decide = move |tables: &Tables| -> Result<_, ()> {
-            let node = tables.node(node).ok_or(())?;
-            let ports = tables.ports_of(node.uuid);
-            let step = step(Machine { node, ports: &ports }, event, now, &settings);
-            let after = Arc::new(step.node);
-            Ok((Change::step(node, Arc::clone(&after), step.notes, step.is_volatile, now), after))
+            Ok(Change::of_event(tables, tables.node(node).ok_or(())?, event, now, &settings))
         };
         Ok(self.change(decide).await?.ok())
     }
@@ -216,6 +214,17 @@ impl Store {
                 return changed;
             }
             self.shared.has_changed.notified().await;
+        }
+    }
+
+    /// Waits until `is_so` holds of the committed state.
+    pub async fn wait_until(&self, mut is_so: impl FnMut(&Tables) -> bool) {
+        let mut commits = self.shared.commits.subscribe();
+        loop {
+            commits.mark_unchanged();
+            if self.read(&mut is_so) || commits.changed().await.is_err() {
+                return;
+            }
         }
     }
 

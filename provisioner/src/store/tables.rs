@@ -7,7 +7,7 @@ use reveille_config::MacAddr;
 use uuid::Uuid;
 
 use super::Entry;
-use crate::proto::node::{Millis, Node, Note, Port};
+use crate::proto::node::{Event, Machine, Millis, Node, Note, Port, Settings, step};
 
 /// Nodes and ports, in the order they were made, with their indexes.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +53,20 @@ impl Change {
         let uuid = after.uuid;
         let notes = notes.into_iter().map(|note| (uuid, note, now)).collect();
         Self { writes: vec![Write::PutNode(after)], notes, is_volatile }
+    }
+
+    /// What an event does to a node; gives back the node as it will be.
+    pub fn of_event(
+        tables: &Tables,
+        node: &Arc<Node>,
+        event: Event,
+        now: Millis,
+        settings: &Settings,
+    ) -> (Self, Arc<Node>) {
+        let ports = tables.ports_of(node.uuid);
+        let step = step(Machine { node, ports: &ports }, event, now, settings);
+        let after = Arc::new(step.node);
+        (Self::step(node, Arc::clone(&after), step.notes, step.is_volatile, now), after)
     }
 
     /// Writes a node.

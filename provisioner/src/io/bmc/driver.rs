@@ -209,24 +209,28 @@ impl Entry {
         self.client.is_closed() && !self.client.is_busy() && self.queue.is_empty()
     }
 
-    /// Starts the next queued command; false if there is none or one is at hand.
+    /// Lets the client begin what is due next; false if nothing is queued or a command is at hand.
     fn start_next(&mut self, limits: BmcLimits) -> bool {
         if self.client.is_busy() {
             return false;
         }
-        while let Some(job) = self.queue.pop_front() {
-            if job.answer.is_closed() {
-                // Whoever asked has gone; nothing was sent, nothing is owed.
-                continue;
-            }
-            if *self.client.credentials() != job.credentials {
-                self.client = Client::new(job.credentials, CipherSuite::Three, limits.timing);
-            }
-            self.send_error = None;
-            self.waiting = Some(job.answer);
-            return self.client.start(Instant::now(), job.request);
+        // Whoever has gone is owed nothing, and nothing was sent.
+        while self.queue.front().is_some_and(|job| job.answer.is_closed()) {
+            self.queue.pop_front();
         }
-        false
+        let now = Instant::now();
+        let Some(job) = self.queue.pop_front() else { return false };
+        if *self.client.credentials() != job.credentials {
+            // The other user's session is given back first; nobody waits for the BMC to say so.
+            if self.client.close(now) {
+                self.queue.push_front(job);
+                return true;
+            }
+            self.client = Client::new(job.credentials, CipherSuite::Three, limits.timing);
+        }
+        self.send_error = None;
+        self.waiting = Some(job.answer);
+        self.client.start(now, job.request)
     }
 
     fn on_event(&mut self, address: SocketAddr, event: Event) {

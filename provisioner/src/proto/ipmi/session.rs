@@ -157,8 +157,9 @@ mod tests {
 
     #[test]
     fn the_window_accepts_each_number_once_and_only_nearby_ones() {
+        type Step = (u32, Result<(), DropReason>);
         let (replayed, out) = (Err(DropReason::Replayed), Err(DropReason::OutOfWindow));
-        let cases: [(&str, &[(u32, Result<(), DropReason>)]); 5] = [
+        let cases: [(&str, &[Step]); 5] = [
             ("in order", &[(1, Ok(())), (2, Ok(())), (3, Ok(()))]),
             ("out of order", &[(1, Ok(())), (4, Ok(())), (2, Ok(())), (3, Ok(())), (2, replayed), (4, replayed)]),
             ("far ahead", &[(1, Ok(())), (17, Ok(())), (34, out), (33, Ok(()))]),

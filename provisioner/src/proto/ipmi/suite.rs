@@ -137,7 +137,8 @@ mod tests {
     /// RFC 2202, section 3, test cases 1, 2 and 6.
     #[test]
     fn hmac_sha1_gives_the_digests_of_rfc_2202() {
-        let cases: [(&[u8], &[&[u8]], [u8; 20]); 3] = [
+        type Case<'a> = (&'a [u8], &'a [&'a [u8]], [u8; 20]);
+        let cases: [Case<'_>; 3] = [
             (
                 &[0x0b; 20],
                 &[b"Hi ", b"There"],

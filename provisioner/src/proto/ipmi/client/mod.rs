@@ -203,12 +203,12 @@ impl Client {
         true
     }
 
-    /// Gives the session back if it is not in use; a command at hand goes on.
-    pub fn close(&mut self, now: Instant) {
-        if let Phase::Session { doing: doing @ Doing::Idle, .. } = &mut self.phase {
-            *doing = Doing::Close;
-            self.next_step(now);
-        }
+    /// Gives the session back if there is one and it is not in use; false if there was nothing to do. A command at hand goes on.
+    pub fn close(&mut self, now: Instant) -> bool {
+        let Phase::Session { doing: doing @ Doing::Idle, .. } = &mut self.phase else { return false };
+        *doing = Doing::Close;
+        self.next_step(now);
+        true
     }
 
     /// A datagram from the BMC's address.
@@ -225,7 +225,8 @@ impl Client {
             return self.give_up(now);
         }
         if self.idle_until().is_some_and(|until| now >= until) {
-            return self.close(now);
+            self.close(now);
+            return;
         }
         let tries_max = self.tries_max();
         match &mut self.flight {

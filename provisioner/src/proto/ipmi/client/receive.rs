@@ -24,7 +24,7 @@ impl Client {
         if let Packet::Session(packet) = packet {
             return self.on_session(now, &packet);
         }
-        if !self.flight.as_ref().is_some_and(|flight| flight.tries > 0) {
+        if !self.was_sent() {
             return Err(DropReason::Unexpected);
         }
         match packet {
@@ -146,12 +146,13 @@ impl Client {
 
     fn on_session(&mut self, now: Instant, packet: &SessionPacket<'_>) -> Result<(), DropReason> {
         let mut message = Vec::new();
+        let was_sent = self.was_sent();
         let Phase::Session { session, doing, heard } = &mut self.phase else {
             return Err(DropReason::ForeignSession);
         };
         session.open(packet, &mut message)?;
         let doing = *doing;
-        if doing == Doing::Idle || !self.flight.as_ref().is_some_and(|flight| flight.tries > 0) {
+        if doing == Doing::Idle || !was_sent {
             return Err(DropReason::Unexpected);
         }
         let response = message::decode_response(&message)?;
@@ -190,6 +191,11 @@ impl Client {
         if let Some(flight) = &mut self.flight {
             flight.busy = Some(code);
         }
+    }
+
+    /// The step at hand has been sent, so that an answer to it can exist.
+    fn was_sent(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.tries > 0)
     }
 
     fn may_start_over(&self) -> bool {

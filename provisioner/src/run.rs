@@ -1,0 +1,194 @@
+//! [`start`] and [`Running`]: the daemon as a whole.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use reveille_config::Endpoint;
+use reveille_config::provisioner::Provisioner;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::api::Api;
+use crate::io::agent::AgentClient;
+use crate::io::bmc;
+use crate::io::bmc::{BmcLimits, BmcSocket};
+use crate::io::boot::BootServices;
+use crate::io::clock;
+use crate::io::listen::Listener;
+use crate::io::runner::Runner;
+use crate::io::world::World;
+use crate::proto::ipmi::Timing;
+use crate::proto::node::Settings;
+use crate::store::{Closed, Store, StoreError};
+
+/// For the file to be closed after the last task has ended.
+const CLOSE: Duration = Duration::from_secs(10);
+
+/// Why the provisioner did not start. The text stands alone: it names the place and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A listener; the text names the endpoint and what to do.
+    #[error("{0}")]
+    Listen(String),
+    /// The socket for BMCs.
+    #[error("cannot open the UDP socket for BMCs: {0}")]
+    Bmc(std::io::Error),
+}
+
+/// Why the provisioner can no longer serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The store's disk failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// One of its tasks ended that never should.
+    #[error("a task of the provisioner ended unexpectedly")]
+    Task,
+}
+
+/// Why a new configuration is not taken; the old one stays in force.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// A setting that only a restart changes.
+    #[error("{0} can only be changed by a restart")]
+    NeedsRestart(&'static str),
+}
+
+/// A provisioner that serves.
+pub struct Running {
+    config: Arc<Provisioner>,
+    settings: Arc<ArcSwap<Settings>>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    failures: mpsc::Receiver<RunError>,
+    closed: Closed,
+    addresses: Addresses,
+}
+
+/// Where it listens, as the system gave it (port 0 in the configuration becomes a port).
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// TCP listeners of the whole API.
+    pub api: Vec<SocketAddr>,
+    /// Listeners of the agents' part.
+    pub agent_api: Vec<SocketAddr>,
+}
+
+/// Starts the provisioner; returns when it serves.
+pub async fn start(
+    config: Arc<Provisioner>,
+    metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
+) -> Result<Running, StartError> {
+    let timing = Timing { command_max: Duration::from_secs(config.timeouts.bmc_secs.into()), ..Timing::default() };
+    let bmc = BmcSocket::start(None, BmcLimits { timing, ..BmcLimits::default() }).map_err(StartError::Bmc)?;
+    let settings = Settings::from(&*config);
+    start_with(config, settings, bmc, metrics_text).await
+}
+
+/// [`start`] with settings and a BMC driver of the caller's own.
+pub(crate) async fn start_with<P: bmc::Power + Send + Sync + 'static>(
+    config: Arc<Provisioner>,
+    settings: Settings,
+    bmc: P,
+    metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
+) -> Result<Running, StartError> {
+    let (store, closed) = Store::open(&config.state_dir)?;
+    let settings = Arc::new(ArcSwap::from_pointee(settings));
+    let api = Api {
+        store: store.clone(),
+        settings: Arc::clone(&settings),
+        now: clock::now,
+        conductor: host_name().into(),
+        metrics_text,
+    };
+    let mut listeners = Vec::new();
+    let mut addresses = Addresses::default();
+    for endpoint in &config.api {
+        let listener = Listener::bind(endpoint).await.map_err(StartError::Listen)?;
+        addresses.api.extend(listener.local_address());
+        listeners.push((listener, api.clone().full()));
+    }
+    for address in &config.agent_api {
+        let listener = Listener::bind(&Endpoint::Tcp(*address)).await.map_err(StartError::Listen)?;
+        addresses.agent_api.extend(listener.local_address());
+        listeners.push((listener, api.clone().agents()));
+    }
+    drop(api);
+    let (stop, stopped) = watch::channel(false);
+    let (failed, failures) = mpsc::channel(1);
+    let mut tasks = JoinSet::new();
+    for (listener, router) in listeners {
+        tasks.spawn(listener.serve(router, stopped.clone()));
+    }
+    let boot = BootServices::new(config.dhcpd.clone(), config.bootd.clone());
+    let world = World { bmc, boot, agent: AgentClient::new() };
+    let runner = Runner::new(store, world, Arc::clone(&settings));
+    tasks.spawn(async move {
+        if let Err(error) = runner.run(stopped).await {
+            let _ = failed.try_send(error.into());
+        }
+    });
+    Ok(Running { config, settings, stop, tasks, failures, closed, addresses })
+}
+
+impl Running {
+    /// Resolves only if the daemon can no longer serve.
+    pub async fn failed(&mut self) -> RunError {
+        tokio::select! {
+            Some(error) = self.failures.recv() => error,
+            Some(_) = self.tasks.join_next() => self.failures.try_recv().unwrap_or(RunError::Task),
+            else => RunError::Task,
+        }
+    }
+
+    /// Takes a new configuration. What cannot change while running is refused, and the old configuration stays.
+    pub fn reload(&self, config: Arc<Provisioner>) -> Result<(), ReloadError> {
+        let old = &self.config;
+        for (name, is_same) in [
+            ("provisioner.state_dir", old.state_dir == config.state_dir),
+            ("provisioner.api", old.api == config.api),
+            ("provisioner.agent_api", old.agent_api == config.agent_api),
+            ("provisioner.dhcpd", old.dhcpd == config.dhcpd),
+            ("provisioner.bootd", old.bootd == config.bootd),
+            ("provisioner.timeouts.bmc_secs", old.timeouts.bmc_secs == config.timeouts.bmc_secs),
+        ] {
+            if !is_same {
+                return Err(ReloadError::NeedsRestart(name));
+            }
+        }
+        self.settings.store(Arc::new(Settings::from(&*config)));
+        Ok(())
+    }
+
+    /// Stops: no new connections and effects; requests under way are answered, the file is closed.
+    pub async fn drain(self) {
+        let Self { stop, mut tasks, closed, .. } = self;
+        stop.send_replace(true);
+        while tasks.join_next().await.is_some() {}
+        if tokio::time::timeout(CLOSE, closed.wait()).await.is_err() {
+            tracing::warn!("the store was not closed in time");
+        }
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+}
+
+/// This host's name: what Ironic calls the conductor.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "reveille".to_owned(),
+        name => name.to_owned(),
+    }
+}
