@@ -111,6 +111,7 @@ async fn other_credentials_open_another_session() {
     let bad = BmcTarget::new(served.address, USER, "other", Privilege::Administrator).unwrap();
     let error = bmc.power_state(&bad).await.unwrap_err().to_string();
     assert!(error.contains("wrong password"), "an open session is nobody else's: {error}");
+    assert_eq!(served.bmc.lock().unwrap().closed, 1, "the first user's session was given back");
     bmc.power_state(&good).await.unwrap();
     assert_eq!(served.bmc.lock().unwrap().opened, 3);
 }

@@ -20,6 +20,8 @@ pub struct FakeBmc {
     pub carried_out: Vec<(u8, u8, Vec<u8>)>,
     /// Sessions opened so far.
     pub opened: u32,
+    /// Sessions closed by request so far.
+    pub closed: u32,
     /// Answer so many requests with "BMC busy" before carrying one out.
     pub busy: u32,
     /// Answer these commands with this completion code.
@@ -270,6 +272,7 @@ impl FakeBmc {
         session.sent += 1;
         let datagram = session.seal(session.sent, &response(netfn | 1, rq_seq, command, &body), Damage::None);
         if (netfn, command) == (0x06, 0x3c) {
+            self.closed += 1;
             self.session = None;
         }
         Some(datagram)
