@@ -1,3 +1,219 @@
 //! The boot server: TFTP and HTTP for iPXE, kernels and agent images.
+//!
+//! [`proto`] decides, [`store`] remembers, [`io`] acts, [`api`] is for the provisioner and for people. [`start`] binds everything and
+//! returns when machines are served; [`Running`] is the daemon from then on. With the provisioner gone every machine boots as it was told
+//! last: intents are kept on disk and served from memory.
 
+pub mod api;
+pub mod io;
 pub mod proto;
+pub mod store;
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::service::service_fn;
+use hyper_util::service::TowerToHyperService;
+use reveille_config::Endpoint;
+use reveille_config::bootd::Bootd;
+use reveille_config::limit::{API_CONNECTIONS_MAX, HTTP_CONNECTIONS_MAX};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::io::listen::{self, ListenError};
+use crate::io::{Counters, http, tftp};
+use crate::store::{Catalogue, CatalogueError, Events, Intents, IntentsError, Machines, Site, Store, Transfers};
+
+/// Renders the metrics of the process as text.
+pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Downloads that are under way when the daemon is told to stop have so long to finish.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A directory to serve.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The boot intents.
+    #[error(transparent)]
+    Intents(#[from] IntentsError),
+    /// An address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The kernel cannot keep paths below a root.
+    #[error("this kernel does not offer openat2 (Linux 5.6 and later do), without which no file is served")]
+    Unsupported(#[source] std::io::Error),
+    /// A thread of the runtime.
+    #[error("a thread of bootd has failed at the start")]
+    Thread(#[source] JoinError),
+}
+
+/// Why the daemon can no longer serve.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The disk.
+    #[error("bootd cannot go on: {0}")]
+    Disk(String),
+    /// A server's task has ended.
+    #[error("bootd cannot go on: a server has ended unexpectedly")]
+    Ended,
+    /// A server's task has panicked.
+    #[error("bootd cannot go on: a server has failed")]
+    Failed(#[source] JoinError),
+}
+
+/// Why a changed configuration is not taken; the old one stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It needs a restart.
+    #[error("bootd.{field} has changed, which takes effect only after a restart; the old configuration stays in force")]
+    NeedsRestart {
+        /// The key.
+        field: &'static str,
+    },
+    /// A directory to serve.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+}
+
+/// The daemon, serving.
+#[derive(Debug)]
+pub struct Running {
+    config: Arc<Bootd>,
+    store: Arc<Store>,
+    stop: watch::Sender<bool>,
+    servers: JoinSet<()>,
+    sockets: HashSet<PathBuf>,
+}
+
+/// Opens the store, binds all addresses and serves; returns then.
+///
+/// # Errors
+/// See [`StartError`]; nothing is left running.
+pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Running, StartError> {
+    Catalogue::is_supported().map_err(StartError::Unsupported)?;
+    let (state_dir, site) = (config.state_dir.clone(), site(&config)?);
+    let intents =
+        tokio::task::spawn_blocking(move || Intents::open(&state_dir)).await.map_err(StartError::Thread)??;
+    let events = Arc::new(Events::new());
+    let store = Arc::new(Store {
+        site: ArcSwap::from_pointee(site),
+        intents,
+        transfers: Arc::new(Transfers::new(events.clone())),
+        events,
+        machines: Machines::default(),
+    });
+    let counters = Arc::new(Counters::new());
+    let stop = watch::Sender::new(false);
+    let mut running = Running {
+        config: config.clone(),
+        store: store.clone(),
+        stop,
+        servers: JoinSet::new(),
+        sockets: HashSet::new(),
+    };
+
+    for address in &config.tftp {
+        let server = tftp::Server::bind(*address, store.clone(), counters.clone())?;
+        running.servers.spawn(server.run(running.stop.subscribe()));
+        tracing::info!(%address, "serving TFTP");
+    }
+    let connections = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    for address in &config.http {
+        let machines = http::machine::Machines { store: store.clone(), counters: counters.clone() };
+        let service = move |peer| {
+            let machines = machines.clone();
+            service_fn(move |request| {
+                let machines = machines.clone();
+                async move { Ok::<_, Infallible>(machines.answer(peer, request).await) }
+            })
+        };
+        let listener = listen::tcp(*address)?;
+        let stop = running.stop.subscribe();
+        running.servers.spawn(http::serve(listener, connections.clone(), counters.clone(), stop, service));
+        tracing::info!(%address, "serving HTTP");
+    }
+    let connections = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
+    for endpoint in &config.api {
+        let api = api::Api { store: store.clone(), metrics_text: metrics_text.clone(), stop: running.stop.subscribe() };
+        let router = TowerToHyperService::new(api::router(api));
+        let service = move |_| router.clone();
+        let (connections, counters, stop) = (connections.clone(), counters.clone(), running.stop.subscribe());
+        match endpoint {
+            Endpoint::Tcp(address) => {
+                let listener = listen::tcp(*address)?;
+                running.servers.spawn(http::serve(listener, connections, counters, stop, service));
+            }
+            Endpoint::Unix(path) => {
+                let listener = listen::unix(path)?;
+                running.sockets.insert(path.clone());
+                running.servers.spawn(http::serve(listener, connections, counters, stop, service));
+            }
+        }
+        tracing::info!(%endpoint, "serving the API");
+    }
+    Ok(running)
+}
+
+fn site(config: &Bootd) -> Result<Site, CatalogueError> {
+    Ok(Site { catalogue: Catalogue::open(&config.roots)?, public_url: config.public_url.clone() })
+}
+
+impl Running {
+    /// Resolves only if the daemon can no longer serve.
+    pub async fn failed(&mut self) -> RunError {
+        tokio::select! {
+            reason = self.store.intents.broken() => RunError::Disk(reason),
+            ended = self.servers.join_next() => match ended {
+                Some(Err(error)) => RunError::Failed(error),
+                Some(Ok(())) | None => RunError::Ended,
+            },
+        }
+    }
+
+    /// Takes the roots and the public URL of a changed configuration; transfers under way go on as they began.
+    ///
+    /// # Errors
+    /// See [`ReloadError`].
+    pub fn reload(&self, config: Arc<Bootd>) -> Result<(), ReloadError> {
+        let needs_restart = |field| Err(ReloadError::NeedsRestart { field });
+        match &*self.config {
+            old if old.state_dir != config.state_dir => needs_restart("state_dir"),
+            old if old.api != config.api => needs_restart("api"),
+            old if old.tftp != config.tftp => needs_restart("tftp"),
+            old if old.http != config.http => needs_restart("http"),
+            _ => {
+                self.store.site.store(Arc::new(site(&config)?));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes no more requests, lets the downloads under way finish ([`DRAIN_TIME_MAX`] at most) and returns.
+    pub async fn drain(mut self) {
+        self.stop.send_replace(true);
+        let all = async { while self.servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_TIME_MAX, all).await.is_err() {
+            tracing::warn!(
+                transfers = self.store.transfers.active(),
+                "downloads are broken off at the end of the drain"
+            );
+        }
+        self.servers.shutdown().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for path in &self.sockets {
+            // It may be gone already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

@@ -213,10 +213,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn options(text: &[u8]) -> Option<Options> {
-        let mut datagram = b"\0\x01f\0octet\0".to_vec();
-        datagram.extend_from_slice(text);
-        match read(&datagram) {
+    /// `|` stands for NUL: before a digit that would look like another escape.
+    fn nul(text: &str) -> Vec<u8> {
+        text.replace('|', "\0").into_bytes()
+    }
+
+    fn options(text: &str) -> Option<Options> {
+        match read(&nul(&format!("|\x01f|octet|{text}"))) {
             Incoming::Read(request) => Some(request.options),
             _ => None,
         }
@@ -226,7 +229,7 @@ mod tests {
     fn requests() {
         use DropReason as D;
         let oversized = [b"\0\x01".as_slice(), &[b'a'; 3_000], b"\0octet\0"].concat();
-        let many = [b"\0\x01a\0octet\0".as_slice(), &b"x\01\0".repeat(17)].concat();
+        let many = [b"\0\x01a\0octet\0".as_slice(), &nul("x|1|").repeat(17)].concat();
         let plain = ReadRequest { file_name: "a/b", mode: Mode::Octet, options: Options::NONE };
         #[rustfmt::skip]
         let cases: &[(&[u8], Incoming<'_>)] = &[
@@ -268,27 +271,27 @@ mod tests {
     fn option_bounds() {
         let none = Options::NONE;
         #[rustfmt::skip]
-        let cases: &[(&[u8], Options)] = &[
-            (b"blksize\01468\0",              Options { block_size: Some(1468), ..none }),
-            (b"BLKSIZE\08\0",                 Options { block_size: Some(8), ..none }),
-            (b"blksize\07\0",                 none),
-            (b"blksize\0999999\0",            Options { block_size: Some(65_464), ..none }),
-            (b"blksize\0-1\0",                none),
-            (b"blksize\0x\0",                 none),
-            (b"blksize\0512\0blksize\01024\0",Options { block_size: Some(512), ..none }),
-            (b"tsize\00\0",                   Options { transfer_size: true, ..none }),
-            (b"tsize\0x\0",                   none),
-            (b"timeout\01\0",                 Options { timeout_secs: Some(1), ..none }),
-            (b"timeout\00\0",                 none),
-            (b"timeout\0256\0",               none),
-            (b"windowsize\065535\0",          Options { window_blocks: Some(65_535), ..none }),
-            (b"windowsize\00\0",              none),
-            (b"windowsize\065536\0",          none),
-            (b"multicast\0\0",                none),
-            (b"x\0\0tsize\00\0",              Options { transfer_size: true, ..none }),
+        let cases: &[(&str, Options)] = &[
+            ("blksize|1468|",              Options { block_size: Some(1468), ..none }),
+            ("BLKSIZE|8|",                 Options { block_size: Some(8), ..none }),
+            ("blksize|7|",                 none),
+            ("blksize|999999|",            Options { block_size: Some(65_464), ..none }),
+            ("blksize|-1|",                none),
+            ("blksize|x|",                 none),
+            ("blksize|512|blksize|1024|",Options { block_size: Some(512), ..none }),
+            ("tsize|0|",                   Options { transfer_size: true, ..none }),
+            ("tsize|x|",                   none),
+            ("timeout|1|",                 Options { timeout_secs: Some(1), ..none }),
+            ("timeout|0|",                 none),
+            ("timeout|256|",               none),
+            ("windowsize|65535|",          Options { window_blocks: Some(65_535), ..none }),
+            ("windowsize|0|",              none),
+            ("windowsize|65536|",          none),
+            ("multicast||",                none),
+            ("x||tsize|0|",              Options { transfer_size: true, ..none }),
         ];
         for (text, expected) in cases {
-            assert_eq!(options(text), Some(*expected), "{:?}", text.escape_ascii().to_string());
+            assert_eq!(options(text), Some(*expected), "{text}");
         }
     }
 
@@ -296,7 +299,7 @@ mod tests {
     fn written_bytes() {
         let all =
             Options { block_size: Some(1468), window_blocks: Some(4), timeout_secs: Some(2), transfer_size: true };
-        assert_eq!(write_option_ack(&all, 7), b"\0\x06tsize\07\0blksize\01468\0timeout\02\0windowsize\04\0");
+        assert_eq!(write_option_ack(&all, 7), nul("|\x06tsize|7|blksize|1468|timeout|2|windowsize|4|"));
         assert_eq!(write_error(ErrorCode::FileNotFound, "no"), b"\0\x05\0\x01no\0");
         assert_eq!(data_header(0x1234), [0, 3, 0x12, 0x34]);
     }

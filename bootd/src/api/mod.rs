@@ -1,0 +1,168 @@
+//! bootd's own HTTP API: the routes of `reveille_config::dto::bootd`, between JSON and the store. It holds no state.
+
+mod problem;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use reveille_config::MacAddr;
+use reveille_config::dto::bootd::{Intent, IntentPut, Transfer};
+use reveille_config::dto::dhcpd::Page;
+use reveille_config::dto::event::EventPage;
+use reveille_config::limit::{BODY_BYTES_MAX, EVENTS_WAIT_SECS_MAX, PAGE_MAX};
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use self::problem::Refusal;
+use crate::MetricsText;
+use crate::proto::script;
+use crate::store::Store;
+
+/// The longest a request may take, its body included.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(EVENTS_WAIT_SECS_MAX + 15);
+
+/// What the routes work on.
+#[derive(Clone)]
+pub struct Api {
+    /// What bootd remembers.
+    pub store: Arc<Store>,
+    /// Renders `/metrics`.
+    pub metrics_text: MetricsText,
+    /// Turns true when the daemon stops: long polls end at once, and it is no longer ready.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Api")
+    }
+}
+
+/// The routes.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/v1/intents", get(list_intents))
+        .route("/v1/intents/{mac}", put(put_intent).get(get_intent).delete(delete_intent))
+        .route("/v1/transfers", get(list_transfers))
+        .route("/v1/events", get(list_events))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "no such route", "see the documentation of bootd's API"))
+        .method_not_allowed_fallback(async || {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", "this route does not know this method")
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(limit_time))
+        .with_state(api)
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail = format!("the request took longer than {} s", REQUEST_TIME_MAX.as_secs());
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).into_response()
+        }
+    }
+}
+
+/// `?cursor=&limit=`.
+#[derive(Debug, Deserialize)]
+struct Paging {
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `?since=&wait_secs=&limit=`.
+#[derive(Debug, Deserialize)]
+struct Following {
+    #[serde(default)]
+    since: u64,
+    #[serde(default)]
+    wait_secs: u64,
+    limit: Option<usize>,
+}
+
+type Parameters<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
+
+fn parse_mac(text: &str) -> Result<MacAddr, Refusal> {
+    text.parse().map_err(|error: reveille_config::MacAddrError| Refusal::bad("mac", error.to_string()))
+}
+
+async fn put_intent(
+    State(api): State<Api>,
+    Path(mac): Path<String>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Json<Intent>, Refusal> {
+    let mac = parse_mac(&mac)?;
+    let body = body.map_err(|error| Refusal::new(error.status(), "unreadable body", error.body_text()))?;
+    let put: IntentPut = serde_json::from_slice(&body).map_err(|error| Refusal::json(&error))?;
+    script::check(&put).map_err(|refusal| Refusal::bad(refusal.field, refusal.detail))?;
+    let intent = api.store.intents.put(mac, put).await?;
+    Ok(Json(Intent::clone(&intent)))
+}
+
+async fn get_intent(State(api): State<Api>, Path(mac): Path<String>) -> Result<Json<Intent>, Refusal> {
+    let mac = parse_mac(&mac)?;
+    match api.store.intents.get(mac) {
+        Some(intent) => Ok(Json(Intent::clone(&intent))),
+        None => Err(Refusal::new(StatusCode::NOT_FOUND, "no such intent", format!("{mac} has no boot intent"))),
+    }
+}
+
+async fn delete_intent(State(api): State<Api>, Path(mac): Path<String>) -> Result<StatusCode, Refusal> {
+    api.store.intents.delete(parse_mac(&mac)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list_intents(State(api): State<Api>, paging: Parameters<Paging>) -> Result<Json<Page<Intent>>, Refusal> {
+    let Query(Paging { cursor, limit }) = paging.map_err(Refusal::query)?;
+    let after = cursor.as_deref().map(|text| text.parse::<MacAddr>()).transpose();
+    let after = after.map_err(|_| Refusal::bad("cursor", "pass `next` of the page before"))?;
+    Ok(Json(api.store.intents.page(after, limit.unwrap_or(PAGE_MAX))))
+}
+
+async fn list_transfers(State(api): State<Api>, paging: Parameters<Paging>) -> Result<Json<Page<Transfer>>, Refusal> {
+    let Query(Paging { cursor, limit }) = paging.map_err(Refusal::query)?;
+    let before = cursor.as_deref().map(|text| text.parse::<u64>()).transpose();
+    let before = before.map_err(|_| Refusal::bad("cursor", "pass `next` of the page before"))?;
+    Ok(Json(api.store.transfers.page(before, limit.unwrap_or(PAGE_MAX))))
+}
+
+async fn list_events(State(api): State<Api>, following: Parameters<Following>) -> Result<Json<EventPage>, Refusal> {
+    let Query(Following { since, wait_secs, limit }) = following.map_err(Refusal::query)?;
+    let limit = limit.unwrap_or(PAGE_MAX);
+    let mut stop = api.stop.clone();
+    let page = tokio::select! {
+        page = api.store.events.page(since, limit, wait_secs) => Some(page),
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    match page {
+        Some(page) => Ok(Json(page)),
+        None => Ok(Json(api.store.events.page(since, limit, 0).await)),
+    }
+}
+
+async fn ready(State(api): State<Api>) -> Response {
+    let reason = match api.store.intents.refusal() {
+        _ if *api.stop.borrow() => Some("stopping".to_owned()),
+        reason => reason,
+    };
+    match reason {
+        None => "ready\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(api): State<Api>) -> Response {
+    let text = (api.metrics_text)();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}

@@ -1,0 +1,176 @@
+//! What machines get over HTTP: files and scripts by GET and HEAD. No listing of directories, no redirects, no chunked encoding: the
+//! length is always known, which is what firmware wants.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+
+use super::body::{FileBody, ServedBody};
+use crate::io::Counters;
+use crate::proto::http::{Answer, decide};
+use crate::proto::path::{Encoding, SafePath, resolve};
+use crate::store::{Content, Lookup, OpenFile, Patience, Protocol, Script, Store};
+
+/// The machines' side of the HTTP server.
+#[derive(Debug, Clone)]
+pub struct Machines {
+    /// What there is.
+    pub store: Arc<Store>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+}
+
+impl Machines {
+    /// Answers a request of `peer`. Bodies of requests are not read.
+    pub async fn answer<B>(&self, peer: IpAddr, request: Request<B>) -> Response<ServedBody> {
+        let (method, headers) = (request.method(), request.headers());
+        if method != Method::GET && method != Method::HEAD {
+            self.counters.refused(Protocol::Http, "method");
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        let path = match resolve(request.uri().path(), Encoding::Percent) {
+            Ok(path) => path,
+            Err(refusal) => {
+                self.counters.path_refused(Protocol::Http, refusal);
+                tracing::debug!(%peer, path = request.uri().path(), %refusal, "HTTP request refused");
+                return plain(StatusCode::NOT_FOUND, "not found\n");
+            }
+        };
+        match self.find(&path).await {
+            Content::Script(script) => self.script(peer, method, &path, script),
+            Content::File(Lookup::Found(file)) => self.file(peer, method, headers, &path, file),
+            Content::File(lookup) => self.missing(peer, &path, lookup),
+        }
+    }
+
+    /// Looks at what is in memory here, and waits for the disk elsewhere.
+    async fn find(&self, path: &SafePath) -> Content {
+        match self.store.content(path, Patience::Cached) {
+            Content::File(Lookup::WouldBlock) => {}
+            content => return content,
+        }
+        let (store, path) = (self.store.clone(), path.clone());
+        tokio::task::spawn_blocking(move || store.content(&path, Patience::Blocking))
+            .await
+            .unwrap_or_else(|error| Content::File(Lookup::Failed(std::io::Error::other(error))))
+    }
+
+    fn missing(&self, peer: IpAddr, path: &SafePath, lookup: Lookup) -> Response<ServedBody> {
+        let (status, text, reason) = match lookup {
+            Lookup::Absent => (StatusCode::NOT_FOUND, "not found\n", "not-found"),
+            Lookup::Escape => (StatusCode::NOT_FOUND, "not found\n", "link-escapes"),
+            Lookup::Forbidden => {
+                tracing::warn!(%peer, %path, "a file that a machine asked for may not be read by bootd");
+                (StatusCode::FORBIDDEN, "the server may not read this file\n", "forbidden")
+            }
+            Lookup::Failed(error) => {
+                tracing::error!(%peer, %path, %error, "a file that a machine asked for cannot be opened");
+                (StatusCode::SERVICE_UNAVAILABLE, "the file cannot be opened\n", "failed")
+            }
+            Lookup::WouldBlock | Lookup::Found(_) => (StatusCode::INTERNAL_SERVER_ERROR, "\n", "failed"),
+        };
+        self.counters.refused(Protocol::Http, reason);
+        plain(status, text)
+    }
+
+    fn script(&self, peer: IpAddr, method: &Method, path: &SafePath, script: Script) -> Response<ServedBody> {
+        let bytes = script.text.len() as u64;
+        let text = script.text.clone();
+        if method == Method::GET {
+            // It is handed over whole; whether the machine got it shows in what it asks for next.
+            let ongoing = self.store.transfers.begin_script(Protocol::Http, peer, path.as_str(), bytes);
+            ongoing.set_bytes_sent(bytes);
+            ongoing.end("complete");
+            self.counters.ended(Protocol::Http, "complete", bytes);
+            self.store.script_served(Protocol::Http, peer, path, &script);
+        }
+        let mut response = Response::new(octets(method, text));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, bytes.into());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    fn file(
+        &self,
+        peer: IpAddr,
+        method: &Method,
+        headers: &HeaderMap,
+        path: &SafePath,
+        file: OpenFile,
+    ) -> Response<ServedBody> {
+        let total = file.bytes;
+        let answer = decide(method, headers, &file.validators);
+        let mut response = Response::new(ServedBody::Octets(None));
+        let fields = response.headers_mut();
+        fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        if let Ok(etag) = HeaderValue::try_from(&file.validators.etag) {
+            fields.insert(ETAG, etag);
+        }
+        // RFC 9110 section 8.8.2.1: no date in the future.
+        let modified = file.validators.last_modified.min(SystemTime::now());
+        if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(modified)) {
+            fields.insert(LAST_MODIFIED, date);
+        }
+        let (offset, bytes) = match answer {
+            Answer::Whole => (0, total),
+            Answer::Part { first, last } => {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                content_range(&mut response, format!("bytes {first}-{last}/{total}"));
+                (first, last - first + 1)
+            }
+            Answer::NotSatisfiable => {
+                self.counters.refused(Protocol::Http, "range");
+                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                content_range(&mut response, format!("bytes */{total}"));
+                response.headers_mut().insert(CONTENT_LENGTH, 0.into());
+                return response;
+            }
+            Answer::NotModified => {
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                return response;
+            }
+            Answer::PreconditionFailed => {
+                *response.status_mut() = StatusCode::PRECONDITION_FAILED;
+                response.headers_mut().insert(CONTENT_LENGTH, 0.into());
+                return response;
+            }
+        };
+        response.headers_mut().insert(CONTENT_LENGTH, bytes.into());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        if method == Method::GET {
+            let machine = self.store.machines.get(peer);
+            let ongoing = self.store.transfers.begin(Protocol::Http, peer, path.as_str(), bytes, machine);
+            let body = FileBody::new(file, offset, bytes, ongoing, self.counters.clone());
+            *response.body_mut() = ServedBody::File(Box::new(body));
+        }
+        response
+    }
+}
+
+fn content_range(response: &mut Response<ServedBody>, range: String) {
+    if let Ok(range) = HeaderValue::try_from(range) {
+        response.headers_mut().insert(CONTENT_RANGE, range);
+    }
+}
+
+fn octets(method: &Method, octets: Bytes) -> ServedBody {
+    ServedBody::Octets((method == Method::GET && !octets.is_empty()).then_some(octets))
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<ServedBody> {
+    let mut response = Response::new(ServedBody::Octets(Some(Bytes::from_static(text.as_bytes()))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_LENGTH, text.len().into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

@@ -1,0 +1,36 @@
+//! What the boot server remembers: boot intents (durable), the directories it serves, transfers, events, and which machine has which
+//! address. No packets are parsed here.
+
+mod catalogue;
+mod clock;
+mod content;
+mod events;
+mod intents;
+mod machines;
+mod transfers;
+
+pub use catalogue::{Catalogue, CatalogueError, Lookup, OpenFile, Patience, ReadNow};
+pub use content::{Content, Script, Site};
+pub use events::{Events, NewEvent};
+pub use intents::{Intents, IntentsError, WriteError};
+pub use machines::Machines;
+pub use transfers::{Ongoing, Protocol, Transfers};
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+/// All of it, shared by the servers and the API.
+#[derive(Debug)]
+pub struct Store {
+    /// What is served and under which URL; replaced as a whole on reload.
+    pub site: ArcSwap<Site>,
+    /// Boot intents.
+    pub intents: Intents,
+    /// The event stream.
+    pub events: Arc<Events>,
+    /// Downloads.
+    pub transfers: Arc<Transfers>,
+    /// Which machine has which address.
+    pub machines: Machines,
+}
