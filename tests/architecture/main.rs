@@ -18,7 +18,8 @@ fn root() -> &'static Path {
 /// Every Rust source of the project, relative to its root.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["src", "config", "client", "dhcpd", "bootd", "provisioner", "bench", "tests"].map(PathBuf::from).into();
+    let mut folders: Vec<PathBuf> =
+        ["src", "config", "client", "dhcpd", "bootd", "provisioner", "bench", "tests"].map(PathBuf::from).into();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(root().join(&folder)).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
             let entry = entry.expect("a readable folder");

@@ -158,8 +158,14 @@ mod tests {
             assert!(why(path, text).contains(expected), "{path}: {text}: {}", why(path, text));
         }
         assert_eq!(why("dhcpd/src/io/sys.rs", "unsafe { x() }"), "");
-        assert_eq!(why("dhcpd/src/proto/x.rs", "// unsafe, tokio\nlet a = 1;\n#[cfg(test)]\nmod tests { use tokio; }"), "");
-        assert_eq!(check_manifest("dhcpd", "reveille-config.workspace = true\nreveille-bootd.workspace = true").len(), 1);
+        assert_eq!(
+            why("dhcpd/src/proto/x.rs", "// unsafe, tokio\nlet a = 1;\n#[cfg(test)]\nmod tests { use tokio; }"),
+            ""
+        );
+        assert_eq!(
+            check_manifest("dhcpd", "reveille-config.workspace = true\nreveille-bootd.workspace = true").len(),
+            1
+        );
         assert_eq!(check_manifest("provisioner", "reveille-client.workspace = true").len(), 0);
     }
 }
