@@ -5,17 +5,18 @@ use std::time::Duration;
 use reveille_config::Endpoint;
 use reveille_config::dto::Problem;
 
-/// Why a call failed. The message stands alone: it names the daemon's endpoint and the step.
+/// Why a call failed. The message stands alone: it names where, what was asked and what the system said, so that a caller may keep it as text;
+/// there is no `source()` that would say the last part again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
     /// Nobody listens, or the socket may not be opened.
-    #[error("cannot reach {endpoint}: {source}")]
+    #[error("cannot reach {endpoint}: {cause}")]
     Connect {
         /// Where.
         endpoint: Endpoint,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// No whole answer came in time.
     #[error("{endpoint} gave no answer to {request} within {} s", waited.as_secs_f32())]
@@ -28,31 +29,38 @@ pub enum ClientError {
         waited: Duration,
     },
     /// The connection broke, or what came back is not HTTP.
-    #[error("{endpoint} broke off {request}: {source}")]
+    #[error("{endpoint} broke off {request}: {}", in_full(cause.as_ref()))]
     Exchange {
         /// Where.
         endpoint: Endpoint,
         /// Method and path.
         request: String,
         /// What broke.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The daemon refused, and said why.
+    /// The answer is longer than [`crate::ANSWER_BYTES_MAX`]; asking again would not help.
+    #[error("{endpoint} answered {request} with more than {} octets", crate::ANSWER_BYTES_MAX)]
+    TooLong {
+        /// Where.
+        endpoint: Endpoint,
+        /// Method and path.
+        request: String,
+    },
+    /// The daemon refused, and said why: the message is the daemon's own.
     #[error("{}", problem.detail)]
     Refused {
         /// Status, title, detail and the field at fault.
         problem: Problem,
     },
     /// The answer is not what this client understands: a daemon of another version, or another program.
-    #[error("{endpoint} answered {request} with something unexpected: {source}")]
+    #[error("{endpoint} answered {request} with something unexpected: {cause}")]
     Answer {
         /// Where.
         endpoint: Endpoint,
         /// Method and path.
         request: String,
         /// What could not be read.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
 }
 
@@ -75,7 +83,13 @@ impl ClientError {
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Exchange { .. } => true,
             Self::Refused { problem } => matches!(problem.status, 408 | 429 | 502 | 503 | 504),
-            Self::Answer { .. } => false,
+            Self::TooLong { .. } | Self::Answer { .. } => false,
         }
     }
+}
+
+/// An error with its causes: what a library says last is often the only part that tells.
+fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

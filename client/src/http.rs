@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::http::{Method, Request, StatusCode, header};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use reveille_config::Endpoint;
@@ -74,10 +74,10 @@ impl Http {
     ) -> Result<T, ClientError> {
         let request = format!("{method} {path}");
         let answer = self.exchange(method, path, body).await?;
-        serde_json::from_slice(&answer.body).map_err(|source| ClientError::Answer {
+        serde_json::from_slice(&answer.body).map_err(|cause| ClientError::Answer {
             endpoint: self.endpoint.clone(),
             request,
-            source,
+            cause,
         })
     }
 
@@ -131,7 +131,7 @@ impl Http {
     }
 
     async fn round_trip(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, ClientError> {
-        let unreachable = |source| ClientError::Connect { endpoint: self.endpoint.clone(), source };
+        let unreachable = |cause| ClientError::Connect { endpoint: self.endpoint.clone(), cause };
         match &self.endpoint {
             Endpoint::Unix(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
@@ -168,21 +168,28 @@ impl Http {
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Answer { status, body })
         };
-        // The connection is driven here and dropped with the exchange: no task outlives a call.
+        // The connection is driven here and dropped with the exchange: no task outlives a call. A daemon may refuse and hang up before it has read
+        // the whole request: what it answered counts more than how the connection ended.
         let mut connection = std::pin::pin!(connection);
         let mut exchange = std::pin::pin!(exchange);
         let answer = tokio::select! {
+            biased;
             answer = &mut exchange => answer,
             ended = &mut connection => match ended {
                 Ok(()) => exchange.await,
-                Err(error) => Err(error.into()),
+                Err(ended) => exchange.await.map_err(|_| ended.into()),
             },
         };
-        answer.map_err(|source| self.broken(&method, path, source))
+        answer.map_err(|cause| {
+            if cause.is::<LengthLimitError>() {
+                return ClientError::TooLong { endpoint: self.endpoint.clone(), request: format!("{method} {path}") };
+            }
+            self.broken(&method, path, cause)
+        })
     }
 
-    fn broken(&self, method: &Method, path: &str, source: Box<dyn std::error::Error + Send + Sync>) -> ClientError {
-        ClientError::Exchange { endpoint: self.endpoint.clone(), request: format!("{method} {path}"), source }
+    fn broken(&self, method: &Method, path: &str, cause: Box<dyn std::error::Error + Send + Sync>) -> ClientError {
+        ClientError::Exchange { endpoint: self.endpoint.clone(), request: format!("{method} {path}"), cause }
     }
 }
 

@@ -89,11 +89,13 @@ impl Ironic {
         Self { http }
     }
 
-    /// All nodes, in one list.
+    /// All nodes, in one list, in the order of the API.
     pub async fn nodes(&self) -> Result<Vec<Node>, ClientError> {
         #[derive(Deserialize)]
         struct Nodes {
             nodes: Vec<Node>,
+            /// Where the next page is, if there is one. Its host is how the server sees itself, so only its presence counts.
+            next: Option<String>,
         }
         let mut all: Vec<Node> = Vec::new();
         loop {
@@ -102,10 +104,15 @@ impl Ironic {
                 .http
                 .get(&path("/v1/nodes", &[("detail", Some(&"true")), ("marker", marker.as_ref().map(|m| m as _))]))
                 .await?;
-            if page.nodes.is_empty() || page.nodes.iter().all(|node| all.iter().any(|known| known.uuid == node.uuid)) {
+            // A server that ignores the marker would begin anew for ever.
+            let begins_anew = page.nodes.first().is_some_and(|node| all.iter().any(|known| known.uuid == node.uuid));
+            if page.nodes.is_empty() || begins_anew {
                 return Ok(all);
             }
             all.extend(page.nodes);
+            if page.next.is_none() {
+                return Ok(all);
+            }
         }
     }
 
