@@ -11,6 +11,7 @@ use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
@@ -35,7 +36,9 @@ const BATCH_MAX: usize = 512;
 #[derive(Debug)]
 pub struct Intents {
     shared: Arc<Shared>,
-    queue: mpsc::Sender<Change>,
+    /// Taken only to end the thread.
+    queue: Option<mpsc::Sender<Change>>,
+    writer: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -149,12 +152,12 @@ impl Intents {
         }
         let shared = Arc::new(Shared { map: RwLock::new(map), state: watch::Sender::new(State::Writable) });
         let (queue, changes) = mpsc::channel(INTENT_QUEUE_MAX);
-        let writer = Writer { shared: shared.clone(), open, database: Some(database) };
-        std::thread::Builder::new()
+        let thread = Writer { shared: shared.clone(), open, database: Some(database) };
+        let writer = std::thread::Builder::new()
             .name("intents".into())
-            .spawn(move || writer.run(changes))
+            .spawn(move || thread.run(changes))
             .map_err(|error| failed(redb::Error::Io(error)))?;
-        Ok(Self { shared, queue })
+        Ok(Self { shared, queue: Some(queue), writer: Some(writer) })
     }
 
     /// The machine's intent.
@@ -207,7 +210,8 @@ impl Intents {
 
     async fn change(&self, mac: MacAddr, intent: Option<Arc<Intent>>) -> Result<(), WriteError> {
         let (done, answer) = oneshot::channel();
-        self.queue.try_send(Change { mac, intent, done }).map_err(|error| match error {
+        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+        queue.try_send(Change { mac, intent, done }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Busy,
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
@@ -230,6 +234,17 @@ impl Intents {
             Ok(State::Broken(reason)) => reason.clone(),
             // The sender is in `self`.
             _ => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Intents {
+    /// Waits for the change that is being written, so that the database is closed when this returns.
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(writer) = self.writer.take() {
+            // A panic of the thread has been reported where it happened.
+            let _ = writer.join();
         }
     }
 }
@@ -449,13 +464,7 @@ mod tests {
         intents.delete(mac(9)).await.unwrap();
         let before = intents.page(None, 10);
         drop(intents);
-        let again = loop {
-            // The thread that writes closes the file a moment later.
-            match Intents::open(dir.path()) {
-                Ok(intents) => break intents,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        };
+        let again = Intents::open(dir.path()).unwrap();
         assert_eq!(again.page(None, 10), before);
         assert_eq!(again.get(mac(1)).unwrap().action, kernel("b").action);
         assert_eq!((again.len(), again.get(mac(3))), (2, None));

@@ -37,6 +37,7 @@ impl<S> Patient<S> {
             self.timer.as_mut().reset(Instant::now() + STALL_MAX);
         }
         ready!(self.timer.as_mut().poll(cx));
+        self.waiting = false;
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 }

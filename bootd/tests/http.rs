@@ -1,0 +1,262 @@
+//! The machines' HTTP server against curl, and against requests that curl would not send.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::json;
+use support::{Daemon, counted, octets, run};
+
+async fn curl(arguments: &[&str]) -> (String, Vec<u8>) {
+    let all = [&["-sS", "-D", "/dev/stderr"], arguments].concat();
+    let output = run("curl", &all, None).await;
+    assert!(output.status.success(), "curl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    (String::from_utf8(output.stderr).unwrap(), output.stdout)
+}
+
+/// The value of a header field of a response's head.
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines()
+        .find_map(|line| line.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_whole_in_part_and_not_at_all() {
+    let daemon = Daemon::start().await;
+    let image = octets(3_000_001);
+    daemon.file("agent/image 1", &image);
+    daemon.file("empty", b"");
+    let url = daemon.url("agent/image%201");
+
+    let (head, body) = curl(&[&url]).await;
+    assert!(head.starts_with("HTTP/1.1 200") && body == image);
+    assert_eq!(field(&head, "content-length"), Some("3000001"));
+    assert_eq!(field(&head, "transfer-encoding"), None);
+    let (etag, date) = (field(&head, "etag").unwrap(), field(&head, "last-modified").unwrap());
+
+    let (only_head, none) = curl(&["-I", &url]).await;
+    assert!(none.starts_with(b"HTTP/1.1 200"), "curl -I prints the head as its output");
+    assert_eq!(field(&only_head, "content-length"), Some("3000001"));
+    assert_eq!(field(&only_head, "etag"), Some(etag));
+
+    // HEAD, then GET, on one connection, as firmware does it.
+    let both = run("curl", &["-sSv", "-I", &url, "--next", "-sSv", "-o", "/dev/null", &url], None).await;
+    let trace = String::from_utf8_lossy(&both.stderr).to_lowercase();
+    assert!(both.status.success() && trace.contains("re-using existing connection"), "{trace}");
+
+    let (head, part) = curl(&["-r", "1000-1999", &url]).await;
+    assert!(head.starts_with("HTTP/1.1 206") && part == image[1_000..2_000]);
+    assert_eq!(field(&head, "content-range"), Some("bytes 1000-1999/3000001"));
+    let (head, part) = curl(&["-r", "-10", &url]).await;
+    assert!(head.starts_with("HTTP/1.1 206") && part == image[2_999_991..]);
+    let (head, _) = curl(&["-r", "3000001-", &url]).await;
+    assert!(head.starts_with("HTTP/1.1 416"), "{head}");
+    assert_eq!(field(&head, "content-range"), Some("bytes */3000001"));
+    let (head, whole) = curl(&["-r", "0-1", "-H", "If-Range: \"other\"", &url]).await;
+    assert!(head.starts_with("HTTP/1.1 200") && whole == image);
+    let (head, _) = curl(&["-H", &format!("If-None-Match: {etag}"), &url]).await;
+    assert!(head.starts_with("HTTP/1.1 304"), "{head}");
+    let (head, _) = curl(&["-z", date, &url]).await;
+    assert!(head.starts_with("HTTP/1.1 304"), "{head}");
+
+    let partial = daemon.dir.path().join("partial");
+    std::fs::write(&partial, &image[..1_234_567]).unwrap();
+    curl(&["-C", "-", "-o", partial.to_str().unwrap(), &url]).await;
+    assert!(std::fs::read(&partial).unwrap() == image, "a resumed download differs");
+
+    let (head, body) = curl(&[&daemon.url("empty")]).await;
+    assert_eq!((field(&head, "content-length"), body.len()), (Some("0"), 0));
+    for missing in ["missing", "agent", "agent/", "", "pxelinux.cfg/52-54-00-00-00-01", "autoexec.ipxe"] {
+        let (head, _) = curl(&[&daemon.url(missing)]).await;
+        assert!(head.starts_with("HTTP/1.1 404"), "{missing}: {head}");
+    }
+    let (head, _) = curl(&["-X", "POST", "-d", "x", &url]).await;
+    assert!(head.starts_with("HTTP/1.1 405") && field(&head, "allow") == Some("GET, HEAD"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_outside_the_root() {
+    let daemon = Daemon::start().await;
+    std::fs::write(daemon.dir.path().join("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink("../secret", daemon.dir.path().join("root/link")).unwrap();
+    daemon.file("sub/file", b"x");
+    let before = counted("reveille_bootd_requests_refused_total", "http");
+    let paths = [
+        "../secret",
+        "sub/../../secret",
+        "%2e%2e/secret",
+        "..%2fsecret",
+        "%2e%2e%2fsecret",
+        "sub/%2e%2e/%2e%2e/secret",
+        "..%5csecret",
+        "..\\\\secret",
+        "%252e%252e/secret",
+        "secret%00",
+        "%c0%ae%c0%ae/secret",
+        "/etc/passwd",
+        "%2fetc/passwd",
+        "link",
+        "....//secret",
+        ".%00./secret",
+    ];
+    for path in paths {
+        let (head, body) = curl(&["--path-as-is", "-g", &daemon.url(path)]).await;
+        assert!(head.starts_with("HTTP/1.1 404"), "{path}: {head}");
+        assert!(!body.windows(6).any(|w| w == b"secret"), "{path} leaks");
+    }
+    assert_eq!(counted("reveille_bootd_requests_refused_total", "http") - before, paths.len() as u64);
+}
+
+/// Sends octets as they are and reads until the server closes or says no more.
+fn raw(daemon: &Daemon, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(daemon.http).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    // The server may close before it has read all of a request that is too large.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malformed_requests_are_counted_and_harm_nobody() {
+    let daemon = Daemon::start().await;
+    daemon.file("file", b"hello");
+    let many_fields = ["GET /file HTTP/1.1\r\nHost: x\r\n".to_owned(), "A: b\r\n".repeat(200), "\r\n".into()].concat();
+    let long_line = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(100_000));
+    let requests: &[&[u8]] = &[
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"GET /file HTTP/9.9\r\n\r\n",
+        b"\0\0\0\0\0\0\0\0\r\n\r\n",
+        many_fields.as_bytes(),
+        long_line.as_bytes(),
+        b"GET /file HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+    ];
+    let before = counted("reveille_bootd_http_connection_errors_total", "");
+    for request in requests {
+        let answer = raw(&daemon, request);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{:?}: {answer}",
+            request.escape_ascii().to_string()
+        );
+    }
+    let random = octets(10_000);
+    for chunk in random.chunks(500) {
+        raw(&daemon, &[chunk, b"\r\n\r\n"].concat());
+    }
+    let errors = counted("reveille_bootd_http_connection_errors_total", "") - before;
+    assert!(errors >= requests.len() as u64 / 2, "{errors} counted");
+    let answer = raw(&daemon, b"GET /file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+    assert!(daemon.ended_transfers().await.iter().all(|t| t["path"] == "file"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_changes_while_it_is_served_is_not_passed_off_as_whole() {
+    let daemon = Daemon::start().await;
+    let image = octets(64 << 20);
+    for (name, change) in [("shrinks", true), ("overwritten", false)] {
+        let path = daemon.file(name, &image);
+        let mut stream = TcpStream::connect(daemon.http).unwrap();
+        write!(stream, "GET /{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut first = [0; 1_000];
+        stream.read_exact(&mut first).unwrap();
+        // Far more than the socket buffers hold is still to come.
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        if change {
+            file.set_len(1 << 20).unwrap()
+        } else {
+            (&file).write_all(&[0; 100]).unwrap()
+        }
+        drop(file);
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert!(first.len() + rest.len() < image.len(), "{name}: {} octets came", first.len() + rest.len());
+        let transfers = daemon.ended_transfers().await;
+        assert_eq!(
+            (transfers[0]["path"].as_str(), transfers[0]["outcome"].as_str()),
+            (Some(name), Some("file changed"))
+        );
+    }
+    assert_eq!(counted("reveille_bootd_transfers_total", "file changed"), 2);
+    // Replaced by name, as an operator should: who began with the old one gets all of the old one.
+    let path = daemon.file("replaced", &image);
+    let mut stream = TcpStream::connect(daemon.http).unwrap();
+    write!(stream, "GET /replaced HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = vec![0; 1_000];
+    stream.read_exact(&mut answer).unwrap();
+    daemon.file("new", &octets(10));
+    std::fs::rename(daemon.dir.path().join("root/new"), path).unwrap();
+    stream.read_to_end(&mut answer).unwrap();
+    let head = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    assert!(answer[head..] == image, "old and new octets are mixed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_events_and_transfers_of_a_boot() {
+    let daemon = Daemon::start().await;
+    daemon.file("vmlinuz", &octets(100_000));
+    let (_, entry) = curl(&[&daemon.url("boot.ipxe")]).await;
+    let entry = String::from_utf8(entry).unwrap();
+    assert!(entry.starts_with("#!ipxe\n") && entry.contains("pxelinux.cfg/${mac:hexhyp}"), "{entry}");
+
+    let intent = json!({"action": "kernel", "kernel": "vmlinuz", "initrd": "http://10.0.0.1/rd", "cmdline": "a=b", "node": "n-1"});
+    let (status, answer) = daemon.api("PUT", "/v1/intents/52:54:00:12:34:56", Some(intent)).await;
+    assert_eq!((status, answer["mac"].as_str()), (200, Some("52:54:00:12:34:56")));
+    let mut texts = Vec::new();
+    for path in ["pxelinux.cfg/52-54-00-12-34-56", "pxelinux.cfg/01-52-54-00-12-34-56", "52-54-00-12-34-56/script.ipxe"]
+    {
+        let (head, body) = curl(&[&daemon.url(path)]).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}");
+        texts.push(String::from_utf8(body).unwrap());
+    }
+    assert!(texts.iter().all(|text| *text == texts[0]));
+    let kernel = format!("kernel http://{}/vmlinuz a=b initrd=ramdisk || goto again", daemon.http);
+    assert!(texts[0].lines().any(|line| line == kernel), "{}", texts[0]);
+    // The machine has shown its address: its kernel's download is marked as its own.
+    curl(&[&daemon.url("vmlinuz")]).await;
+    daemon.ended_transfers().await;
+    let (_, page) = daemon.api("GET", "/v1/events?since=0", None).await;
+    let events = page["events"].as_array().unwrap();
+    let of =
+        |kind: &str| events.iter().rev().find(|e| e["kind"] == kind).unwrap_or_else(|| panic!("{kind}: {events:#?}"));
+    for kind in ["script-served", "transfer-started", "transfer-ended"] {
+        assert_eq!(
+            (of(kind)["mac"].as_str(), of(kind)["node"].as_str()),
+            (Some("52:54:00:12:34:56"), Some("n-1")),
+            "{kind}"
+        );
+    }
+    assert_eq!(of("transfer-ended")["detail"]["bytes_sent"], 100_000);
+    assert_eq!(of("transfer-ended")["detail"]["outcome"], "complete");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_shows_while_a_download_lasts_and_a_drain_lets_it_finish() {
+    let mut daemon = Daemon::start().await;
+    let image = octets(32 << 20);
+    daemon.file("image", &image);
+    let mut stream = TcpStream::connect(daemon.http).unwrap();
+    write!(stream, "GET /image HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = vec![0; 100_000];
+    stream.read_exact(&mut answer).unwrap();
+    let (_, page) = daemon.api("GET", "/v1/transfers", None).await;
+    let transfer = &page["items"][0];
+    assert!(transfer["outcome"].is_null() && transfer["bytes_total"] == image.len(), "{transfer}");
+    let sent = transfer["bytes_sent"].as_u64().unwrap();
+    assert!(sent >= 99_000 && sent < image.len() as u64, "{sent}");
+    let running = daemon.running.take().unwrap();
+    let drained = tokio::spawn(running.drain());
+    let reader = tokio::task::spawn_blocking(move || {
+        stream.read_to_end(&mut answer).unwrap();
+        answer
+    });
+    let answer = reader.await.unwrap();
+    assert!(answer.ends_with(&image[1_000_000..]), "the drain broke a download off");
+    drained.await.unwrap();
+    assert!(TcpStream::connect(daemon.http).is_err());
+}

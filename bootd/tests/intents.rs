@@ -1,0 +1,119 @@
+//! The API of boot intents: what it takes, what it refuses, and that what it has answered survives.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{Daemon, run};
+
+const PATH: &str = "/v1/intents/52:54:00:00:00:01";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn put_get_list_delete() {
+    let daemon = Daemon::start().await;
+    assert_eq!(daemon.api("GET", PATH, None).await.0, 404);
+    let (status, first) = daemon.api("PUT", PATH, Some(json!({"action": "disk", "node": "n"}))).await;
+    assert_eq!((status, first["action"].as_str(), first["node"].as_str()), (200, Some("disk"), Some("n")));
+    assert_eq!(daemon.api("GET", "/v1/intents/52-54-00-00-00-01", None).await, (200, first.clone()));
+    daemon.api("PUT", "/v1/intents/52:54:00:00:00:02", Some(json!({"action": "disk"}))).await;
+    let (_, page) = daemon.api("GET", "/v1/intents?limit=1", None).await;
+    assert_eq!((page["items"][0].clone(), page["next"].as_str()), (first, Some("52:54:00:00:00:01")));
+    let (_, page) = daemon.api("GET", "/v1/intents?cursor=52:54:00:00:00:01", None).await;
+    assert_eq!((page["items"].as_array().unwrap().len(), page.get("next")), (1, None));
+    assert_eq!(daemon.api("DELETE", PATH, None).await.0, 204);
+    assert_eq!(daemon.api("DELETE", PATH, None).await.0, 204);
+    assert_eq!(daemon.api("GET", PATH, None).await.0, 404);
+    assert_eq!(daemon.api("GET", "/healthz", None).await, (200, json!("ok\n")));
+    assert_eq!(daemon.api("GET", "/readyz", None).await, (200, json!("ready\n")));
+    let (status, metrics) = daemon.api("GET", "/metrics", None).await;
+    assert!(status == 200 && metrics.as_str().unwrap().contains("reveille_bootd_"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_are_problems_that_name_the_field() {
+    let daemon = Daemon::start().await;
+    let kernel = |field: &str, value: &str| {
+        let mut body = json!({"action": "kernel", "kernel": "k", "initrd": "i", "cmdline": "c"});
+        body[field] = json!(value);
+        Some(body)
+    };
+    for (method, path, body, status, field) in [
+        ("PUT", PATH, kernel("cmdline", "a\nsanboot"), 400, Some("cmdline")),
+        ("PUT", PATH, kernel("kernel", "../../etc/shadow"), 400, Some("kernel")),
+        ("PUT", PATH, kernel("initrd", "a b"), 400, Some("initrd")),
+        ("PUT", PATH, kernel("node", "a\rb"), 400, Some("node")),
+        ("PUT", PATH, Some(json!({"action": "kernel", "kernel": "k", "initrd": "i"})), 400, Some("cmdline")),
+        ("PUT", PATH, Some(json!({"action": "dance"})), 400, None),
+        ("PUT", PATH, Some(json!("x".repeat(2 << 20))), 413, None),
+        ("PUT", "/v1/intents/nonsense", Some(json!({"action": "disk"})), 400, Some("mac")),
+        ("GET", "/v1/intents?cursor=nonsense", None, 400, Some("cursor")),
+        ("GET", "/v1/events?since=nonsense", None, 400, None),
+        ("GET", "/v2", None, 404, None),
+        ("POST", PATH, Some(json!({})), 405, None),
+    ] {
+        let (got, problem) = daemon.api(method, path, body).await;
+        assert_eq!((got, problem["status"].as_u64()), (status, Some(status.into())), "{method} {path}: {problem}");
+        assert_eq!(problem["field"].as_str(), field, "{method} {path}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|d| !d.is_empty()), "{problem}");
+    }
+    let (_, page) = daemon.api("GET", "/v1/intents", None).await;
+    assert_eq!(page["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_survives_a_restart_and_a_kill() {
+    let mut daemon = Daemon::start().await;
+    let (_, intent) = daemon.api("PUT", PATH, Some(json!({"action": "disk", "node": "n"}))).await;
+    // What a process that is killed leaves behind: the files as they are at this moment.
+    let killed = tempfile::tempdir().unwrap();
+    for directory in ["root", "state"] {
+        std::fs::create_dir(killed.path().join(directory)).unwrap();
+    }
+    std::fs::copy(daemon.dir.path().join("state/intents.redb"), killed.path().join("state/intents.redb")).unwrap();
+    daemon.stop().await;
+    for dir in [daemon.dir.clone(), Arc::new(killed)] {
+        let again = Daemon::start_in(dir).await;
+        assert_eq!(again.api("GET", PATH, None).await, (200, intent.clone()));
+        let output = run("curl", &["-sSf", &again.url("pxelinux.cfg/52-54-00-00-00-01")], None).await;
+        assert!(String::from_utf8_lossy(&output.stdout).contains("sanboot"), "served without anybody pushing it again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_wait_for_the_next_and_end_with_the_daemon() {
+    let mut daemon = Daemon::start().await;
+    let (_, page) = daemon.api("GET", "/v1/events?since=0", None).await;
+    let since = page["next"].as_u64().unwrap();
+    let path = format!("/v1/events?since={since}&wait_secs=30");
+    let url = daemon.url("boot.ipxe");
+    let (answer, _) = tokio::join!(daemon.api("GET", &path, None), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        run("curl", &["-sS", &url], None).await
+    });
+    assert_eq!(answer.1["events"][0]["kind"], "script-served");
+    let running = daemon.running.take().unwrap();
+    let next = answer.1["next"].as_u64().unwrap();
+    let path = format!("/v1/events?since={next}&wait_secs=30");
+    let began = Instant::now();
+    let (answer, ()) = tokio::join!(daemon.api("GET", &path, None), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        running.drain().await;
+    });
+    assert_eq!(answer.1["events"], Value::Array(vec![]));
+    assert!(began.elapsed() < Duration::from_secs(9), "a long poll held up the end: {:?}", began.elapsed());
+    assert!(!daemon.dir.path().join("api.sock").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_daemon_says_what_is_in_its_way() {
+    let daemon = Daemon::start().await;
+    let error = reveille_bootd::start(daemon.config.clone(), Arc::new(String::new)).await.unwrap_err().to_string();
+    assert!(error.contains("intents.redb") && error.contains("one bootd only"), "{error}");
+    let running = daemon.running.as_ref().unwrap();
+    running.reload(daemon.config.clone()).unwrap();
+    let other = Daemon::start().await;
+    let error = running.reload(other.config.clone()).unwrap_err().to_string();
+    assert!(error.contains("restart"), "{error}");
+}
