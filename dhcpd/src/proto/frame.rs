@@ -88,7 +88,7 @@ mod tests {
         let expected = [
             2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, // Ethernet
             0x45, 0, 0, 30, 0, 0, 0x40, 0, 64, 17, 0x26, 0xcd, 10, 0, 0, 1, 10, 0, 0, 2, // IPv4
-            0, 67, 0, 68, 0, 10, 0x82, 0xe2, b'h', b'i', // UDP
+            0, 67, 0, 68, 0, 10, 0x82, 0xe7, b'h', b'i', // UDP
         ];
         assert_eq!(out, expected);
     }

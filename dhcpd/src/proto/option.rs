@@ -68,6 +68,12 @@ impl OptionBlock {
             if codes.contains(code) || SERVERS_OWN.contains(code) || value.len() > 255 {
                 continue;
             }
+            if value.is_empty() {
+                // The library leaves out what has no value; a flag option consists of its presence.
+                codes.insert(code);
+                octets.extend_from_slice(&[code, 0]);
+                continue;
+            }
             let option = DhcpOption::Unknown(UnknownOption::new(OptionCode::from(code), value.to_vec()));
             // Encoding into memory fails only where a length does not fit its octet, which was just checked.
             if let Ok(encoded) = option.to_vec() {

@@ -518,5 +518,3 @@ fn secs_left(now: Millis, ends_at: Millis) -> u32 {
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,250 @@
+use dhcproto::v4::{DhcpOption, MessageType as Wire, OptionCode};
+use dhcproto::{Decodable, Decoder};
+use proptest::prelude::*;
 
+use super::*;
+use crate::proto::testing::{Packet, RESERVED, STRANGER, ip, prov, scopes};
+use crate::proto::view::MAGIC_COOKIE;
+
+fn lease(reservation: Option<&Reservation>) -> Lease<'_> {
+    Lease { address: ip(2, 100), secs: 3_600, reservation }
+}
+
+/// Replies that OFFER ip(2, 100) to a packet.
+fn offer_to(packet: &Packet) -> Reply {
+    let scopes = scopes(&[]);
+    packet.view(|view| offer(Vec::new(), view, 68, prov(&scopes), lease(None)))
+}
+
+fn ack_to(packet: &Packet) -> Reply {
+    let scopes = scopes(&[]);
+    packet.view(|view| ack(Vec::new(), view, 68, prov(&scopes), lease(None))).open()
+}
+
+fn decode(reply: &Reply) -> Message {
+    Message::decode(&mut Decoder::new(&reply.octets)).unwrap()
+}
+
+/// The options in the order of the wire.
+fn options(reply: &Reply) -> Vec<(u8, Vec<u8>)> {
+    let (mut at, mut found) = (240, Vec::new());
+    while reply.octets[at] != 255 {
+        let len = usize::from(reply.octets[at + 1]);
+        found.push((reply.octets[at], reply.octets[at + 2..at + 2 + len].to_vec()));
+        at += 2 + len;
+    }
+    assert!(reply.octets[at + 1..].iter().all(|&octet| octet == 0), "END comes before the padding");
+    found
+}
+
+fn option(reply: &Reply, code: u8) -> Option<Vec<u8>> {
+    options(reply).into_iter().find(|(found, _)| *found == code).map(|(_, value)| value)
+}
+
+#[test]
+fn the_wire_library_reads_an_ack_as_it_was_meant() {
+    let packet = Packet::renew(STRANGER, ip(2, 100)).option(55, &[1, 3, 6, 28, 51, 58, 59, 224]).option(61, &[1, 2, 3]);
+    let message = decode(&ack_to(&packet));
+    let opts = message.opts();
+    assert_eq!(message.opcode(), Opcode::BootReply);
+    assert_eq!((message.xid(), message.yiaddr(), message.ciaddr()), (0xdead_beef, ip(2, 100), ip(2, 100)));
+    assert_eq!((message.hops(), message.secs()), (0, 0));
+    assert_eq!(message.chaddr(), STRANGER.octets());
+    assert_eq!(opts.msg_type(), Some(Wire::Ack));
+    for (code, expected) in [
+        (OptionCode::ServerIdentifier, DhcpOption::ServerIdentifier(ip(2, 1))),
+        (OptionCode::AddressLeaseTime, DhcpOption::AddressLeaseTime(3_600)),
+        (OptionCode::Renewal, DhcpOption::Renewal(1_800)),
+        (OptionCode::Rebinding, DhcpOption::Rebinding(3_150)),
+        (OptionCode::SubnetMask, DhcpOption::SubnetMask(Ipv4Addr::new(255, 255, 255, 0))),
+        (OptionCode::Router, DhcpOption::Router(vec![ip(2, 1)])),
+        (OptionCode::DomainNameServer, DhcpOption::DomainNameServer(vec![ip(2, 2), ip(2, 3)])),
+        (OptionCode::BroadcastAddr, DhcpOption::BroadcastAddr(ip(2, 255))),
+        (OptionCode::ClientIdentifier, DhcpOption::ClientIdentifier(vec![1, 2, 3])),
+    ] {
+        assert_eq!(opts.get(code), Some(&expected));
+    }
+    assert_eq!(option(&ack_to(&packet), 224), Some(vec![10, 11]));
+}
+
+#[test]
+fn replies_go_where_rfc_2131_section_4_1_says() {
+    let relay = ip(2, 254);
+    let discover = Packet::discover(STRANGER);
+    let select = Packet::select(STRANGER, ip(2, 1), ip(2, 100));
+    let frame = Destination::Frame(STRANGER, ip(2, 100));
+    assert_eq!(offer_to(&discover).destination, frame);
+    assert_eq!(offer_to(&discover.clone().broadcast()).destination, Destination::Broadcast);
+    assert_eq!(offer_to(&discover.clone().relayed_by(relay)).destination, Destination::Relay(relay, 68));
+    assert_eq!(offer_to(&discover.clone().at(12, &[10, 77, 2, 9])).destination, frame, "ciaddr of a DISCOVER is not trusted");
+    assert_eq!(ack_to(&select).destination, frame);
+    let renew = Packet::renew(STRANGER, ip(2, 100));
+    assert_eq!(ack_to(&renew).destination, Destination::Unicast(ip(2, 100)));
+    assert_eq!(ack_to(&renew.clone().broadcast()).destination, Destination::Unicast(ip(2, 100)));
+    assert_eq!(ack_to(&renew.relayed_by(relay)).destination, Destination::Relay(relay, 68));
+
+    let loud = scopes(&[("lease_secs = 3600", "lease_secs = 3600\nalways_broadcast = true")]);
+    let told = discover.view(|view| offer(Vec::new(), view, 68, prov(&loud), lease(None)));
+    assert_eq!(told.destination, Destination::Broadcast);
+}
+
+#[test]
+fn naks_are_broadcast_and_say_why() {
+    let scopes = scopes(&[]);
+    let to = |packet: Packet| packet.view(|view| nak(Vec::new(), view, 67, prov(&scopes), NakReason::Taken));
+    let direct = to(Packet::renew(STRANGER, ip(2, 100)).option(61, &[7]).option(55, &[1, 3]));
+    assert_eq!(direct.destination, Destination::Broadcast);
+    let codes: Vec<u8> = options(&direct).iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes, [53, 54, 56, 61], "nothing else belongs in a NAK (RFC 2131 table 3)");
+    let message = decode(&direct);
+    assert_eq!((message.yiaddr(), message.ciaddr(), message.siaddr()), (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED));
+    let relayed = to(Packet::renew(STRANGER, ip(2, 100)).relayed_by(ip(2, 254)));
+    assert_eq!(relayed.destination, Destination::Relay(ip(2, 254), 67));
+    assert_eq!(relayed.octets[10] & 0x80, 0x80, "the relay is told to broadcast");
+}
+
+#[test]
+fn inform_is_answered_without_a_lease() {
+    let scopes = scopes(&[]);
+    let packet = Packet::inform(STRANGER, ip(2, 200)).option(55, &[6]);
+    let reply = packet.view(|view| inform(Vec::new(), view, prov(&scopes), None));
+    assert_eq!(reply.destination, Destination::Unicast(ip(2, 200)));
+    assert_eq!(decode(&reply).yiaddr(), Ipv4Addr::UNSPECIFIED);
+    assert!([51, 58, 59].iter().all(|&code| option(&reply, code).is_none()));
+    assert!(option(&reply, 6).is_some());
+}
+
+#[test]
+fn only_what_is_asked_for_is_sent_save_what_all_need() {
+    let asks = |codes: &[u8]| offer_to(&Packet::discover(STRANGER).option(55, codes));
+    let has = |reply: &Reply, code| option(reply, code).is_some();
+    let little = asks(&[28]);
+    assert!(has(&little, 1) && has(&little, 3) && has(&little, 28) && !has(&little, 6) && !has(&little, 224));
+    let all = offer_to(&Packet::discover(STRANGER));
+    assert!(has(&all, 6) && has(&all, 224), "who does not say gets everything");
+}
+
+#[test]
+fn the_boot_file_depends_on_what_the_client_is() {
+    let pxe = |arch: u8| Packet::discover(STRANGER).option(60, b"PXEClient:Arch:00000").option(93, &[0, arch]);
+    let http = |arch: u8| Packet::discover(STRANGER).option(60, b"HTTPClient:Arch:00016").option(93, &[0, arch]);
+    let script = "http://10.77.2.1:8080/boot.ipxe";
+    for (why, packet, file, class) in [
+        ("BIOS ROM", pxe(0), Some("undionly.kpxe"), Some("PXEClient")),
+        ("x64 ROM, 7", pxe(7), Some("snponly.efi"), Some("PXEClient")),
+        ("x64 ROM, 9", pxe(9), Some("snponly.efi"), Some("PXEClient")),
+        ("arm64 ROM, for which there is nothing", pxe(11), None, Some("PXEClient")),
+        ("an old ROM that does not say", Packet::discover(STRANGER).option(60, b"PXEClient"), Some("undionly.kpxe"), Some("PXEClient")),
+        ("iPXE", pxe(0).option(77, b"iPXE"), Some(script), Some("PXEClient")),
+        ("iPXE as RFC 3004 would have it", pxe(7).option(77, b"\x04iPXE"), Some(script), Some("PXEClient")),
+        ("another user class", pxe(0).option(77, b"iPXE2"), Some("undionly.kpxe"), Some("PXEClient")),
+        ("UEFI HTTP", http(16), Some("http://10.77.2.1:8080/ipxe.efi"), Some("HTTPClient")),
+        ("UEFI HTTP, arm64", http(19), None, Some("HTTPClient")),
+        ("an operating system", Packet::discover(STRANGER).option(60, b"MSFT 5.0"), None, None),
+    ] {
+        let reply = offer_to(&packet);
+        let text = |value: Option<Vec<u8>>| value.map(|value| String::from_utf8(value).unwrap());
+        assert_eq!(text(option(&reply, 67)).as_deref(), file, "{why}");
+        let in_header = decode(&reply).fname_str().map(|name| name.unwrap().trim_end_matches('\0').to_string());
+        assert_eq!(in_header.as_deref(), file, "{why}: `file`");
+        assert_eq!(text(option(&reply, 60)).as_deref(), class, "{why}");
+        assert_eq!(decode(&reply).siaddr(), ip(2, 9), "{why}");
+        assert_eq!(option(&reply, 43).is_some(), class == Some("PXEClient"), "{why}");
+    }
+    assert_eq!(option(&offer_to(&pxe(0)), 66), Some(b"10.77.2.9".to_vec()));
+}
+
+#[test]
+fn a_reservation_overrides_the_scope() {
+    let scopes = scopes(&[]);
+    let own = &prov(&scopes).reservations[0];
+    let mut own = (**own).clone();
+    own.options = OptionBlock::encode([(12, &b"node-1"[..]), (6, &[9, 9, 9, 9])]);
+    own.boot_file = Some("special.efi".into());
+    let packet = Packet::discover(RESERVED).option(60, b"PXEClient").option(93, &[0, 7]).option(55, &[6, 12, 67]);
+    let reply = packet.view(|view| offer(Vec::new(), view, 68, prov(&scopes), lease(Some(&own))));
+    assert_eq!(option(&reply, 6), Some(vec![9, 9, 9, 9]));
+    assert_eq!(option(&reply, 12), Some(b"node-1".to_vec()));
+    assert_eq!(option(&reply, 67), Some(b"special.efi".to_vec()));
+    assert_eq!(option(&reply, 3), Some(ip(2, 1).octets().to_vec()), "the rest stays the scope's");
+}
+
+#[test]
+fn what_the_operator_sets_by_hand_goes_before_what_is_computed() {
+    let scopes = scopes(&[("224 = \"hex:0a0b\"", "43 = \"hex:0601ff\"")]);
+    let packet = Packet::discover(STRANGER).option(60, b"PXEClient").option(93, &[0, 0]);
+    let reply = packet.view(|view| offer(Vec::new(), view, 68, prov(&scopes), lease(None)));
+    assert_eq!(option(&reply, 43), Some(vec![6, 1, 255]));
+}
+
+#[test]
+fn echoes_come_back_verbatim_and_relay_information_last() {
+    let id = [0; 17];
+    let agent: Vec<u8> = (0..300u16).map(|i| i as u8).collect();
+    let packet = Packet::discover(STRANGER)
+        .option(82, &agent[..200])
+        .option(61, &[1, 2, 0, 0, 0, 0, 7])
+        .option(93, &[0, 0])
+        .option(97, &id)
+        .option(57, &1_500u16.to_be_bytes())
+        .option(82, &agent[200..]);
+    let reply = offer_to(&packet);
+    let options = options(&reply);
+    assert_eq!(option(&reply, 97), Some(id.to_vec()));
+    assert_eq!(option(&reply, 61), Some(vec![1, 2, 0, 0, 0, 0, 7]));
+    let last: Vec<u8> = options.iter().filter(|(code, _)| *code == 82).flat_map(|(_, value)| value.clone()).collect();
+    assert_eq!(last, agent);
+    assert!(options[options.len() - 2..].iter().all(|(code, _)| *code == 82));
+    let odd = offer_to(&Packet::discover(STRANGER).option(93, &[0, 0]).option(97, &[0; 16]));
+    assert_eq!(option(&odd, 97), None, "only 17 octets are a machine id");
+}
+
+#[test]
+fn the_lease_times_of_an_infinite_lease_are_infinite() {
+    let scopes = scopes(&[]);
+    let lease = Lease { address: ip(2, 100), secs: u32::MAX, reservation: None };
+    let reply = Packet::discover(STRANGER).view(|view| offer(Vec::new(), view, 68, prov(&scopes), lease));
+    assert!([51, 58, 59].iter().all(|&code| option(&reply, code) == Some(vec![255; 4])));
+}
+
+#[test]
+fn a_small_client_gets_what_fits() {
+    let long: Vec<String> = (0..4).map(|i| format!("{} = \"hex:{}\"", 225 + i, "00".repeat(200))).collect();
+    let scopes = scopes(&[("224 = \"hex:0a0b\"", &long.join(", "))]);
+    for (max, most) in [(None, 548), (Some(576u16), 548), (Some(1_000), 972), (Some(9_000), 1_472)] {
+        let packet = Packet::discover(STRANGER).option(61, &[7; 30]);
+        let packet = max.map_or(packet.clone(), |max| packet.option(57, &max.to_be_bytes()));
+        let reply = packet.view(|view| offer(Vec::new(), view, 68, prov(&scopes), lease(None)));
+        assert!(reply.octets.len() <= most, "{max:?}: {}", reply.octets.len());
+        assert!(option(&reply, 61).is_some() && option(&reply, 3).is_some());
+        assert_eq!(option(&reply, 228).is_some(), most > 1_200, "{max:?}");
+    }
+}
+
+proptest! {
+    /// Whatever a client asks for and however, the wire library reads the reply and finds the same client and lease in it.
+    #[test]
+    fn any_reply_is_well_formed(
+        list in proptest::collection::vec(any::<u8>(), 0..60),
+        id in proptest::collection::vec(any::<u8>(), 1..255),
+        agent in proptest::collection::vec(any::<u8>(), 0..255),
+        class in prop_oneof![Just(&b"PXEClient"[..]), Just(&b"HTTPClient"[..]), Just(&b"x"[..])],
+        arch in 0u8..30, max in 0u16..2_000, flags in any::<u16>())
+    {
+        let packet = Packet::discover(STRANGER)
+            .option(55, &list).option(61, &id).option(82, &agent).option(60, class).option(93, &[0, arch])
+            .option(57, &max.to_be_bytes()).at(10, &flags.to_be_bytes());
+        let reply = offer_to(&packet);
+        prop_assert!((REPLY_BYTES_MIN..=REPLY_BYTES_MAX).contains(&reply.octets.len()));
+        prop_assert_eq!(&reply.octets[236..240], &MAGIC_COOKIE);
+        prop_assert_eq!(&reply.octets[10..12], &flags.to_be_bytes(), "flags are echoed");
+        let message = decode(&reply);
+        prop_assert_eq!(message.yiaddr(), ip(2, 100));
+        prop_assert_eq!(message.opts().msg_type(), Some(Wire::Offer));
+        prop_assert_eq!(option(&reply, 61), Some(id));
+        prop_assert_eq!(option(&reply, 82), (!agent.is_empty()).then_some(agent));
+        let codes: Vec<u8> = options(&reply).iter().map(|(code, _)| *code).collect();
+        let unique: std::collections::HashSet<_> = codes.iter().collect();
+        prop_assert_eq!(unique.len(), codes.len(), "no option twice");
+    }
+}

@@ -1,1 +1,168 @@
+use dhcproto::v4::{DhcpOption, Message, OptionCode};
+use dhcproto::{Decodable, Decoder};
+use proptest::prelude::*;
 
+use super::*;
+use crate::proto::testing::{Packet, STRANGER, ip};
+
+fn parse(octets: &[u8]) -> Result<MessageType, DropReason> {
+    Parser::default().parse(octets).map(|view| view.message_type)
+}
+
+#[test]
+fn malformed_packets_are_dropped_with_their_reason() {
+    use DropReason::*;
+    let good = Packet::discover(STRANGER);
+    for (why, octets, expected) in [
+        ("empty", vec![], Truncated),
+        ("one octet short of the cookie", good.octets()[..239].to_vec(), Truncated),
+        ("a reply", good.clone().at(0, &[2]).octets(), NotARequest),
+        ("token ring", good.clone().at(1, &[6]).octets(), HardwareType),
+        ("eight octets of address", good.clone().at(2, &[8]).octets(), HardwareType),
+        ("a multicast chaddr", good.clone().at(28, &[1]).octets(), HardwareAddress),
+        ("no chaddr", good.clone().at(28, &[0; 6]).octets(), HardwareAddress),
+        ("no cookie", good.clone().at(236, &[0]).octets(), Cookie),
+        ("BOOTP", good.octets()[..240].to_vec(), NotDhcp),
+        ("an empty message type", [&good.octets()[..240], &[53, 0]].concat(), NotDhcp),
+        ("an OFFER", Packet::new(2, STRANGER).octets(), MessageType),
+        ("type 0", Packet::new(0, STRANGER).octets(), MessageType),
+        ("an option without length", [&good.0[..], &[12]].concat(), OptionTruncated),
+        ("an option past the end", [&good.0[..], &[12, 5, b'a']].concat(), OptionTruncated),
+        ("`file` overloaded with an option past its end", {
+            let overloaded = good.clone().option(code::OVERLOAD, &[1]).at(108, &[12, 200]);
+            overloaded.octets()
+        }, OptionTruncated),
+        ("2,295 octets in parts", (0..9).fold(good.clone(), |p, _| p.option(12, &[b'a'; 255])).octets(), OptionsTooLong),
+    ] {
+        assert_eq!(parse(&octets), Err(expected), "{why}");
+    }
+}
+
+#[test]
+fn odd_but_usable_packets_are_read() {
+    for (why, octets) in [
+        ("no END", Packet::discover(STRANGER).0),
+        ("rubbish after END", [&Packet::discover(STRANGER).octets()[..], &[12, 200, 1]].concat()),
+        ("padding before options", [&Packet::discover(STRANGER).0[..240], &[0, 0, 0, 53, 1, 1, 255]].concat()),
+        ("the type in `sname`", {
+            let bare = Packet(Packet::discover(STRANGER).0[..240].to_vec());
+            bare.option(code::OVERLOAD, &[2]).at(44, &[53, 1, 1, 255]).octets()
+        }),
+    ] {
+        assert_eq!(parse(&octets), Ok(MessageType::Discover), "{why}");
+    }
+}
+
+#[test]
+fn fields_are_read_where_the_rfc_puts_them() {
+    let packet = Packet::request(STRANGER)
+        .at(12, &[1, 2, 3, 4])
+        .relayed_by(ip(9, 9))
+        .broadcast()
+        .asks(ip(2, 100))
+        .server(ip(2, 1))
+        .option(code::LEASE_TIME, &600u32.to_be_bytes())
+        .option(code::MAX_MESSAGE_SIZE, &1500u16.to_be_bytes())
+        .option(code::ARCHITECTURE, &[0, 7, 0, 9]);
+    packet.view(|view| {
+        assert_eq!(view.xid(), [0xde, 0xad, 0xbe, 0xef]);
+        assert_eq!(view.ciaddr(), Ipv4Addr::new(1, 2, 3, 4));
+        assert_eq!((view.giaddr(), view.chaddr(), view.broadcast_flag()), (ip(9, 9), STRANGER, true));
+        assert_eq!((view.requested_address(), view.server_id()), (Some(ip(2, 100)), Some(ip(2, 1))));
+        assert_eq!((view.lease_secs(), view.max_message_size(), view.architecture()), (Some(600), Some(1500), Some(7)));
+    });
+}
+
+#[test]
+fn values_that_are_too_short_or_zero_count_as_missing() {
+    let packet = Packet::discover(STRANGER)
+        .option(code::REQUESTED_ADDRESS, &[10, 0, 0])
+        .option(code::SERVER_ID, &[0; 4])
+        .option(code::LEASE_TIME, &[1])
+        .option(code::MAX_MESSAGE_SIZE, &575u16.to_be_bytes())
+        .option(code::ARCHITECTURE, &[]);
+    packet.view(|view| {
+        assert_eq!((view.requested_address(), view.server_id()), (None, None));
+        assert_eq!((view.lease_secs(), view.max_message_size(), view.architecture()), (None, None, None));
+    });
+}
+
+#[test]
+fn parts_of_an_option_are_joined_in_order_across_fields() {
+    // RFC 3396 §7; RFC 2131 §4.1: options, then `file`, then `sname`.
+    let packet = Packet::discover(STRANGER)
+        .option(12, b"ab")
+        .option(61, b"x")
+        .option(12, b"cd")
+        .option(61, b"y")
+        .option(code::OVERLOAD, &[3])
+        .at(108, &[12, 1, b'e', 255])
+        .at(44, &[12, 1, b'f', 255]);
+    packet.view(|view| {
+        assert_eq!(view.option(12), Some(&b"abcdef"[..]));
+        assert_eq!(view.option(61), Some(&b"xy"[..]));
+        assert_eq!(view.option(60), None);
+    });
+}
+
+#[test]
+fn a_parser_remembers_nothing_of_the_packet_before() {
+    let mut parser = Parser::default();
+    let rich = Packet::discover(STRANGER).option(12, b"name").option(12, b"more").octets();
+    assert!(parser.parse(&rich).is_ok());
+    let poor = Packet::discover(STRANGER).octets();
+    assert_eq!(parser.parse(&poor).unwrap().option(12), None);
+}
+
+proptest! {
+    #[test]
+    fn any_octets_are_read_or_dropped(octets in proptest::collection::vec(any::<u8>(), 0..700)) {
+        let _ = parse(&octets);
+    }
+
+    #[test]
+    fn any_options_are_read_or_dropped(tail in proptest::collection::vec(any::<u8>(), 0..400), file in any::<[u8; 32]>()) {
+        let mut octets = Packet::discover(STRANGER).at(108, &file).0;
+        octets.extend_from_slice(&tail);
+        let mut parser = Parser::default();
+        if let Ok(view) = parser.parse(&octets) {
+            // Every value is inside; reading them all must not panic.
+            let octets: usize = (0..=255u8).filter_map(|code| view.option(code)).map(<[u8]>::len).sum();
+            prop_assert!(octets <= 700 + 2_048);
+            let _ = (view.requested_address(), view.server_id(), view.lease_secs(), view.architecture(), view.max_message_size());
+        }
+    }
+
+    #[test]
+    fn every_cut_of_a_packet_is_read_or_dropped(cut in 0usize..300) {
+        let octets = Packet::discover(STRANGER).option(12, b"host").option(61, &[1; 40]).octets();
+        let _ = parse(&octets[..cut.min(octets.len())]);
+    }
+
+    /// Where each option comes once and is whole, the wire library must read the same values.
+    #[test]
+    fn agrees_with_the_wire_library(options in proptest::collection::btree_map(
+        // Codes whose value the library keeps as octets.
+        prop_oneof![Just(12u8), Just(60), Just(77), Just(224), Just(230)],
+        proptest::collection::vec(b'a'..b'z', 1..100), 0..5), xid in any::<[u8; 4]>(), ciaddr in any::<[u8; 4]>())
+    {
+        let packet = options.iter().fold(Packet::discover(STRANGER), |packet, (&code, value)| packet.option(code, value));
+        let octets = packet.at(4, &xid).at(12, &ciaddr).octets();
+        let theirs = Message::decode(&mut Decoder::new(&octets)).unwrap();
+        let mut parser = Parser::default();
+        let ours = parser.parse(&octets).unwrap();
+        prop_assert_eq!(theirs.xid().to_be_bytes(), ours.xid());
+        prop_assert_eq!(theirs.ciaddr(), ours.ciaddr());
+        prop_assert_eq!(theirs.chaddr(), &ours.chaddr().octets()[..]);
+        for code in [12u8, 60, 77, 224, 230] {
+            let value = match theirs.opts().get(OptionCode::from(code)) {
+                Some(DhcpOption::Hostname(name)) => Some(name.clone().into_bytes()),
+                Some(DhcpOption::ClassIdentifier(value) | DhcpOption::UserClass(value)) => Some(value.clone()),
+                Some(DhcpOption::Unknown(unknown)) => Some(unknown.data().to_vec()),
+                None => None,
+                other => panic!("{code}: {other:?}"),
+            };
+            prop_assert_eq!(value.as_deref(), ours.option(code), "option {}", code);
+        }
+    }
+}
