@@ -82,11 +82,12 @@ impl Lab {
     /// Like [`Self::start`].
     pub fn start_in(run: Run, options: LabOptions) -> Result<Self, LabError> {
         let networks = TwoNetworks::create(&run)?;
-        let root = run.path("root/.").parent().expect("has a parent").to_owned();
+        let root = run.path("root");
         let boot_files = IPXE_FILES.map(|name| (name.to_owned(), Path::new(IPXE_DIR).join(name)));
         let agent = options.agent.iter().flat_map(|(kernel, ramdisk)| {
             [(AGENT_KERNEL.to_owned(), kernel.clone()), (AGENT_RAMDISK.to_owned(), ramdisk.clone())]
         });
+        fs::create_dir(&root).map_err(LabError::io(format!("make {}", root.display())))?;
         for (name, path) in boot_files.into_iter().chain(agent).chain(options.files.iter().cloned()) {
             serve(&path, &run.path(Path::new("root").join(name)))?;
         }

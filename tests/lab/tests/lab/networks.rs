@@ -44,15 +44,15 @@ fn each_side_reaches_the_host_and_neither_the_other() {
 
 #[test]
 fn the_machine_that_runs_the_lab_gets_no_interface() {
-    let links = || {
-        let entries = std::fs::read_dir("/sys/class/net").unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        names
-    };
-    let before = links();
+    let ours = |name: &str| std::path::Path::new("/sys/class/net").join(name).exists();
     let run = Run::start().expect("a lab");
     let networks = TwoNetworks::create(&run).expect("two networks");
-    let _client = Client::on_provisioning_network(&networks, "c", mac(4)).unwrap();
-    assert_eq!(links(), before);
+    let client = Client::on_provisioning_network(&networks, "noiface", mac(4)).unwrap();
+    for (namespace, name) in
+        [(networks.host(), "br-prov"), (networks.host(), "v-noiface"), (client.namespace(), "eth0")]
+    {
+        namespace.ip(&[&format!("link show {name}")]).expect("it is in the namespace");
+    }
+    let seen: Vec<&str> = ["br-bmc", "br-prov", "v-noiface"].into_iter().filter(|name| ours(name)).collect();
+    assert_eq!(seen, [""; 0]);
 }
