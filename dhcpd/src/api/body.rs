@@ -41,7 +41,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = axum::extract::Query::from_request_parts(parts, state).await;
-        query.map(|axum::extract::Query(pairs)| Self(pairs)).map_err(|error| ApiError::malformed(None, error.body_text()))
+        query
+            .map(|axum::extract::Query(pairs)| Self(pairs))
+            .map_err(|error| ApiError::malformed(None, error.body_text()))
     }
 }
 

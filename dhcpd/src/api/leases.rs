@@ -24,7 +24,9 @@ pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Js
     let limit = page::limit(&query)?;
     let only = page::scope(&state, &query)?;
     let mut after: Option<Ipv4Addr> = match query.text("cursor") {
-        Some(cursor) => Some(cursor.parse().map_err(|_| ApiError::malformed(Some("cursor"), "not one of this listing"))?),
+        Some(cursor) => {
+            Some(cursor.parse().map_err(|_| ApiError::malformed(Some("cursor"), "not one of this listing"))?)
+        }
         None => None,
     };
     let shared = &state.store.shared;
@@ -60,10 +62,16 @@ pub async fn get(
     let only = page::scope(&state, &query)?;
     let model = &state.store.shared.model;
     let found = if let Ok(address) = which.parse::<Ipv4Addr>() {
-        model.lease(address).map(|row| (address, row)).filter(|(_, row)| only.is_none_or(|only| only == row.client.scope))
+        model
+            .lease(address)
+            .map(|row| (address, row))
+            .filter(|(_, row)| only.is_none_or(|only| only == row.client.scope))
     } else {
         let mac = which.parse().map_err(|_| {
-            ApiError::malformed(Some("mac or address"), format!("`{which}` is neither an IPv4 address nor a MAC address"))
+            ApiError::malformed(
+                Some("mac or address"),
+                format!("`{which}` is neither an IPv4 address nor a MAC address"),
+            )
         })?;
         let scopes = state.store.shared.scopes.load();
         let in_scope = scopes.iter().map(|scope| scope.index).filter(|&index| only.is_none_or(|only| only == index));

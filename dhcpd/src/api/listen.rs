@@ -43,7 +43,11 @@ pub async fn bind(endpoints: &[Endpoint]) -> Result<Vec<Listener>, ListenError> 
             Endpoint::Unix(path) => bind_unix(path).await.map(Listener::Unix),
             Endpoint::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
         };
-        listeners.push(bound.map_err(|source| ListenError { endpoint: endpoint.clone(), what: advice(&source), source })?);
+        listeners.push(bound.map_err(|source| ListenError {
+            endpoint: endpoint.clone(),
+            what: advice(&source),
+            source,
+        })?);
     }
     Ok(listeners)
 }

@@ -48,10 +48,7 @@ impl std::fmt::Debug for ApiState {
 pub fn router(state: Arc<ApiState>) -> Router {
     Router::new()
         .route("/v1/reservations", get(reservations::list))
-        .route(
-            "/v1/reservations/{mac}",
-            put(reservations::put).get(reservations::get).delete(reservations::delete),
-        )
+        .route("/v1/reservations/{mac}", put(reservations::put).get(reservations::get).delete(reservations::delete))
         .route("/v1/leases", get(leases::list))
         .route("/v1/leases/{which}", get(leases::get))
         .route("/v1/sightings", get(sightings::list))

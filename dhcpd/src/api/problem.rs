@@ -59,10 +59,5 @@ pub async fn no_route(uri: Uri) -> ApiError {
 
 /// 405 for a path that has other methods.
 pub async fn no_method(method: Method, uri: Uri) -> ApiError {
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method not allowed",
-        format!("{} has no {method}", uri.path()),
-        None,
-    )
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", format!("{} has no {method}", uri.path()), None)
 }

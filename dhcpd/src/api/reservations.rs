@@ -37,7 +37,8 @@ pub async fn put(
     let hostname = checked_hostname(body.hostname)?;
     let set = OptionSet::from_json(&body.options).map_err(|error| ApiError::invalid("options", error.to_string()))?;
     let options = with_hostname(set.iter(), hostname.as_deref());
-    let options_given = if body.options.is_empty() { String::new() } else { serde_json::to_string(&body.options).unwrap_or_default() };
+    let options_given =
+        if body.options.is_empty() { String::new() } else { serde_json::to_string(&body.options).unwrap_or_default() };
     let draft = ReservationDraft {
         client,
         address: body.address,
@@ -154,7 +155,9 @@ async fn waited<T>(answered: oneshot::Receiver<T>) -> Result<T, ApiError> {
     match tokio::time::timeout(ANSWER_WAIT, answered).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err(ApiError::unavailable("the worker has ended")),
-        Err(_) => Err(ApiError::unavailable("the disk does not get on; what was asked may still come into force: read it back")),
+        Err(_) => Err(ApiError::unavailable(
+            "the disk does not get on; what was asked may still come into force: read it back",
+        )),
     }
 }
 
@@ -178,7 +181,10 @@ fn holder(state: &ApiState, mac: MacAddr, address: Ipv4Addr) -> String {
     }
     match model.lease(address).filter(|row| row.ends > unix_now()) {
         Some(row) if row.state == RowState::Declined => {
-            format!("{address} rests until {} (Unix time): {} found it in use by somebody else", row.ends.0, row.client.mac)
+            format!(
+                "{address} rests until {} (Unix time): {} found it in use by somebody else",
+                row.ends.0, row.client.mac
+            )
         }
         Some(row) if row.state == RowState::Bound && row.client.mac != mac => {
             format!("{address} is bound to {} until {} (Unix time)", row.client.mac, row.ends.0)

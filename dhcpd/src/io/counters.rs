@@ -33,8 +33,14 @@ impl Default for Counters {
         describe_counter!("reveille_dhcpd_acks_total", "DHCPACKs made, by what allowed them");
         describe_counter!("reveille_dhcpd_naks_total", "DHCPNAKs made, by reason");
         describe_counter!("reveille_dhcpd_informs_total", "DHCPINFORMs answered");
-        describe_counter!("reveille_dhcpd_handed_over_total", "Packets received by a worker that does not own the client");
-        describe_counter!("reveille_dhcpd_sightings_shed_total", "New unknown machines not written down: too many at once");
+        describe_counter!(
+            "reveille_dhcpd_handed_over_total",
+            "Packets received by a worker that does not own the client"
+        );
+        describe_counter!(
+            "reveille_dhcpd_sightings_shed_total",
+            "New unknown machines not written down: too many at once"
+        );
         Self {
             received: TYPES.map(|kind| counter!("reveille_dhcpd_received_total", "type" => kind.as_str())),
             dropped: DropReason::ALL

@@ -223,7 +223,11 @@ impl Desk {
                 }
                 Err(reason) => self.dropped(&job, reason),
             },
-            Action::Bind(bind) => self.bind(&job, &bind, client.binding.is_some_and(|b| b.address == bind.address && b.remaining_secs > 0)),
+            Action::Bind(bind) => self.bind(
+                &job,
+                &bind,
+                client.binding.is_some_and(|b| b.address == bind.address && b.remaining_secs > 0),
+            ),
             Action::Recall { address, remaining_secs } => {
                 let ack = self.ack(&job, address, remaining_secs);
                 // Decided from the same table an instant ago, so it is still there.

@@ -141,13 +141,18 @@ impl Port {
     fn open(scope: &Scope, socket: UdpSocket) -> Result<Self, LinkError> {
         let name = &scope.interface;
         let packet = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None).map_err(|source| {
-            failed(scope, "cannot open a packet socket (CAP_NET_RAW is needed to reach clients without an address)".into(), source)
+            failed(
+                scope,
+                "cannot open a packet socket (CAP_NET_RAW is needed to reach clients without an address)".into(),
+                source,
+            )
         })?;
         let index = interface_index(name).map_err(|source| failed(scope, format!("no interface `{name}`"), source))?;
         let interface = sys::interface_address(index);
-        let mac = packet.bind(&interface).and_then(|()| sys::hardware_address(&packet)).map_err(|source| {
-            failed(scope, format!("cannot read the hardware address of `{name}`"), source)
-        })?;
+        let mac = packet
+            .bind(&interface)
+            .and_then(|()| sys::hardware_address(&packet))
+            .map_err(|source| failed(scope, format!("cannot read the hardware address of `{name}`"), source))?;
         let server = End { mac, address: scope.server_address, port: SERVER_PORT };
         Ok(Self { socket, packet, interface, server, frame: Vec::new() })
     }
@@ -175,13 +180,21 @@ fn udp(scope: &Scope, address: Ipv4Addr, workers: usize) -> Result<UdpSocket, Li
     };
     let socket = open().map_err(|source| failed(scope, "cannot open a UDP socket".into(), source))?;
     socket.bind_device(Some(name.as_bytes())).map_err(|source| {
-        failed(scope, format!("cannot bind to interface `{name}`: does it exist, and has the daemon CAP_NET_RAW?"), source)
+        failed(
+            scope,
+            format!("cannot bind to interface `{name}`: does it exist, and has the daemon CAP_NET_RAW?"),
+            source,
+        )
     })?;
     socket.bind(&SocketAddrV4::new(address, SERVER_PORT).into()).map_err(|source| {
         let what = match source.kind() {
-            io::ErrorKind::AddrInUse => format!("{address}:{SERVER_PORT} on `{name}` is in use: stop the other DHCP server"),
+            io::ErrorKind::AddrInUse => {
+                format!("{address}:{SERVER_PORT} on `{name}` is in use: stop the other DHCP server")
+            }
             io::ErrorKind::AddrNotAvailable => {
-                format!("this host does not have the address {address}: add it to `{name}`, or correct `server_address`")
+                format!(
+                    "this host does not have the address {address}: add it to `{name}`, or correct `server_address`"
+                )
             }
             io::ErrorKind::PermissionDenied => {
                 format!("may not bind {address}:{SERVER_PORT}: the daemon needs CAP_NET_BIND_SERVICE")

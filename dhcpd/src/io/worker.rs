@@ -117,7 +117,9 @@ impl Worker {
         let timeout = left.unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(1 + self.ports.listeners.len());
         fds.push(PollFd::from_borrowed_fd(self.waker.as_fd(), PollFlags::IN));
-        fds.extend(self.ports.listeners.iter().map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)));
+        fds.extend(
+            self.ports.listeners.iter().map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)),
+        );
         let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
         let polled = poll(&mut fds, Some(&timeout));
         self.waker.is_awake();

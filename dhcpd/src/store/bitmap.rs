@@ -17,7 +17,7 @@ pub struct AddressMap {
     first: u32,
     words: Box<[AtomicU64]>,
     size: u64,
-    /// How many addresses workers looked for in vain: those that hold expired leases give some up.
+    /// Not zero while a worker looks for an address in vain.
     wanted: AtomicU32,
 }
 
@@ -83,19 +83,14 @@ impl AddressMap {
         found
     }
 
-    /// Says that a pool is exhausted, so that workers with expired leases give `n` up.
-    pub fn ask_for(&self, n: u32) {
-        self.wanted.store(n, Ordering::Relaxed);
+    /// Says that a pool is exhausted and somebody needs an address: a worker that has an expired lease gives one up.
+    pub fn ask_for_one(&self) {
+        self.wanted.store(1, Ordering::Relaxed);
     }
 
-    /// Takes over up to `most` of the addresses that are wanted.
-    pub fn take_wanted(&self, most: u32) -> u32 {
-        let mut taken = 0;
-        let _ = self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |wanted| {
-            taken = wanted.min(most);
-            (taken > 0).then_some(wanted - taken)
-        });
-        taken
+    /// Whether somebody needs an address; whoever hears `true` has taken it upon itself to give one up.
+    pub fn take_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) > 0 && self.wanted.swap(0, Ordering::Relaxed) > 0
     }
 
     fn claim_between(&self, pools: &[AddressRange], from: u64, to: u64) -> Option<Ipv4Addr> {

@@ -10,6 +10,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use reveille_config::MacAddr;
+
 use super::bitmap::AddressMap;
 use super::event::{EventKind, RawEvent};
 use super::journal::{Appender, Durable, JournalState, Pending, Refusal, Refused, Sequence};
@@ -309,11 +311,9 @@ impl Table {
         }
         let shared = Arc::clone(&self.shared);
         for (map, scope) in shared.maps.iter().zip(0..) {
-            let wanted = map.take_wanted(u32::MAX);
-            for _ in 0..wanted {
-                if self.reclaim_oldest(ScopeIndex(scope)).is_none() {
-                    break;
-                }
+            // Who has nothing to give leaves the wish to others.
+            while self.oldest_expired(ScopeIndex(scope)).is_some() && map.take_wanted() {
+                self.reclaim_oldest(ScopeIndex(scope));
             }
         }
     }
@@ -384,7 +384,7 @@ impl Table {
             }
         }
         // Other workers may have expired leases to give up; the client will ask again.
-        self.map(key.scope).ask_for(1);
+        self.map(key.scope).ask_for_one();
         None
     }
 
@@ -474,9 +474,13 @@ impl Table {
         }
     }
 
+    fn oldest_expired(&self, scope: ScopeIndex) -> Option<ClientKey> {
+        let from = (scope, Millis(0), ClientKey { scope: ScopeIndex(0), mac: MacAddr::default() });
+        self.expired.range(from..).next().filter(|entry| entry.0 == scope).map(|entry| entry.2)
+    }
+
     fn reclaim_oldest(&mut self, scope: ScopeIndex) -> Option<Ipv4Addr> {
-        let from = (scope, Millis(0), ClientKey { scope, mac: Default::default() });
-        let &(_, _, key) = self.expired.range(from..).next().filter(|entry| entry.0 == scope)?;
+        let key = self.oldest_expired(scope)?;
         let address = self.bound_address(key)?;
         self.reclaim(key, address).then_some(address)
     }
@@ -517,4 +521,3 @@ fn secs_left(now: Millis, ends_at: Millis) -> u32 {
         (ends_at.0.saturating_sub(now.0) / 1_000).try_into().unwrap_or(u32::MAX)
     }
 }
-

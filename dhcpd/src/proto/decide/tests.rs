@@ -65,7 +65,9 @@ fn discover_lists_addresses_best_first() {
 
 #[test]
 fn the_lease_time_asked_for_is_kept_within_bounds() {
-    for (asked, told) in [(None, 3_600), (Some(1_000u32), 1_000), (Some(1), 600), (Some(u32::MAX), 7_200), (Some(0), 600)] {
+    for (asked, told) in
+        [(None, 3_600), (Some(1_000u32), 1_000), (Some(1), 600), (Some(u32::MAX), 7_200), (Some(0), 600)]
+    {
         let packet = Packet::discover(STRANGER);
         let packet = asked.map_or(packet.clone(), |asked| packet.option(51, &asked.to_be_bytes()));
         let scopes = scopes(&[]);
@@ -94,7 +96,12 @@ fn requests_follow_the_table_of_rfc_2131_section_4_3_2() {
         ("wants what is in no pool", select(ip(2, 9)), NOTHING, Nak(NotInPool)),
         ("wants another network's", select(elsewhere), NOTHING, Nak(WrongNetwork)),
         ("chose another server", Packet::select(STRANGER, ip(2, 7), a), offered(a), Forget),
-        ("names no address, was offered one", Packet::request(STRANGER).server(SERVER), offered(a), binds(a, Offer, 3_600)),
+        (
+            "names no address, was offered one",
+            Packet::request(STRANGER).server(SERVER),
+            offered(a),
+            binds(a, Offer, 3_600),
+        ),
         ("names nothing at all", Packet::request(STRANGER), NOTHING, Drop(DropReason::NoAddress)),
         // INIT-REBOOT
         ("its own, late in the lease", reboot(a), bound(a, 100), binds(a, Binding, 3_600)),
@@ -109,7 +116,12 @@ fn requests_follow_the_table_of_rfc_2131_section_4_3_2() {
         ("renews, naming another server", renew(a).server(ip(2, 7)), bound(a, 1_000), Forget),
         // Reservations
         ("takes its reserved address", select(ip(2, 50)), reserved(ip(2, 50)), binds(ip(2, 50), Reservation, 3_600)),
-        ("must move to its reserved address", renew(a), ClientState { binding: bound(a, 1_000).binding, ..reserved(ip(2, 50)) }, Nak(Reserved)),
+        (
+            "must move to its reserved address",
+            renew(a),
+            ClientState { binding: bound(a, 1_000).binding, ..reserved(ip(2, 50)) },
+            Nak(Reserved),
+        ),
         (
             "may stay while its reserved address is in use",
             renew(a),
@@ -184,13 +196,23 @@ fn release_decline_and_inform() {
         ("gives its own back", Packet::release(STRANGER, a), bound(a, 9), Release(a)),
         ("gives its own back, names us", Packet::release(STRANGER, a).server(SERVER), bound(a, 9), Release(a)),
         ("gives another's back", Packet::release(STRANGER, b), bound(a, 9), Drop(DropReason::NotTheClients)),
-        ("gives back at another server", Packet::release(STRANGER, a).server(ip(2, 7)), bound(a, 9), Drop(DropReason::OtherServer)),
+        (
+            "gives back at another server",
+            Packet::release(STRANGER, a).server(ip(2, 7)),
+            bound(a, 9),
+            Drop(DropReason::OtherServer),
+        ),
         ("declines what it was bound to", Packet::decline(STRANGER, a), bound(a, 9), Decline(a)),
         ("declines what it was offered", Packet::decline(STRANGER, a), offered(a), Decline(a)),
         ("declines another's", Packet::decline(STRANGER, b), bound(a, 9), Drop(DropReason::NotTheClients)),
         ("declines nothing", Packet::new(4, STRANGER), bound(a, 9), Drop(DropReason::NoAddress)),
         ("asks for options", Packet::inform(STRANGER, ip(2, 200)), NOTHING, Inform),
-        ("asks for options from elsewhere", Packet::inform(STRANGER, ip(9, 9)), NOTHING, Drop(DropReason::OutsideSubnet)),
+        (
+            "asks for options from elsewhere",
+            Packet::inform(STRANGER, ip(9, 9)),
+            NOTHING,
+            Drop(DropReason::OutsideSubnet),
+        ),
         ("asks for options from nowhere", Packet::new(8, STRANGER), NOTHING, Drop(DropReason::NoAddress)),
     ] {
         assert_action(why, packet, client, expected);

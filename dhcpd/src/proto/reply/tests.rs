@@ -76,7 +76,11 @@ fn replies_go_where_rfc_2131_section_4_1_says() {
     assert_eq!(offer_to(&discover).destination, frame);
     assert_eq!(offer_to(&discover.clone().broadcast()).destination, Destination::Broadcast);
     assert_eq!(offer_to(&discover.clone().relayed_by(relay)).destination, Destination::Relay(relay, 68));
-    assert_eq!(offer_to(&discover.clone().at(12, &[10, 77, 2, 9])).destination, frame, "ciaddr of a DISCOVER is not trusted");
+    assert_eq!(
+        offer_to(&discover.clone().at(12, &[10, 77, 2, 9])).destination,
+        frame,
+        "ciaddr of a DISCOVER is not trusted"
+    );
     assert_eq!(ack_to(&select).destination, frame);
     let renew = Packet::renew(STRANGER, ip(2, 100));
     assert_eq!(ack_to(&renew).destination, Destination::Unicast(ip(2, 100)));
@@ -97,7 +101,10 @@ fn naks_are_broadcast_and_say_why() {
     let codes: Vec<u8> = options(&direct).iter().map(|(code, _)| *code).collect();
     assert_eq!(codes, [53, 54, 56, 61], "nothing else belongs in a NAK (RFC 2131 table 3)");
     let message = decode(&direct);
-    assert_eq!((message.yiaddr(), message.ciaddr(), message.siaddr()), (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED));
+    assert_eq!(
+        (message.yiaddr(), message.ciaddr(), message.siaddr()),
+        (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)
+    );
     let relayed = to(Packet::renew(STRANGER, ip(2, 100)).relayed_by(ip(2, 254)));
     assert_eq!(relayed.destination, Destination::Relay(ip(2, 254), 67));
     assert_eq!(relayed.octets[10] & 0x80, 0x80, "the relay is told to broadcast");
@@ -134,7 +141,12 @@ fn the_boot_file_depends_on_what_the_client_is() {
         ("x64 ROM, 7", pxe(7), Some("snponly.efi"), Some("PXEClient")),
         ("x64 ROM, 9", pxe(9), Some("snponly.efi"), Some("PXEClient")),
         ("arm64 ROM, for which there is nothing", pxe(11), None, Some("PXEClient")),
-        ("an old ROM that does not say", Packet::discover(STRANGER).option(60, b"PXEClient"), Some("undionly.kpxe"), Some("PXEClient")),
+        (
+            "an old ROM that does not say",
+            Packet::discover(STRANGER).option(60, b"PXEClient"),
+            Some("undionly.kpxe"),
+            Some("PXEClient"),
+        ),
         ("iPXE", pxe(0).option(77, b"iPXE"), Some(script), Some("PXEClient")),
         ("iPXE as RFC 3004 would have it", pxe(7).option(77, b"\x04iPXE"), Some(script), Some("PXEClient")),
         ("another user class", pxe(0).option(77, b"iPXE2"), Some("undionly.kpxe"), Some("PXEClient")),

@@ -28,11 +28,19 @@ fn malformed_packets_are_dropped_with_their_reason() {
         ("type 0", Packet::new(0, STRANGER).octets(), MessageType),
         ("an option without length", [&good.0[..], &[12]].concat(), OptionTruncated),
         ("an option past the end", [&good.0[..], &[12, 5, b'a']].concat(), OptionTruncated),
-        ("`file` overloaded with an option past its end", {
-            let overloaded = good.clone().option(code::OVERLOAD, &[1]).at(108, &[12, 200]);
-            overloaded.octets()
-        }, OptionTruncated),
-        ("2,295 octets in parts", (0..9).fold(good.clone(), |p, _| p.option(12, &[b'a'; 255])).octets(), OptionsTooLong),
+        (
+            "`file` overloaded with an option past its end",
+            {
+                let overloaded = good.clone().option(code::OVERLOAD, &[1]).at(108, &[12, 200]);
+                overloaded.octets()
+            },
+            OptionTruncated,
+        ),
+        (
+            "2,295 octets in parts",
+            (0..9).fold(good.clone(), |p, _| p.option(12, &[b'a'; 255])).octets(),
+            OptionsTooLong,
+        ),
     ] {
         assert_eq!(parse(&octets), Err(expected), "{why}");
     }
