@@ -18,6 +18,9 @@ use crate::process::{Process, Program};
 use crate::run::Run;
 use crate::wait::Deadline;
 
+/// Between two questions to a daemon.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
 /// The Ironic API on the loopback interface of the host's namespace.
 pub const IRONIC_URL: &str = "http://127.0.0.1:6385";
 
@@ -211,7 +214,7 @@ impl Lab {
         judge: impl Fn(A) -> Option<T>,
     ) -> Result<T, LabError> {
         let mut last = None;
-        let found = deadline.until(awaited, || match self.ask(ask()) {
+        let found = deadline.every(ASK_EVERY).until(awaited, || match self.ask(ask()) {
             Ok(answer) => Ok(judge(answer)),
             Err(error) if error.is_transient() => {
                 last = Some(error.to_string());

@@ -1,12 +1,13 @@
 //! Waiting for a condition, with a deadline.
 //!
-//! The lab's only place that sleeps: a condition is asked for every [`TICK`] until it holds or the deadline passes.
+//! The lab's only place that sleeps: a condition is asked for now and then until it holds or the deadline passes.
 
 use std::time::{Duration, Instant};
 
 use crate::error::LabError;
 
-/// How often a condition is asked for: short beside everything a lab waits for, long beside the cost of asking.
+/// How often a condition is asked for unless said otherwise: short beside everything a lab waits for, long beside the
+/// cost of looking at a file or a process.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A moment until which something is waited for, which remembers how long that was.
@@ -14,17 +15,24 @@ const TICK: Duration = Duration::from_millis(20);
 pub struct Deadline {
     started: Instant,
     limit: Duration,
+    tick: Duration,
 }
 
 impl Deadline {
     /// The moment `limit` from now.
     pub fn after(limit: Duration) -> Self {
-        Self { started: Instant::now(), limit }
+        Self { started: Instant::now(), limit, tick: TICK }
     }
 
     /// The moment `secs` seconds from now.
     pub fn secs(secs: u64) -> Self {
         Self::after(Duration::from_secs(secs))
+    }
+
+    /// The same moment, with conditions asked for at another interval: where asking costs the asked one something.
+    #[must_use]
+    pub fn every(self, tick: Duration) -> Self {
+        Self { tick, ..self }
     }
 
     /// What is left; zero when it has passed.
@@ -60,7 +68,7 @@ impl Deadline {
             if self.passed() {
                 return Err(self.late(awaited));
             }
-            std::thread::sleep(TICK.min(self.left()));
+            std::thread::sleep(self.tick.min(self.left()));
         }
     }
 }

@@ -6,7 +6,7 @@
 mod story;
 mod timeline;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use clap::Parser;
 use reveille_lab::images::{Progress, ensure_agent_image, ensure_os_image};
 use reveille_lab::{Lab, LabOptions, Run};
 
-use story::{IMAGE_NAME, Story};
+use story::{IMAGE_NAME, NODE, Story};
 use timeline::{Timeline, mebibytes};
 
 /// Take a simulated machine from powered-off to its own operating system.
@@ -65,7 +65,7 @@ fn demo(args: &Args) -> anyhow::Result<()> {
     let options = LabOptions {
         agent: Some((agent.kernel, agent.initramfs)),
         files: vec![(IMAGE_NAME.to_owned(), os.path.clone())],
-        ..LabOptions::new(reveille)
+        ..LabOptions::new(&reveille)
     };
     let started = Lab::start_in(run.clone(), options).and_then(|lab| {
         timeline.end("dhcpd, bootd and provisioner are ready; BMC and provisioning network are apart");
@@ -87,7 +87,7 @@ fn demo(args: &Args) -> anyhow::Result<()> {
         }
     }
     if args.keep {
-        println!("{}", look_around(&story));
+        println!("{}", look_around(&story, &reveille));
         exit.settle(i32::from(outcome.is_err()));
         loop {
             std::thread::park();
@@ -111,24 +111,22 @@ fn where_it_stood(story: &mut Story) -> String {
 }
 
 /// How to look around in a lab that stays up.
-fn look_around(story: &Story) -> String {
+fn look_around(story: &Story, reveille: &Path) -> String {
     let run = story.lab.run();
     let (dir, host) = (run.dir().display(), story.lab.networks().host().name());
     let (bmc, machine) = (&story.bmc.spec().name, &story.machine.spec().name);
-    format!(
-        "  The lab stays up. In another terminal, as root:
-
-    export REVEILLE_CONFIG={dir}/reveille.toml
-    reveille node list                         what the provisioner knows (the binary is the one this demo ran)
-    reveille node history sleeper              what happened to the machine
-    reveille lease list                        leases of both networks
-    tail -f {dir}/log/reveille.log             what Reveille logs
-    cat {dir}/{machine}/serial.log             what the machine said, from the start
-    ip netns exec {host} bash                  a shell where Reveille runs (br-bmc, br-prov)
-    ip netns exec {bmc_ns} ip address          the BMC's own network
-    ls {dir}/{bmc}                             the BMC's lease and its simulator's configuration
-
-  Ctrl-C here takes it down.",
-        bmc_ns = story.bmc.namespace().name(),
-    )
+    let reveille = reveille.display();
+    let lines = [
+        (format!("export REVEILLE_CONFIG={dir}/reveille.toml"), ""),
+        (format!("{reveille} node history {NODE}"), "what happened to the machine"),
+        (format!("{reveille} lease list"), "leases of both networks"),
+        (format!("tail -f {dir}/log/reveille.log"), "what Reveille logs"),
+        (format!("cat {dir}/{machine}/serial.log"), "what the machine said, from the start"),
+        (format!("ip netns exec {host} bash"), "a shell where Reveille runs: br-bmc, br-prov"),
+        (format!("ip netns exec {} ip address", story.bmc.namespace().name()), "the BMC's own network"),
+        (format!("ls {dir}/{bmc}"), "the BMC's lease, and its simulator's configuration"),
+    ];
+    let width = lines.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+    let lines: String = lines.iter().map(|(command, why)| format!("    {command:<width$}  {why}\n")).collect();
+    format!("  The lab stays up. In another terminal, as root:\n\n{lines}\n  Ctrl-C here takes it down.")
 }

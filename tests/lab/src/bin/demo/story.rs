@@ -11,17 +11,20 @@ use reveille_config::dto::bootd::Transfer;
 use reveille_lab::images::{BootMarker, OsImage};
 use reveille_lab::life::{DiskImage, failure, has_failed};
 use reveille_lab::{Bmc, BmcSpec, BootDevice, Deadline, Firmware, Lab, LabError, Machine, MachineSpec};
+use serde_json::Value;
 
 use crate::timeline::{Timeline, mebibytes};
 
 /// The node's name, and by DHCP the host name of its operating system.
-const NODE: &str = "sleeper";
+pub const NODE: &str = "sleeper";
 /// The name of the operating system image below bootd's root.
 pub const IMAGE_NAME: &str = "images/os.raw";
 /// What the operating system says instead of its marker when it did not find its disk.
 const NOT_FROM_DISK: &str = "REVEILLE-OS-FAILED";
 /// The agent wants a disk of at least 4 GiB where no root device is named.
 const DISK_BYTES: u64 = 5 << 30;
+/// Between two looks at how things stand: each costs the daemons an answer, and QEMU wants the processor.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Downloads below this many bytes get no bar.
 const BAR_BYTES_MIN: u64 = 1 << 20;
 
@@ -127,13 +130,20 @@ impl Story {
     fn write_the_image(&mut self, timeline: &mut Timeline, node: &str) -> anyhow::Result<()> {
         timeline.begin("image written", format!("{IMAGE_NAME} goes to the machine's disk"));
         self.wait(timeline, node, |story, timeline| {
-            let transfers = story.transfers(timeline)?;
+            story.transfers(timeline)?;
             let written = std::fs::metadata(story.machine.disk_path()).map_or(0, |meta| meta.blocks() * 512);
-            let fetched = transfers.iter().find(|t| t.path.ends_with(IMAGE_NAME));
             timeline.progress("disk", "on the disk", written.min(story.os.size_bytes), story.os.size_bytes);
-            Ok((fetched.is_some_and(complete) && !story.machine.is_on()?).then_some(()))
+            let history = story.lab.ask(story.lab.ironic().history(node))?;
+            let told = history.iter().any(|entry| {
+                entry.get("event").and_then(Value::as_str).is_some_and(|text| text.starts_with("prepare_image"))
+            });
+            Ok((told || !story.machine.is_on()?).then_some(()))
         })?;
-        timeline.end(format!("{}, checksum right; the agent powered the machine off", mebibytes(self.os.size_bytes)));
+        timeline.end(format!("{}, and the checksum was right", mebibytes(self.os.size_bytes)));
+
+        timeline.begin("power off", "the agent powers the machine off");
+        self.wait(timeline, node, |story, _| Ok((!story.machine.is_on()?).then_some(())))?;
+        timeline.end("the machine is off");
         Ok(())
     }
 
@@ -175,7 +185,7 @@ impl Story {
         node: &str,
         mut condition: impl FnMut(&Self, &mut Timeline) -> anyhow::Result<Option<T>>,
     ) -> anyhow::Result<T> {
-        let deadline = Deadline::after(self.limit);
+        let deadline = Deadline::after(self.limit).every(LOOK_EVERY);
         // The library's errors pass through `until` as they are, others are kept aside.
         let mut other = None;
         let found = deadline.until("the next step", || {

@@ -3,12 +3,12 @@
 //! On a terminal the step under way has a spinner and a running clock, and downloads have bars. Elsewhere (a pipe, a
 //! CI log) each step and each finished download is one line with its time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Width of the column of names.
 const NAME_WIDTH: usize = 20;
@@ -21,18 +21,15 @@ pub struct Timeline {
     live: Option<MultiProgress>,
     current: Option<Current>,
     done: Vec<Done>,
+    /// Ids of the bars that have come to their end: they are not shown again in a later step.
+    finished: BTreeSet<String>,
 }
 
 struct Current {
     name: &'static str,
     started: Instant,
     spinner: Option<ProgressBar>,
-    bars: BTreeMap<String, Bar>,
-}
-
-struct Bar {
-    bar: Option<ProgressBar>,
-    finished: bool,
+    bars: BTreeMap<String, ProgressBar>,
 }
 
 struct Done {
@@ -46,15 +43,19 @@ impl Timeline {
         let live = std::io::stdout()
             .is_terminal()
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stdout_with_hz(12)));
-        Self { started: Instant::now(), live, current: None, done: Vec::new() }
+        Self { started: Instant::now(), live, current: None, done: Vec::new(), finished: BTreeSet::new() }
     }
 
     /// Begins a step: `what` says what is being waited for.
     pub fn begin(&mut self, name: &'static str, what: impl Display) {
         let spinner = self.live.as_ref().map(|live| {
             let spinner = live.add(ProgressBar::new_spinner());
-            let template = format!("  {{spinner}} {{elapsed:>6}}  {{prefix:<{NAME_WIDTH}}} {{wide_msg}}");
-            spinner.set_style(ProgressStyle::with_template(&template).expect("a well-formed template"));
+            let template = format!("  {{spinner}} {{clock:>8}}  {{prefix:<{NAME_WIDTH}}} {{wide_msg}}");
+            let started = self.started;
+            let style = ProgressStyle::with_template(&template).expect("a well-formed template");
+            spinner.set_style(style.with_key("clock", move |_: &ProgressState, writer: &mut dyn std::fmt::Write| {
+                let _ = writer.write_str(&seconds(started.elapsed()));
+            }));
             spinner.set_prefix(name);
             spinner.set_message(what.to_string());
             spinner.enable_steady_tick(Duration::from_millis(100));
@@ -72,30 +73,28 @@ impl Timeline {
 
     /// Shows how far something of the step under way has come, in bytes. `id` tells it from others.
     pub fn progress(&mut self, id: &str, label: &str, bytes: u64, of: u64) {
-        let at = self.started.elapsed();
+        if self.finished.contains(id) {
+            return;
+        }
         let Some(current) = &mut self.current else { return };
-        let entry = current.bars.entry(id.to_owned()).or_insert_with(|| {
-            let bar = self.live.as_ref().map(|live| {
+        if let Some(live) = &self.live {
+            let bar = current.bars.entry(id.to_owned()).or_insert_with(|| {
                 let bar = live.add(ProgressBar::new(of));
                 let template =
-                    format!("             {{prefix:<{NAME_WIDTH}}} {{bar:30}} {{bytes:>10}} of {{total_bytes}}");
+                    format!("                {{prefix:<{NAME_WIDTH}}} {{bar:30}} {{bytes:>10}} of {{total_bytes}}");
                 bar.set_style(ProgressStyle::with_template(&template).expect("a well-formed template"));
                 bar.set_prefix(label.to_owned());
                 bar
             });
-            Bar { bar, finished: false }
-        });
-        match &entry.bar {
-            Some(bar) => {
-                bar.set_length(of);
-                bar.set_position(bytes);
-            }
-            None if bytes >= of && !entry.finished => {
-                println!("  {:>8}  {:<NAME_WIDTH$} {} done", seconds(at), label, mebibytes(of));
-            }
-            None => {}
+            bar.set_length(of);
+            bar.set_position(bytes);
         }
-        entry.finished |= bytes >= of;
+        if bytes >= of {
+            self.finished.insert(id.to_owned());
+            if self.live.is_none() {
+                println!("    {:>8}    {label}: {}, all of it", seconds(self.started.elapsed()), mebibytes(of));
+            }
+        }
     }
 
     /// Ends the step under way: `what` says what came of it.
@@ -132,8 +131,7 @@ impl Timeline {
 
     fn clear(&mut self) -> Option<Current> {
         let current = self.current.take()?;
-        let bars = current.bars.values().filter_map(|bar| bar.bar.as_ref());
-        bars.chain(&current.spinner).for_each(ProgressBar::finish_and_clear);
+        current.bars.values().chain(&current.spinner).for_each(ProgressBar::finish_and_clear);
         Some(current)
     }
 
