@@ -8,4 +8,4 @@ mod run;
 pub mod proto;
 pub mod store;
 
-pub use run::{Addresses, ReloadError, RunError, Running, StartError, start};
+pub use run::{Addresses, ReloadError, RunError, Running, StartError, start, start_with};

@@ -93,8 +93,8 @@ pub async fn start(
     start_with(config, settings, bmc, metrics_text).await
 }
 
-/// [`start`] with settings and a BMC driver of the caller's own.
-pub(crate) async fn start_with<P: bmc::Power + Send + Sync + 'static>(
+/// [`start`] with a BMC driver and a pace of the caller's own.
+pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
     config: Arc<Provisioner>,
     settings: Settings,
     bmc: P,

@@ -124,7 +124,7 @@ pub(super) async fn validate(State(api): State<Api>, Path(asked): Path<String>) 
         };
         answer.insert(name.to_owned(), value);
     };
-    let bmc = || bmc_access(&node.driver_info).map(drop);
+    let bmc = || bmc_access(&node.driver_info, &settings.ipmi).map(drop);
     put("power", bmc());
     put("management", bmc());
     put("deploy", image_info(&node, &settings).map(drop).map_err(|unusable| unusable.to_string()));

@@ -14,7 +14,7 @@ use crate::proto::node::{BootDevice, Failure, Firmware, Outcome, Power, PowerSta
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 fn target(subject: &Subject) -> Result<BmcTarget, Failure> {
-    let access = bmc_access(&subject.node.driver_info).map_err(Failure::lasting)?;
+    let access = bmc_access(&subject.node.driver_info, &subject.settings.ipmi).map_err(Failure::lasting)?;
     Ok(BmcTarget { address: access.address, credentials: access.credentials })
 }
 

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use reveille_config::provisioner::Ipmi;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::ipmi::{Credentials, CredentialsError, Password, Privilege, User};
 
@@ -18,8 +20,8 @@ pub struct BmcAccess {
     pub credentials: Credentials,
 }
 
-/// Reads a BMC's address and credentials from `driver_info`. The error says what is missing; it never contains the password.
-pub fn bmc_access(driver_info: &Map<String, Value>) -> Result<BmcAccess, String> {
+/// Reads a BMC's address and credentials from `driver_info`, credentials it lacks from the configuration. The error says what is missing; it never contains the password.
+pub fn bmc_access(driver_info: &Map<String, Value>, defaults: &Ipmi) -> Result<BmcAccess, String> {
     let text = |key: &str| match driver_info.get(key) {
         Some(Value::String(text)) => Some(text.clone()),
         Some(Value::Number(number)) => Some(number.to_string()),
@@ -44,11 +46,12 @@ pub fn bmc_access(driver_info: &Map<String, Value>) -> Result<BmcAccess, String>
             return Err(format!("driver_info's ipmi_priv_level {other:?} is none of ADMINISTRATOR, OPERATOR, USER"));
         }
     };
-    let user = text("ipmi_username").unwrap_or_default();
-    let password = text("ipmi_password").unwrap_or_default();
+    let user = text("ipmi_username").or_else(|| defaults.username.clone()).unwrap_or_default();
+    let default = || defaults.password.as_ref().map(|secret| secret.expose().to_owned());
+    let password = Zeroizing::new(text("ipmi_password").or_else(default).unwrap_or_default());
     let wrong = |error: CredentialsError| format!("driver_info's credentials: {error}");
     let user = User::new(user).map_err(wrong)?;
-    let password = Password::new(password).map_err(wrong)?;
+    let password = Password::new(password.as_bytes()).map_err(wrong)?;
     Ok(BmcAccess { address: SocketAddr::new(address, port), credentials: Credentials { user, password, privilege } })
 }
 
@@ -65,11 +68,11 @@ mod tests {
         else {
             panic!()
         };
-        let read = bmc_access(&info).unwrap();
+        let read = bmc_access(&info, &Ipmi::default()).unwrap();
         assert_eq!(read.address, "10.77.1.100:6230".parse().unwrap());
         assert_eq!(read.credentials.privilege, Privilege::Operator);
         let Value::Object(info) = json!({ "ipmi_address": "fd77::1" }) else { panic!() };
-        assert_eq!(bmc_access(&info).unwrap().address, "[fd77::1]:623".parse().unwrap());
+        assert_eq!(bmc_access(&info, &Ipmi::default()).unwrap().address, "[fd77::1]:623".parse().unwrap());
     }
 
     #[test]
@@ -87,7 +90,7 @@ mod tests {
         ];
         for (info, words) in cases {
             let Value::Object(map) = &info else { panic!() };
-            let error = bmc_access(map).unwrap_err();
+            let error = bmc_access(map, &Ipmi::default()).unwrap_err();
             assert!(error.contains(words) && !error.contains("hunter2"), "{error}");
         }
     }

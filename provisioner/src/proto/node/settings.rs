@@ -1,7 +1,7 @@
 //! [`Settings`]: what the life cycle needs to know of the configuration.
 
 use reveille_config::Subnet;
-use reveille_config::provisioner::Provisioner;
+use reveille_config::provisioner::{Ipmi, Provisioner};
 
 /// What the life cycle needs to know of the configuration, plus the pace of its checks.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Settings {
     pub power_secs: u32,
     /// One BMC command with its retries.
     pub bmc_secs: u32,
+    /// Credentials for nodes whose `driver_info` has none.
+    pub ipmi: Ipmi,
     /// Between two looks at the power of a machine that was told to power itself off.
     pub off_check_millis: u64,
     /// Between two looks at a command of the agent, where no heartbeat comes first.
@@ -53,6 +55,7 @@ impl From<&Provisioner> for Settings {
             agent_step_secs: config.timeouts.agent_step_secs,
             power_secs: config.timeouts.power_secs,
             bmc_secs: config.timeouts.bmc_secs,
+            ipmi: config.ipmi.clone(),
             off_check_millis: 5_000,
             poll_millis: 15_000,
             retry_millis: 2_000,
@@ -76,6 +79,7 @@ impl Settings {
             agent_step_secs: 3_600,
             power_secs: 60,
             bmc_secs: 15,
+            ipmi: Ipmi::default(),
             off_check_millis: 5_000,
             poll_millis: 15_000,
             retry_millis: 2_000,
