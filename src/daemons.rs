@@ -73,8 +73,11 @@ pub async fn run(choice: Choice, config: Config, file: PathBuf, metrics: Prometh
         Ok(()) => info!("draining"),
         Err(failure) => error!("stopping: {failure:#}"),
     }
-    daemons.drain().await;
-    outcome
+    tokio::select! {
+        () = daemons.drain() => outcome,
+        // Who presses Ctrl-C once more does not want to wait. A repeated SIGTERM is only a supervisor's habit.
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted before all was drained")),
+    }
 }
 
 impl Daemons {
@@ -133,35 +136,28 @@ impl Daemons {
         }
     }
 
-    /// Reads `file` again; whatever is wrong with it keeps the old configuration in force.
+    /// Reads `file` again; a file with mistakes changes nothing, and what one daemon refuses keeps its own old configuration in force.
     fn reload(&self, choice: Choice, file: &Path) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(_) => notify(&[NotifyState::Reloading]),
         }
-        let outcome = self.try_reload(choice, file);
+        match Config::load_parts(file, &choice.parts()) {
+            Ok(config) => {
+                put_in_force("dhcpd", self.dhcpd.as_ref(), config.dhcpd, reveille_dhcpd::Running::reload);
+                put_in_force("bootd", self.bootd.as_ref(), config.bootd, reveille_bootd::Running::reload);
+                let provisioner = self.provisioner.as_ref();
+                put_in_force("provisioner", provisioner, config.provisioner, reveille_provisioner::Running::reload);
+            }
+            Err(mistakes) => {
+                for mistake in &mistakes {
+                    let instead = mistake.instead.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
+                    warn!("{mistake}{instead}");
+                }
+                warn!("the old configuration stays in force: {} has {} mistake(s)", file.display(), mistakes.len());
+            }
+        }
         notify(&[NotifyState::Ready]);
-        match outcome {
-            Ok(()) => info!("configuration read again"),
-            Err(error) => warn!("the old configuration stays in force: {error:#}"),
-        }
-    }
-
-    fn try_reload(&self, choice: Choice, file: &Path) -> anyhow::Result<()> {
-        let config = Config::load_parts(file, &choice.parts()).map_err(|mistakes| {
-            let list: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!("{}", list.join("; "))
-        })?;
-        if let (Some(running), Some(table)) = (&self.dhcpd, config.dhcpd) {
-            running.reload(Arc::new(table)).context("dhcpd")?;
-        }
-        if let (Some(running), Some(table)) = (&self.bootd, config.bootd) {
-            running.reload(Arc::new(table)).context("bootd")?;
-        }
-        if let (Some(running), Some(table)) = (&self.provisioner, config.provisioner) {
-            running.reload(Arc::new(table)).context("provisioner")?;
-        }
-        Ok(())
     }
 
     /// Ends what is under way in good order: first who asks for work, then who does it.
@@ -175,6 +171,28 @@ impl Daemons {
         if let Some(running) = self.dhcpd {
             running.drain().await;
         }
+    }
+}
+
+/// Hands a daemon its table of a configuration that has no mistakes.
+fn put_in_force<R, T, E: Into<anyhow::Error>>(
+    daemon: &str,
+    running: Option<&R>,
+    table: Option<T>,
+    reload: impl FnOnce(&R, Arc<T>) -> Result<(), E>,
+) {
+    match (running, table) {
+        (None, None) => {}
+        (Some(running), Some(table)) => match reload(running, Arc::new(table)).map_err(Into::into) {
+            Ok(()) => info!("{daemon}: configuration read again"),
+            Err(error) => warn!("{daemon}: the new configuration was refused: {error:#}"),
+        },
+        (Some(_), None) => {
+            warn!(
+                "{daemon}: the old configuration stays in force: the file has no table [{daemon}] any more; restart to go without it"
+            );
+        }
+        (None, Some(_)) => warn!("{daemon}: the table [{daemon}] is new; restart to run it"),
     }
 }
 

@@ -69,11 +69,11 @@ fn main() -> ExitCode {
         Command::Completion(args) => commands::completion::run::<Cli>(args),
     };
     outcome.unwrap_or_else(|error| {
-        if output::is_broken_pipe(&error) {
+        if error.is::<output::ReaderGone>() {
             return ExitCode::SUCCESS;
         }
         let (red, plain) = if std::io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-        eprintln!("{red}error:{plain} {error:#}");
+        eprintln!("{red}error:{plain} {}", output::printable(&format!("{error:#}")));
         ExitCode::FAILURE
     })
 }

@@ -1,5 +1,6 @@
 //! How results are printed: a table for people, JSON for scripts.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -11,12 +12,38 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string_pretty(value)?)
 }
 
-/// Prints one line; a reader that went away is an error that [`is_broken_pipe`] knows.
+/// The reader of our output went away, as `head` does: not our error.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output any more")]
+pub struct ReaderGone;
+
+/// Prints one line.
+///
+/// # Errors
+/// [`ReaderGone`], or what the system says.
 pub fn line(text: &str) -> anyhow::Result<()> {
+    octets(format!("{text}\n").as_bytes())
+}
+
+/// Prints octets as they are.
+///
+/// # Errors
+/// As [`line`].
+pub fn octets(octets: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()?;
-    Ok(())
+    out.write_all(octets).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => anyhow::Error::new(ReaderGone),
+        _ => anyhow::Error::new(error).context("cannot write the output"),
+    })
+}
+
+/// Control characters become visible: host names and the like come from machines, and may not steer the reader's terminal.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect::<String>().into()
 }
 
 /// Prints rows below their headings, or `nothing` where there are none.
@@ -27,7 +54,7 @@ pub fn table<const N: usize>(
 ) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
-    table.add_rows(rows);
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| printable(&cell).into_owned())));
     if table.is_empty() {
         return line(nothing);
     }
@@ -55,9 +82,11 @@ pub fn or_dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
 
-/// Whether the reader of our output went away, as `head` does: not our error.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        assert_eq!(super::printable("plain-1"), "plain-1");
+        assert_eq!(super::printable("a\x1b[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
+    }
 }

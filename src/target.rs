@@ -1,9 +1,9 @@
 //! [`Target`]: where a command finds the daemon that it talks to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use reveille_config::{Apis, Endpoint};
+use reveille_config::{Apis, Config, Endpoint, Mistake, Part};
 
 /// Which daemon's API.
 #[derive(Clone, Copy)]
@@ -32,9 +32,7 @@ impl Target {
             return Ok(endpoint.clone());
         }
         let Some(file) = &self.config else { return Ok(packaged_default(api)) };
-        let apis = Apis::load(file).map_err(|mistakes| {
-            anyhow::anyhow!("{} has mistakes ({}): see `reveille check`", file.display(), mistakes.len())
-        })?;
+        let apis = Apis::load(file).map_err(|mistakes| unusable(file, &mistakes))?;
         let (table, endpoints) = match api {
             Api::Dhcpd => ("dhcpd", apis.dhcpd),
             Api::Provisioner => ("provisioner", apis.provisioner),
@@ -42,6 +40,23 @@ impl Target {
         endpoints
             .and_then(|all| all.into_iter().next())
             .with_context(|| format!("{} has no table [{table}]: say --api", file.display()))
+    }
+
+    /// Where the configuration has dhcpd keep its state; `None` without a configuration.
+    pub fn dhcpd_state_dir(&self) -> anyhow::Result<Option<PathBuf>> {
+        let Some(file) = &self.config else { return Ok(None) };
+        let config = Config::load_parts(file, &[Part::Dhcpd]).map_err(|mistakes| unusable(file, &mistakes))?;
+        let table = config.dhcpd.with_context(|| format!("{} has no table [dhcpd]", file.display()))?;
+        Ok(Some(table.state_dir))
+    }
+}
+
+/// The first mistake, and where to see the others.
+fn unusable(file: &Path, mistakes: &[Mistake]) -> anyhow::Error {
+    let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
+    match mistakes.len() {
+        0 | 1 => anyhow::anyhow!("{first}"),
+        more => anyhow::anyhow!("{first}; and {} more: `reveille check {}` shows them", more - 1, file.display()),
     }
 }
 

@@ -10,16 +10,16 @@ use crate::output;
 
 /// Arguments.
 #[derive(clap::Args)]
-#[command(after_help = "Exit code: 0 the file is right, 1 it has mistakes.")]
+#[command(after_help = "Exit code: 0 the file is right, 1 it has mistakes, 2 wrong arguments.")]
 pub struct Args {
     /// The configuration file
-    #[arg(env = "REVEILLE_CONFIG")]
+    #[arg(env = "REVEILLE_CONFIG", default_value = "/etc/reveille/reveille.toml")]
     file: PathBuf,
-    /// Print the effective configuration, defaults included
+    /// Print the effective configuration, defaults included; it can be used in place of the file
     #[arg(long)]
     print: bool,
-    /// Mistakes as JSON
-    #[arg(long)]
+    /// Print the mistakes as JSON, to standard output
+    #[arg(long, conflicts_with = "print")]
     json: bool,
 }
 

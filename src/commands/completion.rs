@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
+use crate::output;
+
 /// Arguments.
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,6 +18,6 @@ pub struct Args {
 pub fn run<C: CommandFactory>(args: Args) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut C::command(), "reveille", &mut script);
-    std::io::Write::write_all(&mut std::io::stdout(), &script)?;
+    output::octets(&script)?;
     Ok(ExitCode::SUCCESS)
 }

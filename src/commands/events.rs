@@ -56,6 +56,6 @@ fn words(event: &Event) -> String {
         output::time_millis(event.at_unix_millis),
         event.sequence,
         event.kind,
-        event.message
+        output::printable(&event.message)
     )
 }

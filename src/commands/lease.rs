@@ -8,7 +8,7 @@ use reveille_client::Dhcpd;
 use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::{Approve, Lease};
 
-use crate::commands::events;
+use crate::commands::{events, repair};
 use crate::output;
 use crate::target::{Api, Target};
 
@@ -71,28 +71,35 @@ enum Verb {
     },
     /// Print what happens to leases, reservations and sightings
     Events(events::Args),
+    /// Make a damaged lease journal usable again, and say what is lost; dhcpd must not run
+    Repair(repair::Args),
 }
 
 /// Runs one verb.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let dhcpd = Dhcpd::new(args.target.endpoint(Api::Dhcpd)?);
+    // A repair talks to no daemon, so not every verb needs an endpoint.
+    let dhcpd = || args.target.endpoint(Api::Dhcpd).map(Dhcpd::new);
     match args.verb {
-        Verb::List { scope, json } => list(&dhcpd, scope.as_deref(), json).await?,
+        Verb::List { scope, json } => list(&dhcpd()?, scope.as_deref(), json).await?,
         Verb::Get { mac_or_address, json } => {
-            let lease = dhcpd.lease(&mac_or_address).await?;
+            let lease = dhcpd()?.lease(&mac_or_address).await?;
             if json { output::json(&lease)? } else { print(&[lease], "")? }
         }
-        Verb::Sightings { json } => sightings(&dhcpd, json).await?,
+        Verb::Sightings { json } => sightings(&dhcpd()?, json).await?,
         Verb::Approve { mac, address, hostname, scope, json } => {
-            let reservation = dhcpd.approve(mac, &Approve { scope, address, hostname, node: None }).await?;
+            let reservation = dhcpd()?.approve(mac, &Approve { scope, address, hostname, node: None }).await?;
             if json {
                 output::json(&reservation)?;
             } else {
                 output::line(&format!("{mac} gets {} on {} at its next try", reservation.address, reservation.scope))?;
             }
         }
-        Verb::Scopes { json } => scopes(&dhcpd, json).await?,
-        Verb::Events(args) => events::print(args, |since, wait| dhcpd.events(since, wait)).await?,
+        Verb::Scopes { json } => scopes(&dhcpd()?, json).await?,
+        Verb::Events(args) => {
+            let dhcpd = dhcpd()?;
+            events::print(args, |since, wait| dhcpd.events(since, wait)).await?;
+        }
+        Verb::Repair(own) => return repair::run(own, &args.target),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -52,7 +52,7 @@ enum Verb {
         #[command(flatten)]
         wait: Wait,
     },
-    /// Ask a node's BMC for its power state, or change it
+    /// Show a node's power state, or change it
     Power {
         /// What to do
         action: Power,
@@ -154,7 +154,7 @@ enum Power {
     Off,
     /// Off and on again
     Reboot,
-    /// Ask only
+    /// Show it as it was last seen
     Status,
 }
 
@@ -234,7 +234,8 @@ fn read_password(file: &Path) -> anyhow::Result<String> {
 }
 
 async fn list(ironic: &Ironic, json: bool) -> anyhow::Result<()> {
-    let nodes = ironic.nodes().await?;
+    let mut nodes = ironic.nodes().await?;
+    nodes.iter_mut().for_each(|node| mask_secrets(&mut node.rest));
     if json {
         return output::json(&nodes);
     }
@@ -251,7 +252,8 @@ async fn list(ironic: &Ironic, json: bool) -> anyhow::Result<()> {
 }
 
 async fn show(ironic: &Ironic, node: &str, json: bool) -> anyhow::Result<()> {
-    let node = ironic.node(node).await?;
+    let mut node = ironic.node(node).await?;
+    mask_secrets(&mut node.rest);
     let ports = ironic.ports(&node.uuid).await?;
     if json {
         let mut whole = serde_json::to_value(&node)?;
@@ -274,6 +276,20 @@ async fn show(ironic: &Ironic, node: &str, json: bool) -> anyhow::Result<()> {
         }
     }
     output::table(["FIELD", "VALUE"], rows, "")
+}
+
+/// The API masks passwords; another Ironic, or another version, may not know a field that we would print.
+fn mask_secrets(fields: &mut Map<String, Value>) {
+    for (name, value) in fields {
+        let name = name.to_ascii_lowercase();
+        match value {
+            Value::Object(inner) => mask_secrets(inner),
+            Value::String(text) if ["password", "secret", "token"].iter().any(|word| name.contains(word)) => {
+                *text = "******".to_owned();
+            }
+            _ => {}
+        }
+    }
 }
 
 async fn deploy(ironic: &Ironic, deploy: Deploy) -> anyhow::Result<()> {
@@ -345,7 +361,17 @@ fn name(node: &Node) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::checksum;
+    use serde_json::json;
+
+    use super::{checksum, mask_secrets};
+
+    #[test]
+    fn what_may_be_a_secret_is_masked_wherever_it_stands() {
+        let mut node = json!({ "driver_info": { "ipmi_password": "calvin", "ipmi_username": "admin", "x": { "API_Token": "t" } } });
+        mask_secrets(node.as_object_mut().unwrap());
+        let masked = json!({ "driver_info": { "ipmi_password": "******", "ipmi_username": "admin", "x": { "API_Token": "******" } } });
+        assert_eq!(node, masked);
+    }
 
     #[test]
     fn a_checksum_names_its_algorithm_and_has_its_length() {

@@ -44,6 +44,8 @@ pub fn run(args: Args, choice: Choice) -> anyhow::Result<ExitCode> {
         .context("cannot set up the metrics")?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(daemons::run(choice, config, args.config, metrics))?;
-    Ok(ExitCode::SUCCESS)
+    let outcome = runtime.block_on(daemons::run(choice, config, args.config, metrics));
+    // What still runs here outlasted its drain, or a daemon failed: it is not waited for again.
+    runtime.shutdown_background();
+    outcome.map(|()| ExitCode::SUCCESS)
 }

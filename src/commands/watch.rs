@@ -54,7 +54,13 @@ async fn until(
             Ok(node) => {
                 let now = node.provision_state.clone().unwrap_or_default();
                 if now != last {
-                    spinner.println(format!("{:>7.1} s  {now}", started.elapsed().as_secs_f32()));
+                    let line = format!("{:>7.1} s  {now}", started.elapsed().as_secs_f32());
+                    // Without a terminal there is no spinner; a log still wants the states.
+                    if spinner.is_hidden() {
+                        eprintln!("{line}")
+                    } else {
+                        spinner.println(line)
+                    }
                     last.clone_from(&now);
                 }
                 spinner.set_message(now);
