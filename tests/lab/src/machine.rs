@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use reveille_config::MacAddr;
 
 use crate::error::LabError;
+use crate::log::Log;
 use crate::net::{Namespace, PROVISIONING_BRIDGE, TwoNetworks};
-use crate::process::{Log, Process};
+use crate::process::Process;
 use crate::qmp;
 use crate::run::Run;
 use crate::wait::Deadline;

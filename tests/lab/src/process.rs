@@ -14,11 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::error::LabError;
+use crate::log::Log;
 use crate::run::{MARK, Run};
 use crate::wait::Deadline;
-
-/// How much of a log an error quotes, bytes.
-const TAIL_BYTES: u64 = 2000;
 
 /// The PATH of every program of a run.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -263,7 +261,7 @@ impl Process {
                 name: self.name.clone(),
                 status: status.to_string(),
                 awaited: awaited.to_owned(),
-                log: self.log.path.clone(),
+                log: self.log.path().to_owned(),
                 tail: self.log.tail(),
             }),
         }
@@ -313,80 +311,6 @@ impl Drop for Process {
     }
 }
 
-/// A file that a program writes, read from a place on.
-#[derive(Debug, Clone)]
-pub struct Log {
-    path: PathBuf,
-    from: u64,
-}
-
-impl Log {
-    /// The file, from its start.
-    pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), from: 0 }
-    }
-
-    /// The same file from its present end on.
-    #[must_use]
-    pub fn from_here(&self) -> Self {
-        let from = fs::metadata(&self.path).map_or(0, |meta| meta.len());
-        Self { path: self.path.clone(), from }
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What it holds; empty while the file does not exist.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn text(&self) -> Result<String, LabError> {
-        self.read_from(self.from)
-    }
-
-    /// The first line that contains `text` and is complete: the writer may be in the midst of the last one.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn find(&self, text: &str) -> Result<Option<String>, LabError> {
-        let whole = self.text()?;
-        let mut lines = whole.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        Ok(lines.find(|line| line.contains(text)).map(|line| line.trim_end_matches('\r').to_owned()))
-    }
-
-    /// Waits until a line contains `text`.
-    ///
-    /// # Errors
-    /// [`LabError::Late`], with the end of the log.
-    pub fn wait_for(&self, text: &str, deadline: Deadline) -> Result<String, LabError> {
-        deadline.until(text, || self.find(text)).map_err(|error| match error {
-            LabError::Late { .. } => deadline.late_seeing(format!("{text:?} in {}", self.path.display()), self.tail()),
-            other => other,
-        })
-    }
-
-    /// Its last [`TAIL_BYTES`], for messages.
-    pub fn tail(&self) -> String {
-        let end = fs::metadata(&self.path).map_or(0, |meta| meta.len());
-        self.read_from(self.from.max(end.saturating_sub(TAIL_BYTES))).unwrap_or_default()
-    }
-
-    fn read_from(&self, from: u64) -> Result<String, LabError> {
-        let tried = || format!("read {}", self.path.display());
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
-            Err(error) => return Err(LabError::io(tried())(error)),
-        };
-        let len = file.metadata().map_err(LabError::io(tried()))?.len().saturating_sub(from);
-        let mut bytes = vec![0; len as usize];
-        file.read_exact_at(&mut bytes, from).map_err(LabError::io(tried()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-}
-
 fn append(path: &Path) -> Result<File, LabError> {
     let tried = format!("open the log {}", path.display());
     File::options().create(true).append(true).open(path).map_err(LabError::io(tried))
@@ -406,22 +330,6 @@ fn text(file: &File) -> Result<String, LabError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_log_is_found_line_by_line_and_from_a_mark_on() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let log = Log::at(file.path());
-        fs::write(file.path(), "one\ntwo\n").unwrap();
-        let later = log.from_here();
-        fs::write(file.path(), "one\ntwo\nthree").unwrap();
-        assert_eq!(later.find("three").unwrap(), None, "the line may go on");
-        fs::write(file.path(), "one\ntwo\nthree\r\n").unwrap();
-        assert_eq!(log.find("tw").unwrap().as_deref(), Some("two"));
-        assert_eq!(later.find("tw").unwrap(), None);
-        assert_eq!(later.wait_for("three", Deadline::secs(1)).unwrap(), "three");
-        let error = later.wait_for("four", Deadline::after(Duration::ZERO)).unwrap_err().to_string();
-        assert!(error.contains("\"four\"") && error.trim_end().ends_with("three"), "{error}");
-    }
 
     #[test]
     fn a_missing_program_says_what_installs_it() {
