@@ -97,15 +97,19 @@ pub(super) async fn heartbeat(
 ) -> Result<Response> {
     version.require(22)?;
     let heartbeat: Heartbeat = body.read("heartbeat")?;
-    let node = api.store.read(|tables| tables.find_node(&asked).cloned()).ok_or_else(|| ApiError::no_node(&asked))?;
     let settings = api.settings.load_full();
-    if let Err(refused) = agent::check_heartbeat(&node, &heartbeat, &settings) {
-        counter!("reveille_provisioner_heartbeats_total", "outcome" => refused.label()).increment(1);
-        tracing::warn!(node = %node.uuid, reason = %refused, "a heartbeat was refused");
-        return Err(ApiError::invalid(refused.to_string()));
-    }
+    let now = (api.now)();
+    let decide = move |tables: &Tables| -> Result<_> {
+        let node = tables.find_node(&asked).ok_or_else(|| ApiError::no_node(&asked))?;
+        if let Err(refused) = agent::check_heartbeat(node, &heartbeat, &settings) {
+            counter!("reveille_provisioner_heartbeats_total", "outcome" => refused.label()).increment(1);
+            tracing::warn!(node = %node.uuid, reason = %refused, "a heartbeat was refused");
+            return Err(ApiError::invalid(refused.to_string()));
+        }
+        let event = Event::Heartbeat { url: heartbeat.callback_url, version: heartbeat.agent_version };
+        Ok((Change::of_event(tables, node, event, now, &settings).0, ()))
+    };
+    api.store.change(decide).await??;
     counter!("reveille_provisioner_heartbeats_total", "outcome" => "ok").increment(1);
-    let event = Event::Heartbeat { url: heartbeat.callback_url, version: heartbeat.agent_version };
-    api.store.step(node.uuid, event, (api.now)(), settings).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }

@@ -58,11 +58,18 @@ impl ApiError {
         ))
     }
 
+    /// 403: the node's instance is protected.
+    pub fn protected(node: Uuid) -> Self {
+        let words = format!("Node {node} is protected and can not be undeployed, rebuilt or deleted.");
+        Self::new(StatusCode::FORBIDDEN, words)
+    }
+
     /// What the life cycle refused, in Ironic's words.
     pub fn refused(refusal: Refusal, node: &Node, host: &str) -> Self {
         let uuid = node.uuid;
         match refusal {
             Refusal::Locked => Self::locked(uuid, host),
+            Refusal::Protected => Self::protected(uuid),
             Refusal::InMaintenance => Self::invalid(format!(
                 "The provisioning operation can't be performed on node {uuid} because it's in maintenance mode."
             )),

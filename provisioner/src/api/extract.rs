@@ -1,6 +1,7 @@
 //! Bodies and query strings: bounded, and refused in Ironic's form.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -11,6 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ApiError;
+
+/// For a body to arrive.
+const BODY: Duration = Duration::from_secs(30);
 
 /// A JSON body; an empty one is `null`.
 pub(super) struct Json(pub Value);
@@ -30,7 +34,9 @@ impl<S: Sync> FromRequest<S> for Json {
         if announced.is_some_and(|octets| octets > BODY_BYTES_MAX) {
             return Err(too_large());
         }
-        let bytes = to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|_| too_large())?;
+        let late = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "The request body did not arrive in time.");
+        let read = to_bytes(request.into_body(), BODY_BYTES_MAX);
+        let bytes = tokio::time::timeout(BODY, read).await.map_err(late)?.map_err(|_| too_large())?;
         if bytes.is_empty() {
             return Ok(Self(Value::Null));
         }

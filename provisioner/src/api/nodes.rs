@@ -285,14 +285,12 @@ pub(super) async fn delete(State(api): State<Api>, view: View, Path(asked): Path
     let host = Arc::clone(&view.conductor);
     let decide = move |tables: &Tables| -> Result<_> {
         let node = find(tables, &asked)?;
-        if node.is_reserved() {
+        // Even in maintenance: what a deployment has set up is taken back by ending it first.
+        if node.is_reserved() || node.provision_state.is_transient() {
             return Err(ApiError::locked(node.uuid, &host));
         }
-        if node.attributes.get("protected") == Some(&json!(true)) {
-            return Err(ApiError::new(
-                StatusCode::FORBIDDEN,
-                format!("Node {} is protected and can not be undeployed, rebuilt or deleted.", node.uuid),
-            ));
+        if node.is_protected() {
+            return Err(ApiError::protected(node.uuid));
         }
         if let Some(instance) = node.attributes.get("instance_uuid")
             && !node.maintenance

@@ -67,10 +67,15 @@ impl<P: bmc::Power + Send + Sync + 'static> Runner<P> {
                 // The wall clock may be set: look again after a while in any case.
                 () = sleep(next.unwrap_or(Duration::MAX).min(Duration::from_secs(30))), if !is_full => {}
                 Some(ended) = self.tasks.join_next() => {
-                    if let Ok((node, outcome)) = ended {
-                        self.busy.remove(&node);
-                        outcome?;
-                        self.look_at(node);
+                    match ended {
+                        Ok((node, outcome)) => {
+                            self.busy.remove(&node);
+                            outcome?;
+                            self.look_at(node);
+                        }
+                        // A node that nobody works on any more would wait for ever: the daemon ends, and resumes.
+                        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                        Err(_) => {}
                     }
                 }
             }

@@ -334,7 +334,7 @@ mod tests {
         };
         let write = AgentCommand::WriteImage { image, configdrive: None, version: Value::Null };
         let listed = status("get_deploy_steps", json!({}));
-        assert_eq!(already_sent(&[listed.clone()], &write), None);
+        assert_eq!(already_sent(std::slice::from_ref(&listed), &write), None);
         for entry in [
             status("execute_deploy_step", Value::Null),
             status("execute_deploy_step", json!({ "deploy_step": { "step": "write_image" } })),

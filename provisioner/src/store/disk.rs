@@ -38,14 +38,18 @@ const HISTORY_OF_NODE: TableDefinition<(u64, u64), ()> = TableDefinition::new("h
 pub(super) struct Disk {
     path: PathBuf,
     database: Option<Database>,
+    opener: Opener,
 }
+
+/// Opens the file: the seam at which tests let a disk fill up.
+pub(super) type Opener = Box<dyn Fn(&Path) -> Result<Database, redb::DatabaseError> + Send>;
 
 /// Why a transaction failed.
 type Error = Box<redb::Error>;
 
 impl Disk {
     /// Opens or makes the file, and reads it: the state, and the last entries of the history.
-    pub fn open(state_dir: &Path) -> Result<(Self, Tables, Vec<Entry>), StoreError> {
+    pub fn open(state_dir: &Path, opener: Opener) -> Result<(Self, Tables, Vec<Entry>), StoreError> {
         let path = state_dir.join(FILE);
         let at = |reason: String| StoreError::Open { path: path.clone(), reason };
         fs::create_dir_all(state_dir).map_err(|error| at(error.to_string()))?;
@@ -53,7 +57,7 @@ impl Disk {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         file.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600)))
             .map_err(|error| at(error.to_string()))?;
-        let database = Database::create(&path).map_err(|error| at(explain(&error.into())))?;
+        let database = opener(&path).map_err(|error| at(explain(&error.into())))?;
         match prepare(&database).map_err(|error| at(explain(&error)))? {
             FORMAT => {}
             other => {
@@ -74,7 +78,7 @@ impl Disk {
         }
         // An entry that cannot be read is left out: history is for people.
         let entries = rows.history.iter().rev().filter_map(|(_, bytes)| decode(bytes).ok()).collect();
-        Ok((Self { path: path.clone(), database: Some(database) }, tables, entries))
+        Ok((Self { path: path.clone(), database: Some(database), opener }, tables, entries))
     }
 
     pub fn path(&self) -> &Path {
@@ -99,7 +103,7 @@ impl Disk {
 
     fn reopen(&mut self) -> Result<(), Error> {
         if self.database.is_none() {
-            self.database = Some(Database::create(&self.path).map_err(boxed)?);
+            self.database = Some((self.opener)(&self.path).map_err(boxed)?);
         }
         Ok(())
     }

@@ -107,7 +107,11 @@ impl Closed {
 impl Store {
     /// Opens or makes the file `provisioner.redb` in `state_dir`, and starts the writer.
     pub fn open(state_dir: &Path) -> Result<(Self, Closed), StoreError> {
-        let (disk, tables, entries) = Disk::open(state_dir)?;
+        Self::open_with(state_dir, Box::new(|path: &Path| redb::Database::create(path)))
+    }
+
+    fn open_with(state_dir: &Path, opener: disk::Opener) -> Result<(Self, Closed), StoreError> {
+        let (disk, tables, entries) = Disk::open(state_dir, opener)?;
         let path: Arc<Path> = disk.path().into();
         let shared = Arc::new(Shared {
             changed: Mutex::new(tables.nodes().map(|node| node.uuid).collect()),

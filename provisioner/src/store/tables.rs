@@ -196,10 +196,9 @@ impl Tables {
     pub(super) fn apply(&mut self, write: &Write) {
         match write {
             Write::PutNode(node) => {
-                if let Some(before) = self.nodes.insert(node.id, Arc::clone(node)) {
-                    if let Some(name) = &before.name {
-                        self.nodes_by_name.remove(name);
-                    }
+                let before = self.nodes.insert(node.id, Arc::clone(node));
+                if let Some(name) = before.as_ref().and_then(|before| before.name.as_ref()) {
+                    self.nodes_by_name.remove(name);
                 }
                 self.nodes_by_uuid.insert(node.uuid, node.id);
                 if let Some(name) = &node.name {

@@ -139,3 +139,85 @@ async fn names_move_with_their_nodes() {
     put(&store, node(1, "new"), "renamed").await;
     assert!(store.read(|tables| tables.find_node("old").is_none() && tables.find_node("new").is_some()));
 }
+
+/// A file on a disk that can be full.
+#[derive(Debug)]
+struct Filling {
+    file: redb::backends::FileBackend,
+    is_full: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Filling {
+    fn check(&self) -> std::io::Result<()> {
+        match self.is_full.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Err(std::io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl redb::StorageBackend for Filling {
+    fn len(&self) -> std::io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.check()?;
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.check()?;
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.check()?;
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        self.file.close()
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_the_change_keeps_the_old_state_and_is_recovered_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_full = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let disk = Arc::clone(&is_full);
+    let opener = move |path: &Path| {
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).expect("made before");
+        let backend = Filling { file: redb::backends::FileBackend::new(file)?, is_full: Arc::clone(&disk) };
+        redb::Database::builder().create_with_backend(backend)
+    };
+    let (store, closed) = Store::open_with(dir.path(), Box::new(opener)).unwrap();
+    put(&store, node(1, "n1"), "made").await;
+
+    is_full.store(true, std::sync::atomic::Ordering::SeqCst);
+    for name in ["n2", "n3"] {
+        let refused = store
+            .change(move |_| {
+                let mut change = Change::new();
+                change.put_node(Arc::new(node(2, name)));
+                Ok::<_, ()>((change, ()))
+            })
+            .await;
+        assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
+        assert!(store.health().borrow().is_err(), "not ready, and says why");
+        assert!(store.read(|tables| tables.find_node("n1").is_some() && tables.find_node(name).is_none()));
+    }
+
+    is_full.store(false, std::sync::atomic::Ordering::SeqCst);
+    put(&store, node(2, "n2"), "made").await;
+    assert!(store.health().borrow().is_ok(), "recovers by itself");
+    drop(store);
+    closed.wait().await;
+    let (store, _closed) = Store::open(dir.path()).unwrap();
+    let names = store.read(|tables| tables.nodes().filter_map(|node| node.name.clone()).collect::<Vec<_>>());
+    assert_eq!(names, ["n1", "n2"]);
+}

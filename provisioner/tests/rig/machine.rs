@@ -113,7 +113,7 @@ impl Inner {
         self.boots.subscribe()
     }
 
-    pub fn set_power(self: &Self, on: bool) {
+    pub fn set_power(&self, on: bool) {
         let mut state = self.state();
         if state.is_on == on {
             return;

@@ -124,6 +124,11 @@ impl Node {
         says(&self.instance_info).or_else(|| says(&self.properties)).is_some_and(|mode| mode == "uefi")
     }
 
+    /// Whether its instance must not be undeployed, rebuilt or deleted.
+    pub fn is_protected(&self) -> bool {
+        self.attributes.get("protected") == Some(&Value::Bool(true))
+    }
+
     /// The name people know it by: its name, else its UUID.
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.uuid.to_string())

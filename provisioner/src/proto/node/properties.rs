@@ -252,15 +252,13 @@ impl Bench {
 
     /// Goes on until nothing is left to do; `doubled` is the number of the effect whose first result a crash loses.
     fn run(&mut self, doubled: Option<usize>) -> usize {
-        let mut effects = 0;
-        for _ in 0..200 {
+        for effects in 0..200 {
             if self.node.work.stage == Stage::AwaitAgent {
                 assert!(self.agent_calls(), "no agent was booted: {:?}", self.node);
             }
             if !self.work(if doubled == Some(effects) { 2 } else { 1 }) {
                 return effects;
             }
-            effects += 1;
         }
         panic!("never ends: {:?}", self.node);
     }

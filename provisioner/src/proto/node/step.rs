@@ -49,6 +49,8 @@ pub enum Refusal {
     Locked,
     /// The node is in maintenance.
     InMaintenance,
+    /// The node's instance is protected.
+    Protected,
     /// The node's state does not admit it.
     InvalidState {
         /// What was asked for.
@@ -94,6 +96,9 @@ pub fn request(machine: Machine<'_>, request: Request, now: Millis, settings: &S
             let state = machine.node.provision_state;
             if machine.node.maintenance && matches!(verb, Verb::Active | Verb::Rebuild) {
                 return Err(Refusal::InMaintenance);
+            }
+            if machine.node.is_protected() && matches!(verb, Verb::Deleted | Verb::Rebuild) {
+                return Err(Refusal::Protected);
             }
             if !state.verbs().contains(&verb) {
                 return Err(Refusal::InvalidState { action: verb.as_str().into(), state });
