@@ -24,6 +24,9 @@ const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
 /// After a snapshot that failed, the next try waits so long.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(60);
 
+/// How long a drain waits for requests that are being answered.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
 /// Why dhcpd does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -74,6 +77,8 @@ pub enum ReloadError {
 pub struct Running {
     config: std::sync::Mutex<Arc<Dhcpd>>,
     store: Arc<Store>,
+    api: Arc<ApiState>,
+    listeners: JoinSet<()>,
     workers: Vec<JoinHandle<std::io::Result<()>>>,
     tasks: JoinSet<()>,
     failures: mpsc::UnboundedReceiver<RunError>,
@@ -143,11 +148,11 @@ pub async fn start(
         workers.push(worker.start(number, Ended(number, failed.clone())).map_err(StartError::System)?);
     }
 
-    let mut tasks = JoinSet::new();
+    let (mut tasks, mut serving) = (JoinSet::new(), JoinSet::new());
     let state = Arc::new(ApiState::new(Arc::clone(&store), metrics_text));
     for listener in listeners {
         let (state, failed) = (Arc::clone(&state), failed.clone());
-        tasks.spawn(async move {
+        serving.spawn(async move {
             listener.serve(state).await;
             let _ = failed.send(RunError::Api);
         });
@@ -155,7 +160,7 @@ pub async fn start(
     tasks.spawn(watch_journal(Arc::clone(&store), failed));
     tasks.spawn(take_snapshots(Arc::clone(&store)));
     let config = std::sync::Mutex::new(config);
-    Ok(Running { config, store, workers, tasks, failures, router_solicitations })
+    Ok(Running { config, store, api: state, listeners: serving, workers, tasks, failures, router_solicitations })
 }
 
 impl Running {
@@ -187,6 +192,12 @@ impl Running {
     pub async fn drain(mut self) {
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
+        self.api.close();
+        let ended = async { while self.listeners.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_WAIT, ended).await.is_err() {
+            tracing::warn!("some requests were still running after {DRAIN_WAIT:?}; they are cut off");
+            self.listeners.abort_all();
+        }
         for queue in &self.store.queues {
             // A full queue empties while its worker runs; one that has ended needs no telling.
             for _ in 0..1_000 {
@@ -196,7 +207,7 @@ impl Running {
                 }
             }
         }
-        let (workers, store, router_solicitations) = (self.workers, self.store, self.router_solicitations);
+        let (workers, store, router_solicitations) = (self.workers, (self.store, self.api), self.router_solicitations);
         let joined = tokio::task::spawn_blocking(move || {
             for worker in workers {
                 match worker.join() {

@@ -5,8 +5,10 @@ use std::str::FromStr;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use reveille_config::MacAddr;
+use reveille_config::limit::BODY_BYTES_MAX;
 use serde::de::DeserializeOwned;
 
 use super::problem::ApiError;
@@ -18,9 +20,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let octets = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection: BytesRejection| ApiError::malformed(None, rejection.body_text()))?;
+        let octets = Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                ApiError::too_long(format!("at most {BODY_BYTES_MAX} octets"))
+            } else {
+                ApiError::malformed(None, rejection.body_text())
+            }
+        })?;
         let octets = if octets.is_empty() { Bytes::from_static(b"{}") } else { octets };
         let mut reader = serde_json::Deserializer::from_slice(&octets);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {

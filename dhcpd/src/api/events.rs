@@ -34,8 +34,10 @@ pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Js
         if !page.events.is_empty() || page.lost_before.is_some() {
             break page;
         }
-        if tokio::time::timeout_at(deadline, grown).await.is_err() {
-            break page;
+        tokio::select! {
+            () = grown => {}
+            () = tokio::time::sleep_until(deadline) => break page,
+            () = state.closed() => break page,
         }
     };
     let RawPage { events, next, lost_before } = raw;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reveille_config::Endpoint;
@@ -26,8 +26,8 @@ pub struct ListenError {
 /// A bound listener.
 #[derive(Debug)]
 pub enum Listener {
-    /// A unix socket.
-    Unix(UnixListener),
+    /// A unix socket and its file.
+    Unix(UnixListener, PathBuf),
     /// Plain HTTP on TCP.
     Tcp(TcpListener),
 }
@@ -40,7 +40,7 @@ pub async fn bind(endpoints: &[Endpoint]) -> Result<Vec<Listener>, ListenError> 
     let mut listeners = Vec::new();
     for endpoint in endpoints {
         let bound = match endpoint {
-            Endpoint::Unix(path) => bind_unix(path).await.map(Listener::Unix),
+            Endpoint::Unix(path) => bind_unix(path).await.map(|bound| Listener::Unix(bound, path.clone())),
             Endpoint::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
         };
         listeners.push(bound.map_err(|source| ListenError {
@@ -79,12 +79,18 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 }
 
 impl Listener {
-    /// Serves until the task is aborted. Errors of single connections are theirs.
+    /// Serves until the API is closed and its connections have ended. Errors of single connections are theirs.
     pub async fn serve(self, state: Arc<ApiState>) {
-        let router = router(state);
+        let router = router(Arc::clone(&state));
+        let closed = async move { state.closed().await };
         let ended = match self {
-            Self::Unix(listener) => axum::serve(listener, router).await,
-            Self::Tcp(listener) => axum::serve(listener, router).await,
+            Self::Unix(listener, path) => {
+                let ended = axum::serve(listener, router).with_graceful_shutdown(closed).await;
+                // Otherwise the next start finds that nobody listens, and removes it.
+                let _ = std::fs::remove_file(path);
+                ended
+            }
+            Self::Tcp(listener) => axum::serve(listener, router).with_graceful_shutdown(closed).await,
         };
         if let Err(error) = ended {
             tracing::error!(%error, "the lease API ended");

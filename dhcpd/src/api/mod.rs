@@ -21,6 +21,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 use reveille_config::limit::BODY_BYTES_MAX;
 
+use tokio::sync::watch;
+
 use crate::proto::time::UnixSecs;
 use crate::store::Store;
 pub use listen::{ListenError, Listener, bind};
@@ -29,12 +31,24 @@ pub use listen::{ListenError, Listener, bind};
 pub struct ApiState {
     store: Arc<Store>,
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
+    closing: watch::Sender<bool>,
 }
 
 impl ApiState {
     /// Over this store; `metrics_text` renders `/metrics`.
     pub fn new(store: Arc<Store>, metrics_text: Arc<dyn Fn() -> String + Send + Sync>) -> Self {
-        Self { store, metrics_text }
+        Self { store, metrics_text, closing: watch::Sender::new(false) }
+    }
+
+    /// Ends the listeners: no new requests are taken, long polls are answered at once.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Resolves when the API is closing.
+    async fn closed(&self) {
+        // An error means that the sender is gone, which `self` keeps.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 }
 

@@ -23,6 +23,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "malformed request", detail, field)
     }
 
+    /// 413.
+    pub fn too_long(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body too long", detail, None)
+    }
+
     /// 422: readable, but not possible.
     pub fn invalid(field: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid value", detail, Some(field))

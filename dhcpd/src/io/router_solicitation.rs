@@ -91,12 +91,12 @@ impl RouterSolicitations {
     /// # Errors
     /// The system gives no thread or descriptor.
     pub fn start(interfaces: &[Box<str>]) -> io::Result<Self> {
-        let open = |interface: &Box<str>| {
+        let open = |interface: &str| {
             let opened = Answerer::open(interface);
-            let warn = |error: &io::Error| tracing::warn!(interface = &**interface, %error, "cannot answer router solicitations; iPXE will wait for a router");
+            let warn = |error: &io::Error| tracing::warn!(interface, %error, "cannot answer router solicitations; iPXE will wait for a router");
             opened.inspect_err(warn).ok()
         };
-        let answerers: Vec<Answerer> = interfaces.iter().filter_map(open).collect();
+        let answerers: Vec<Answerer> = interfaces.iter().filter_map(|interface| open(interface)).collect();
         let waker = Arc::new(Waker::new()?);
         let stop = Arc::new(AtomicBool::new(false));
         let mut started = Self { waker: Arc::clone(&waker), stop: Arc::clone(&stop), thread: None };

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, OnceLock};
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use reveille_config::limit::WORKER_QUEUE_MAX;
 use tokio::sync::oneshot;
 
@@ -40,6 +40,11 @@ pub struct HandedOver {
     pub from: SocketAddrV4,
 }
 
+/// A worker does not keep up, or has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the worker's queue is full")]
+pub struct QueueFull;
+
 /// Wakes a worker that sleeps.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -72,16 +77,12 @@ impl WorkerQueue {
     /// Queues a request.
     ///
     /// # Errors
-    /// Gives it back when the queue is full or the worker has ended: shed it.
-    pub fn push(&self, request: Request) -> Result<(), Request> {
-        match self.sender.try_send(request) {
-            Ok(()) => {
-                if let Some(wake) = self.wake.get() {
-                    wake();
-                }
-                Ok(())
-            }
-            Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => Err(request),
+    /// The queue is full or the worker has ended: the request is dropped, and whoever waits for its answer hears that.
+    pub fn push(&self, request: Request) -> Result<(), QueueFull> {
+        self.sender.try_send(request).map_err(|_| QueueFull)?;
+        if let Some(wake) = self.wake.get() {
+            wake();
         }
+        Ok(())
     }
 }

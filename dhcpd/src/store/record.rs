@@ -109,7 +109,7 @@ impl Record {
         to.clear();
         match self {
             Self::Bind { address, mac, starts, ends, client_id, hostname } => {
-                return encode_bind(to, *address, *mac, *starts, *ends, client_id, hostname);
+                encode_bind(to, *address, *mac, *starts, *ends, client_id, hostname)
             }
             Self::Release { address, mac, at } => {
                 to.extend_from_slice(&address.octets());

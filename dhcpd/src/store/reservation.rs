@@ -140,7 +140,7 @@ impl Table {
         {
             return Ok(address);
         }
-        self.from_pools(scope, key).map(|(address, _)| address).ok_or(PutError::PoolExhausted)
+        self.claim_from_pools(scope, key).map(|(address, _)| address).ok_or(PutError::PoolExhausted)
     }
 
     /// Removes an API reservation. `None` where there is none.

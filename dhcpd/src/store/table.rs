@@ -162,7 +162,7 @@ impl Table {
         let candidate = offer.candidates.iter().flatten().copied().find(|&(address, _)| self.acquire(key, address));
         let chosen = match candidate {
             Some(chosen) => chosen,
-            None if offer.from_pools => self.from_pools(scope, key).ok_or(DropReason::PoolExhausted)?,
+            None if offer.from_pools => self.claim_from_pools(scope, key).ok_or(DropReason::PoolExhausted)?,
             None => return Err(DropReason::ReservationUnavailable),
         };
         self.forget_offer_unless(key, Some(chosen.0));
@@ -373,7 +373,7 @@ impl Table {
     }
 
     /// An address of the scope's pools for the client: free from its hash on, else the one whose lease expired longest ago.
-    pub(super) fn from_pools(&mut self, scope: &Scope, key: ClientKey) -> Option<(Ipv4Addr, ChosenBy)> {
+    pub(super) fn claim_from_pools(&mut self, scope: &Scope, key: ClientKey) -> Option<(Ipv4Addr, ChosenBy)> {
         let hash = address_hash(key.mac);
         if let Some(address) = self.map(key.scope).claim_any(&scope.pools, hash) {
             return Some((address, ChosenBy::Pool));

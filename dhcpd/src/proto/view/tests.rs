@@ -152,7 +152,7 @@ proptest! {
     fn agrees_with_the_wire_library(options in proptest::collection::btree_map(
         // Codes whose value the library keeps as octets.
         prop_oneof![Just(12u8), Just(60), Just(77), Just(224), Just(230)],
-        proptest::collection::vec(b'a'..b'z', 1..100), 0..5), xid in any::<[u8; 4]>(), ciaddr in any::<[u8; 4]>())
+        proptest::collection::vec(b'a'..=b'z', 1..100), 0..5), xid in any::<[u8; 4]>(), ciaddr in any::<[u8; 4]>())
     {
         let packet = options.iter().fold(Packet::discover(STRANGER), |packet, (&code, value)| packet.option(code, value));
         let octets = packet.at(4, &xid).at(12, &ciaddr).octets();

@@ -1,0 +1,325 @@
+//! The lease API: request in, answer out, over a real worker's engine and a simulated disk; no sockets.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request as HttpRequest, StatusCode, header};
+use reveille_config::environment::Imagined;
+use reveille_config::{Config, MacAddr};
+use reveille_dhcpd::api::{ApiState, router};
+use reveille_dhcpd::io::Clock;
+use reveille_dhcpd::io::engine::{Arrival, Engine};
+use reveille_dhcpd::proto::scope::Scopes;
+use reveille_dhcpd::store::Store;
+use reveille_dhcpd::store::journal::{CrashDisk, JournalOptions, JournalState};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+const CONFIG: &str = r#"
+[dhcpd]
+state_dir = "/var/lib/reveille/dhcpd"
+api = ["unix:/run/reveille/dhcpd.sock"]
+
+[[dhcpd.scope]]
+name = "bmc"
+kind = "static"
+interface = "vb0"
+subnet = "10.77.1.0/24"
+server_address = "10.77.1.1"
+pools = ["10.77.1.100-10.77.1.101"]
+
+[[dhcpd.scope]]
+name = "prov"
+kind = "dynamic"
+interface = "vp0"
+subnet = "10.77.2.0/24"
+server_address = "10.77.2.1"
+pools = ["10.77.2.100-10.77.2.119"]
+
+[[dhcpd.scope.reservation]]
+mac = "02:00:00:00:00:a1"
+address = "10.77.2.50"
+hostname = "fixed"
+"#;
+
+/// A server whose packets come from the test.
+struct Server {
+    disk: CrashDisk,
+    store: Arc<Store>,
+    router: Router,
+    packets: std::sync::mpsc::Sender<(usize, Vec<u8>)>,
+    stop: Arc<AtomicBool>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn new() -> Self {
+        let config = Config::parse(CONFIG, Path::new("test.toml"), &Imagined::with_all_directories()).unwrap();
+        let scopes = Arc::new(Scopes::compile(&config.dhcpd.unwrap()));
+        let disk = CrashDisk::new();
+        let clock = Clock::default();
+        let options = JournalOptions { retry_gap: Duration::from_millis(1), ..JournalOptions::default() };
+        let (store, parts) = Store::open(disk.storage(), options, scopes, 1, clock.now(), 1_000).unwrap();
+        let store = Arc::new(store);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (packets, arrivals) = std::sync::mpsc::channel::<(usize, Vec<u8>)>();
+        let links: Arc<[Box<str>]> = [Box::from("vb0"), Box::from("vp0")].into();
+        let part = parts.into_iter().next().unwrap();
+        let mut engine = Engine::new(part, Arc::clone(&store.shared), store.journal.appender(), links);
+        let stopped = Arc::clone(&stop);
+        let worker = std::thread::spawn(move || {
+            let from = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
+            while !stopped.load(Ordering::Relaxed) {
+                let now = clock.now();
+                while let Ok((link, octets)) = arrivals.try_recv() {
+                    engine.handle_packet(now, Arrival { octets: &octets, link, from, broadcast: true });
+                }
+                let _ = engine.handle_requests(now, 100);
+                engine.handle_timeout(now);
+                engine.handle_durable();
+                while engine.poll_send().is_some() {}
+                engine.handle_batch_end();
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        });
+        let router = router(Arc::new(ApiState::new(Arc::clone(&store), Arc::new(|| "reveille_test 1\n".into()))));
+        Self { disk, store, router, packets, stop, worker: Some(worker) }
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let body = body.map_or(Body::empty(), |body| Body::from(body.to_string()));
+        self.ask_raw(method, path, body).await
+    }
+
+    async fn ask_raw(&self, method: &str, path: &str, body: Body) -> (StatusCode, Value) {
+        let request = HttpRequest::builder().method(method).uri(path).body(body).unwrap();
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let status = answer.status();
+        if status.as_u16() >= 400 && path.starts_with("/v1") {
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json", "{method} {path}");
+        }
+        let octets = to_bytes(answer.into_body(), 1 << 22).await.unwrap();
+        let text = String::from_utf8(octets.to_vec()).unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.ask("GET", path, None).await;
+        assert_eq!(status, StatusCode::OK, "GET {path}: {body}");
+        body
+    }
+
+    fn send(&self, link: usize, kind: u8, mac: MacAddr, options: &[(u8, &[u8])]) {
+        let mut octets = vec![0; 240];
+        octets[..3].copy_from_slice(&[1, 1, 6]);
+        octets[28..34].copy_from_slice(&mac.octets());
+        octets[236..].copy_from_slice(&[99, 130, 83, 99]);
+        for (code, value) in [(53, &[kind][..])].iter().chain(options) {
+            octets.extend_from_slice(&[*code, value.len() as u8]);
+            octets.extend_from_slice(value);
+        }
+        self.packets.send((link, octets)).unwrap();
+    }
+
+    /// Binds an address of the dynamic scope by asking for it right away.
+    async fn bind(&self, mac: MacAddr, address: Ipv4Addr) {
+        self.send(1, 3, mac, &[(54, &[10, 77, 2, 1]), (50, &address.octets()), (61, &[1, 0xab]), (12, b"own-name")]);
+        self.until(&format!("/v1/leases/{address}"), |status, _| status == StatusCode::OK).await;
+    }
+
+    async fn until(&self, path: &str, done: impl Fn(StatusCode, &Value) -> bool) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let (status, body) = self.ask("GET", path, None).await;
+            if done(status, &body) {
+                return body;
+            }
+            assert!(Instant::now() < deadline, "waited for {path}, last: {status} {body}");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(worker) = self.worker.take() {
+            worker.join().unwrap();
+        }
+    }
+}
+
+const A: &str = "02:00:00:00:00:01";
+const B: &str = "02:00:00:00:00:02";
+const FIXED: &str = "02:00:00:00:00:a1";
+
+fn mac(text: &str) -> MacAddr {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_reservation_is_put_read_listed_and_deleted() {
+    let server = Server::new();
+    let options = json!({ "routers": ["10.77.2.1"], "224": "hex:0a0b" });
+    let body = json!({ "address": "10.77.2.60", "hostname": "node-1", "boot_file": "x.efi", "node": "n-1", "options": options });
+    let path = format!("/v1/reservations/{A}");
+    let (status, put) = server.ask("PUT", &path, Some(body.clone())).await;
+    assert_eq!(status, StatusCode::CREATED, "{put}");
+    let expected = json!({ "mac": A, "scope": "prov", "address": "10.77.2.60", "hostname": "node-1",
+        "boot_file": "x.efi", "options": options, "node": "n-1", "origin": "api" });
+    assert_eq!(put, expected);
+    let records = server.store.journal.stats().records;
+    assert_eq!(server.ask("PUT", &path, Some(body)).await, (StatusCode::OK, expected.clone()), "idempotent");
+    assert_eq!(server.store.journal.stats().records, records, "and without a write");
+    assert_eq!(server.get(&path).await, expected);
+    let listed = server.get("/v1/reservations?scope=prov").await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 2, "with the configuration's");
+    assert_eq!(listed["items"][1]["origin"], "config");
+    let page = server.get("/v1/reservations?limit=1").await;
+    let rest = server.get(&format!("/v1/reservations?cursor={}", page["next"].as_str().unwrap())).await;
+    assert_eq!(rest["items"][0]["mac"], FIXED);
+    for _ in 0..2 {
+        assert_eq!(server.ask("DELETE", &path, None).await.0, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(server.ask("GET", &path, None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named() {
+    let server = Server::new();
+    server.bind(mac(B), Ipv4Addr::new(10, 77, 2, 101)).await;
+    let put = |mac: &str| format!("/v1/reservations/{mac}");
+    let long = "x".repeat(300);
+    for (method, path, body, status, field, word) in [
+        ("PUT", put("zz"), json!({}), 400, "mac", "MAC"),
+        ("PUT", put(A), json!({}), 400, "scope", "several scopes"),
+        ("PUT", put(A), json!({ "scope": "nope" }), 404, "", "bmc, prov"),
+        ("PUT", put(A), json!({ "adress": "10.77.2.60" }), 400, "adress", "unknown field"),
+        ("PUT", put(A), json!({ "address": "10.77.2" }), 400, "address", "IPv4"),
+        ("PUT", put(A), json!({ "address": "192.168.0.1" }), 422, "address", "no scope"),
+        ("PUT", put(A), json!({ "scope": "prov", "address": "10.77.1.60" }), 422, "address", "10.77.2.0/24"),
+        ("PUT", put(A), json!({ "address": "10.77.2.1" }), 422, "address", "server's own"),
+        ("PUT", put(A), json!({ "address": "10.77.2.255" }), 422, "address", "network's"),
+        ("PUT", put(A), json!({ "scope": "prov", "hostname": "a b" }), 422, "hostname", "letters"),
+        ("PUT", put(A), json!({ "scope": "prov", "hostname": long }), 422, "hostname", "253"),
+        ("PUT", put(A), json!({ "scope": "prov", "options": { "no-such": 1 } }), 422, "options", "no-such"),
+        ("PUT", put(A), json!({ "address": "10.77.2.101" }), 409, "address", "bound to 02:00:00:00:00:02"),
+        ("PUT", put(A), json!({ "address": "10.77.2.50" }), 409, "address", "reserved for 02:00:00:00:00:a1"),
+        ("PUT", put(FIXED), json!({ "address": "10.77.2.51" }), 409, "", "configuration file"),
+        ("DELETE", put(FIXED), json!({}), 409, "", "configuration file"),
+        ("GET", "/v1/leases?limit=0".into(), json!({}), 400, "limit", "at least 1"),
+        ("GET", "/v1/leases?cursor=x".into(), json!({}), 400, "cursor", "listing"),
+        ("GET", "/v1/leases?colour=red".into(), json!({}), 400, "colour", "scope, cursor, limit"),
+        ("GET", "/v1/leases/nonsense".into(), json!({}), 400, "mac or address", "neither"),
+        ("GET", "/v1/leases/10.77.2.102".into(), json!({}), 404, "", "no lease"),
+        ("GET", "/v1/events?since=x".into(), json!({}), 400, "since", "number"),
+        ("GET", "/v1/nothing".into(), json!({}), 404, "", "/v1/nothing"),
+        ("POST", "/v1/leases".into(), json!({}), 405, "", "POST"),
+        ("POST", format!("/v1/sightings/{A}/approve"), json!({}), 404, "", "not seen"),
+    ] {
+        let (got, problem) = server.ask(method, &path, Some(body)).await;
+        assert_eq!(got.as_u16(), status, "{method} {path}: {problem}");
+        assert_eq!(problem["status"], status, "{method} {path}");
+        assert_eq!(problem["field"].as_str().unwrap_or(""), field, "{method} {path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(word), "{method} {path}: {problem}");
+    }
+    let (status, _) = server.ask_raw("PUT", &put(A), Body::from("{")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, _) = server.ask_raw("PUT", &put(A), Body::from(vec![b' '; (1 << 20) + 1])).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "beyond the body limit");
+    assert_eq!(server.get("/v1/reservations").await["items"].as_array().unwrap().len(), 1, "nothing has changed");
+}
+
+#[tokio::test]
+async fn leases_are_read_by_address_by_machine_and_in_pages() {
+    let server = Server::new();
+    for n in [5u8, 3, 9] {
+        server.bind(MacAddr([2, 0, 0, 0, 1, n]), Ipv4Addr::new(10, 77, 2, 100 + n)).await;
+    }
+    let lease = server.get("/v1/leases/10.77.2.105").await;
+    assert_eq!(lease["mac"], "02:00:00:00:01:05");
+    assert_eq!(
+        (&lease["state"], &lease["scope"], &lease["reserved"]),
+        (&json!("bound"), &json!("prov"), &json!(false))
+    );
+    assert_eq!((&lease["client_id"], &lease["hostname"]), (&json!("01ab"), &json!("own-name")));
+    assert_eq!(server.get("/v1/leases/02:00:00:00:01:05").await, lease);
+    let first = server.get("/v1/leases?limit=2").await;
+    assert_eq!(first["items"][0]["address"], "10.77.2.103");
+    assert_eq!(first["next"], "10.77.2.105");
+    let second = server.get("/v1/leases?limit=2&cursor=10.77.2.105").await;
+    assert_eq!(second["items"].as_array().unwrap().len(), 1);
+    assert_eq!((&second["items"][0]["address"], &second["next"]), (&json!("10.77.2.109"), &Value::Null));
+    assert_eq!(server.get("/v1/leases?scope=bmc").await["items"], json!([]));
+    let scopes = server.get("/v1/scopes").await;
+    let expected = json!({ "scope": "prov", "kind": "dynamic", "addresses": 20, "in_use": 3, "declined": 0 });
+    assert_eq!(scopes["items"][1], expected);
+}
+
+#[tokio::test]
+async fn an_unknown_bmc_is_seen_and_approved() {
+    let server = Server::new();
+    server.send(0, 1, mac(A), &[(60, b"iDRAC")]);
+    let seen = server.until("/v1/sightings", |_, page| page["items"][0]["mac"] == A).await;
+    assert_eq!((&seen["items"][0]["vendor_class"], &seen["items"][0]["scope"]), (&json!("iDRAC"), &json!("bmc")));
+    let path = format!("/v1/sightings/{A}/approve");
+    let (status, approved) = server.ask("POST", &path, Some(json!({ "node": "n-1" }))).await;
+    assert_eq!(status, StatusCode::CREATED, "{approved}");
+    let address = approved["address"].as_str().unwrap();
+    assert!(["10.77.1.100", "10.77.1.101"].contains(&address), "from the scope's pool: {address}");
+    assert_eq!(server.get("/v1/sightings").await["items"], json!([]));
+    assert_eq!(server.ask("POST", &path, None).await, (StatusCode::OK, approved.clone()), "once more is no error");
+    let other = server.ask("POST", &path, Some(json!({ "address": "10.77.1.9" }))).await;
+    assert_eq!(other.0, StatusCode::CONFLICT);
+    for n in [2u8, 3] {
+        server.send(0, 1, MacAddr([2, 0, 0, 0, 0, n]), &[]);
+    }
+    server.until("/v1/sightings", |_, page| page["items"].as_array().is_some_and(|items| items.len() == 2)).await;
+    assert_eq!(server.ask("POST", &format!("/v1/sightings/{B}/approve"), None).await.0, StatusCode::CREATED);
+    let (status, problem) = server.ask("POST", "/v1/sightings/02:00:00:00:00:03/approve", None).await;
+    assert_eq!(status, StatusCode::CONFLICT, "the pool has two addresses: {problem}");
+}
+
+#[tokio::test]
+async fn events_are_waited_for_and_resumed() {
+    let server = Server::new();
+    let none = server.get("/v1/events?wait_secs=0").await;
+    assert_eq!(none, json!({ "events": [], "next": 1_000 }));
+    let (waiting, ()) = tokio::join!(server.get("/v1/events?since=1000&wait_secs=30"), async {
+        server.bind(mac(B), Ipv4Addr::new(10, 77, 2, 101)).await;
+    });
+    let bound = &waiting["events"][0];
+    assert_eq!((&bound["kind"], &bound["mac"], &bound["sequence"]), (&json!("bound"), &json!(B), &json!(1_001)));
+    assert_eq!(bound["detail"]["journal_sequence"], server.get("/v1/leases/10.77.2.101").await["sequence"]);
+    assert!(bound["message"].as_str().unwrap().contains("10.77.2.101"));
+    let after = server.get("/v1/events?since=1001").await;
+    assert_eq!(after, json!({ "events": [], "next": 1_001 }));
+    assert_eq!(server.get("/v1/events?since=7").await["lost_before"], 1_001, "a reader from before a restart");
+}
+
+#[tokio::test]
+async fn readiness_follows_the_journal() {
+    let server = Server::new();
+    assert_eq!(server.get("/healthz").await, "ok\n");
+    assert_eq!(server.get("/readyz").await, "ready\n");
+    assert_eq!(server.get("/metrics").await, "reveille_test 1\n");
+    server.disk.refuse_after(0, rustix::io::Errno::NOSPC);
+    let put = format!("/v1/reservations/{A}");
+    let body = json!({ "address": "10.77.2.60" });
+    let (status, problem) = server.ask("PUT", &put, Some(body.clone())).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
+    assert!(matches!(server.store.journal.state(), JournalState::Refusing { .. }));
+    let (status, why) = server.ask("GET", "/readyz", None).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(why.as_str().unwrap().contains("cannot write"), "{why}");
+    assert_eq!(server.get("/healthz").await, "ok\n", "the process lives");
+    server.disk.give_room();
+    server.until("/readyz", |status, _| status == StatusCode::OK).await;
+    assert!(server.ask("PUT", &put, Some(body)).await.0.is_success());
+}
