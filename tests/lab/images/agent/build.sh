@@ -51,6 +51,9 @@ rm -f root/sbin/init
 install -m 755 "$here/init" root/sbin/init
 install -m 755 "$here/power" root/sbin/poweroff
 ln -sf poweroff root/sbin/reboot
+mkdir -p root/etc/acpi/PWRF
+printf '#!/bin/sh\nexec poweroff\n' > root/etc/acpi/PWRF/00000080
+chmod 755 root/etc/acpi/PWRF/00000080
 install -m 755 "$here/lease" root/etc/lease
 install -m 644 "$here/launch.py" root/opt/launch.py
 install -m 644 "$here/ironic-python-agent.conf" root/etc/
@@ -71,6 +74,8 @@ for file in $modules; do
     cp "$file" "early/modules/$number-$(basename "$file")"
     number=$((number + 1))
 done
-mksquashfs root early/root.squashfs -comp zstd -Xcompression-level 12 -b 128K -all-root -no-xattrs -no-progress -quiet
+# No fragments: many small files are read, and each would unpack a block that it shares with others.
+mksquashfs root early/root.squashfs -comp zstd -Xcompression-level 12 -b 256K -no-fragments \
+    -all-root -no-xattrs -no-progress -quiet
 (cd early && find . | cpio --quiet -o -H newc -R 0:0) > "$out/deploy.initramfs"
 install -m 644 "kernel/boot/vmlinuz-$KERNEL" "$out/deploy.kernel"
