@@ -98,6 +98,7 @@ pub struct Running {
 /// See [`StartError`]; nothing is left running.
 pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Running, StartError> {
     Catalogue::is_supported().map_err(StartError::Unsupported)?;
+    io::raise_descriptors();
     let (state_dir, site) = (config.state_dir.clone(), site(&config)?);
     let intents =
         tokio::task::spawn_blocking(move || Intents::open(&state_dir)).await.map_err(StartError::Thread)??;

@@ -6,5 +6,7 @@ pub mod listen;
 pub mod tftp;
 
 mod counters;
+mod descriptors;
 
 pub use counters::Counters;
+pub use descriptors::raise_descriptors;

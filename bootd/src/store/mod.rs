@@ -34,3 +34,21 @@ pub struct Store {
     /// Which machine has which address.
     pub machines: Machines,
 }
+
+#[cfg(test)]
+impl Store {
+    /// A store that serves the files of one directory and keeps its intents there.
+    pub(crate) fn for_tests(root: &std::path::Path) -> Self {
+        let events = Arc::new(Events::new());
+        Self {
+            site: ArcSwap::from_pointee(Site {
+                catalogue: Catalogue::open(&[root.to_owned()]).unwrap(),
+                public_url: "http://192.0.2.1".into(),
+            }),
+            intents: Intents::open(root).unwrap(),
+            transfers: Arc::new(Transfers::new(events.clone())),
+            events,
+            machines: Machines::default(),
+        }
+    }
+}

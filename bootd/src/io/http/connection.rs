@@ -150,3 +150,79 @@ async fn refuse(mut stream: impl AsyncWrite + Unpin) {
     // Whoever does not take even that is only closed.
     let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper::service::service_fn;
+    use std::convert::Infallible;
+    use tokio::io::AsyncReadExt;
+    use tokio::time::Instant;
+
+    async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        Ok(Response::new(Full::new(Bytes::from_static(b"hello"))))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_trickles_in_is_cut_off() {
+        let (mut client, server) = tokio::io::duplex(1_000);
+        let stop = watch::Sender::new(false);
+        let began = Instant::now();
+        let served = tokio::spawn(run(server, service_fn(hello), stop.subscribe()));
+        let trickle = async {
+            for octet in b"GET / HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat_n(&b'x', 1_000)) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if client.write_all(&[*octet]).await.is_err() {
+                    return;
+                }
+            }
+            panic!("a head of a thousand seconds is waited for");
+        };
+        trickle.await;
+        assert!(served.await.unwrap().is_err());
+        assert!(began.elapsed() <= HEAD_TIME_MAX + Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_kept_open_for_nothing_is_closed() {
+        let (mut client, server) = tokio::io::duplex(1_000);
+        let stop = watch::Sender::new(false);
+        let began = Instant::now();
+        let _served = tokio::spawn(run(server, service_fn(hello), stop.subscribe()));
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.ends_with(b"hello"));
+        assert!(began.elapsed() <= HEAD_TIME_MAX + Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn one_connection_too_many_is_told_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = watch::Sender::new(false);
+        let counters = Arc::new(Counters::new());
+        let server = serve(listener, Arc::new(Semaphore::new(1)), counters, stop.subscribe(), |_| service_fn(hello));
+        let server = tokio::spawn(server);
+        let ask = async |request: &[u8]| {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+            (stream, String::from_utf8(answer.to_vec()).unwrap())
+        };
+        let (first, answer) = ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!(answer, "HTTP/1.1 200");
+        let (_, answer) = ask(b"").await;
+        assert_eq!(answer, "HTTP/1.1 503");
+        drop(first);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.1 != "HTTP/1.1 200" {
+            assert!(Instant::now() < deadline, "the place of a connection that is closed stays taken");
+        }
+        stop.send_replace(true);
+        tokio::time::timeout(Duration::from_secs(10), server).await.expect("ends when told to").unwrap();
+    }
+}

@@ -361,3 +361,49 @@ async fn sleep_until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn one_transfer_too_many_is_refused_and_others_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), vec![7; 1_000]).unwrap();
+        let store = Arc::new(Store::for_tests(dir.path()));
+        let mut server =
+            Server::bind("127.0.0.1:0".parse().unwrap(), store.clone(), Arc::new(Counters::new())).unwrap();
+        server.transfers_max = 2;
+        let address = server.listening.local_addr().unwrap();
+        let stop = watch::Sender::new(false);
+        let running = tokio::spawn(server.run(stop.subscribe()));
+
+        let mut clients = Vec::new();
+        for n in 0..3 {
+            let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            client.send_to(b"\0\x01file\0octet\0", address).await.unwrap();
+            let mut answer = [0; 600];
+            let receive = client.recv_from(&mut answer);
+            let (_, from) = tokio::time::timeout(Duration::from_secs(10), receive).await.unwrap().unwrap();
+            let expected: [u8; 4] = if n < 2 { [0, 3, 0, 1] } else { [0, 5, 0, 0] };
+            assert_eq!(answer[..4], expected, "client {n}");
+            clients.push((client, from));
+        }
+        assert_eq!(store.transfers.active(), 2);
+        // The first finishes; the drain lets the second do so too.
+        for (turn, (client, from)) in clients[..2].iter().enumerate() {
+            let mut answer = [0; 600];
+            client.send_to(&[0, 4, 0, 1], from).await.unwrap();
+            while answer[3] != 2 {
+                client.recv_from(&mut answer).await.unwrap();
+            }
+            if turn == 0 {
+                stop.send_replace(true);
+            }
+            client.send_to(&[0, 4, 0, 2], from).await.unwrap();
+        }
+        tokio::time::timeout(Duration::from_secs(10), running).await.expect("ends with its transfers").unwrap();
+        assert_eq!(store.transfers.active(), 0);
+    }
+}
