@@ -164,7 +164,7 @@ impl Ironic {
         self.http.send(Method::PUT, &node_path(name_or_uuid, "/states/power"), Some(&json!({ "target": target }))).await
     }
 
-    /// What happened to a node, newest first, as the API lists it.
+    /// What happened to a node, oldest first, as the API lists it.
     pub async fn history(&self, name_or_uuid: &str) -> Result<Vec<Map<String, Value>>, ClientError> {
         #[derive(Deserialize)]
         struct History {

@@ -343,8 +343,7 @@ async fn power(ironic: &Ironic, node: &str, action: Power, wait: Wait) -> anyhow
 }
 
 async fn history(ironic: &Ironic, node: &str, json: bool) -> anyhow::Result<()> {
-    let mut history = ironic.history(node).await?;
-    history.reverse();
+    let history = ironic.history(node).await?;
     if json {
         return output::json(&history);
     }

@@ -5,9 +5,6 @@
 //! One test, because it is one life: every part of it starts where the one before ended. QEMU, the stock Ironic agent, ipmi_sim, udhcpc and the stock
 //! `baremetal` client are real. Needs root and `make deps images`.
 
-use std::path::Path;
-use std::time::Duration;
-
 use reveille_lab::images::{BootMarker, OsImage, ensure_agent_image, ensure_os_image};
 use reveille_lab::life::DiskImage;
 use reveille_lab::packages::ensure_baremetal_client;
@@ -60,6 +57,23 @@ fn a_machine_lives_its_life() {
     drop(life);
     let left = leftovers(&prefix, &dir);
     assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+impl Drop for Life {
+    /// A part that failed says where everything stood.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        if let Ok(history) = self.lab.cli(&["node", "history", NODE]).output(Deadline::secs(10)) {
+            eprintln!("--- the node's history\n{}", history.stdout);
+        }
+        if let Some(reveille) = self.lab.reveille() {
+            eprintln!("--- Reveille's log, its end\n{}", reveille.log().tail());
+        }
+        eprintln!("--- the machine's serial line, its end\n{}", self.machine.serial().tail());
+        eprintln!("--- asked of the BMC\n{}", self.bmc.requests().join("; "));
+    }
 }
 
 impl Life {
@@ -192,13 +206,7 @@ impl Life {
     /// The operating system's marker of the present power-on.
     fn marker(&self) -> BootMarker {
         let serial = self.machine.serial();
-        let line = serial.wait_for(BootMarker::WORD, Deadline::after(Duration::from_secs(PART_SECS)));
-        let line = line.unwrap_or_else(|error| panic!("{error}\n{}", tail(serial.path())));
+        let line = serial.wait_for(BootMarker::WORD, Deadline::secs(PART_SECS)).expect("the marker");
         BootMarker::parse(&line).unwrap_or_else(|| panic!("not a marker: {line}"))
     }
-}
-
-fn tail(log: &Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    String::from_utf8_lossy(&text[text.len().saturating_sub(2000)..]).into_owned()
 }

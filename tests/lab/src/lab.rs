@@ -28,6 +28,10 @@ pub const IRONIC_URL: &str = "http://127.0.0.1:6385";
 const AGENT_KERNEL: &str = "agent/kernel";
 const AGENT_RAMDISK: &str = "agent/ramdisk";
 
+/// How often the agent tries an image again, on its kernel line: it takes a wrong checksum for a broken download, and its own
+/// default of nine tries, 10 s apart, would keep a lab waiting for minutes.
+const AGENT_RETRIES: &str = "ipa-image-download-connection-retries=2 ipa-image-download-connection-retry-interval=3";
+
 /// Debian's boot files that the configuration names, below [`IPXE_DIR`].
 const IPXE_FILES: [&str; 3] = ["undionly.kpxe", "snponly.efi", "ipxe.efi"];
 const IPXE_DIR: &str = "/usr/lib/ipxe";
@@ -282,7 +286,7 @@ api = ["unix:{dir}/provisioner.sock", "127.0.0.1:6385"]
 agent_api = ["10.77.2.1:6385"]
 
 [provisioner.deploy]
-{deploy}kernel_append = "console=ttyS0"
+{deploy}kernel_append = "console=ttyS0 {AGENT_RETRIES}"
 
 [provisioner.timeouts]
 {more}"#,
