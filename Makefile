@@ -2,14 +2,15 @@
 
 CARGO ?= cargo
 # One profile for the demo and the tests, so that a cold machine compiles once.
-BINARIES := target/debug
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BINARIES := $(TARGET)/debug
 PACKAGES := tests/lab/install-packages.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build images demo test test-all check fmt bench clean
+.PHONY: help deps build images demo test matrix test-all check fmt bench clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 deps: ## Install the Debian packages that the lab needs (says which and why first)
 	@$(PACKAGES)
@@ -24,10 +25,13 @@ demo: deps build images ## Take a simulated machine from powered-off to its own 
 	$(BINARIES)/demo --reveille $(BINARIES)/reveille $(if $(filter 1,$(KEEP)),--keep)
 
 test: deps build images ## Run the tests, the end-to-end deploy with the real agent included
-	.ci/test quick
+	.ci/test
 
-test-all: deps build images ## The long matrix as well
-	.ci/test all
+matrix: deps build images ## The long matrix alone: every firmware, more clients
+	@$(PACKAGES) tests/matrix/packages.txt
+	$(CARGO) test --locked --test matrix
+
+test-all: test matrix ## The tests and the long matrix
 
 check: ## Formatting, lints, documentation, dependency rules
 	$(CARGO) fmt --all --check
@@ -40,8 +44,8 @@ fmt: ## Format the sources
 
 bench: ## Measure: new-lease DORA/s, durable, beside Kea and a stateless responder
 	@$(PACKAGES) tests/lab/packages.txt bench/packages.txt
-	$(CARGO) build --locked --release --bin reveille --bin reveille-bench
-	target/release/reveille-bench dora --reveille target/release/reveille
+	$(CARGO) build --locked --release -p reveille -p reveille-bench
+	$(TARGET)/release/reveille-bench dora --reveille $(TARGET)/release/reveille
 
 clean: ## Remove what was built here (the images' cache stays)
 	$(CARGO) clean

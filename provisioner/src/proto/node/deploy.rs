@@ -47,11 +47,8 @@ pub(super) fn agent_boot(node: &Node, settings: &Settings) -> Result<Boot, Strin
     let kernel = choose("deploy_kernel", &settings.kernel)?;
     let ramdisk = choose("deploy_ramdisk", &settings.ramdisk)?;
     // The agent speaks plain HTTP to us and to bootd up to this version; from 1.68 on it would want TLS.
-    let mut cmdline = format!(
-        "initrd={} ipa-api-url={} ipa-ironic-api-version=1.67",
-        ramdisk.rsplit('/').next().unwrap_or(&ramdisk),
-        settings.agent_api_url
-    );
+    // `initrd=` is not here: whoever renders the boot script knows under which name it loads the ramdisk.
+    let mut cmdline = format!("ipa-api-url={} ipa-ironic-api-version=1.67", settings.agent_api_url);
     if !settings.kernel_append.is_empty() {
         cmdline = format!("{cmdline} {}", settings.kernel_append);
     }
