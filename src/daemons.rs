@@ -14,6 +14,8 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::output;
+
 /// Which daemons a process runs.
 #[derive(Clone, Copy)]
 pub struct Choice {
@@ -115,9 +117,6 @@ impl Daemons {
                 None => {}
             }
         }
-        if daemons.dhcpd.is_none() && daemons.bootd.is_none() && daemons.provisioner.is_none() {
-            anyhow::bail!("{} has none of the tables [dhcpd], [bootd], [provisioner]: nothing to run", file.display());
-        }
         Ok(daemons)
     }
 
@@ -151,8 +150,7 @@ impl Daemons {
             }
             Err(mistakes) => {
                 for mistake in &mistakes {
-                    let instead = mistake.instead.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
-                    warn!("{mistake}{instead}");
+                    warn!("{}", output::in_one_line(mistake));
                 }
                 warn!("the old configuration stays in force: {} has {} mistake(s)", file.display(), mistakes.len());
             }

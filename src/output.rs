@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
+use reveille_config::Mistake;
 use serde::Serialize;
 
 /// Prints `value` as one JSON document.
@@ -58,7 +59,13 @@ pub fn table<const N: usize>(
     if table.is_empty() {
         return line(nothing);
     }
-    line(&table.lines().map(|row| row.trim_end().to_owned()).collect::<Vec<_>>().join("\n"))
+    line(
+        &table
+            .lines()
+            .map(|row| row.strip_prefix(' ').unwrap_or(&row).trim_end().to_owned())
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
 }
 
 /// A Unix time as RFC 3339.
@@ -75,6 +82,12 @@ pub fn time_millis(unix_millis: u64) -> String {
         .ok()
         .and_then(|millis| Timestamp::from_millisecond(millis).ok())
         .map_or_else(|| unix_millis.to_string(), |t| format!("{t:.3}"))
+}
+
+/// A mistake of the configuration in one line: place, what is wrong, what would be right.
+pub fn in_one_line(mistake: &Mistake) -> String {
+    let instead = mistake.instead.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
+    format!("{mistake}{instead}")
 }
 
 /// What is there, or `-`.

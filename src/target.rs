@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use reveille_config::{Apis, Config, Endpoint, Mistake, Part};
 
+use crate::output;
+
 /// Which daemon's API.
 #[derive(Clone, Copy)]
 pub enum Api {
@@ -53,7 +55,7 @@ impl Target {
 
 /// The first mistake, and where to see the others.
 fn unusable(file: &Path, mistakes: &[Mistake]) -> anyhow::Error {
-    let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
+    let first = mistakes.first().map(output::in_one_line).unwrap_or_default();
     match mistakes.len() {
         0 | 1 => anyhow::anyhow!("{first}"),
         more => anyhow::anyhow!("{first}; and {} more: `reveille check {}` shows them", more - 1, file.display()),

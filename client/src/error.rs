@@ -46,8 +46,8 @@ pub enum ClientError {
         /// Method and path.
         request: String,
     },
-    /// The daemon refused, and said why: the message is the daemon's own.
-    #[error("{}", problem.detail)]
+    /// The daemon refused, and said why: the message is the daemon's own, after the field at fault.
+    #[error("{}{}", problem.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default(), problem.detail)]
     Refused {
         /// Status, title, detail and the field at fault.
         problem: Problem,

@@ -12,7 +12,7 @@ use crate::limit::EXCERPT_CHARS_MAX;
 
 /// One mistake of the operator in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{}:{line}:{column}: {what}", file.display())]
+#[error("{}: {what}", self.place())]
 pub struct Mistake {
     /// The file, as it was named.
     pub file: PathBuf,
@@ -35,6 +35,12 @@ impl Mistake {
     /// A mistake about the whole file.
     pub(crate) fn whole_file(file: &Path, what: String, instead: Option<String>) -> Self {
         Self { file: file.into(), line: 0, column: 0, width: 1, what, instead, excerpt: String::new() }
+    }
+
+    /// `file:line:column`, or the file alone where it is meant as a whole.
+    fn place(&self) -> String {
+        let file = self.file.display();
+        if self.line == 0 { file.to_string() } else { format!("{file}:{}:{}", self.line, self.column) }
     }
 
     /// The mistake for a terminal: message, place, the line with the place underlined, and what would be right.

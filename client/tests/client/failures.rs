@@ -21,7 +21,7 @@ async fn a_refusal_is_read_in_dhcpds_words() {
     fake.text(422, "application/problem+json", &problem.to_string());
     let error =
         dhcpd.put_reservation("52:54:00:aa:00:01".parse().unwrap(), &ReservationPut::default()).await.unwrap_err();
-    assert_eq!(error.to_string(), "10.0.0.1 is outside 10.77.1.0/24");
+    assert_eq!(error.to_string(), "address: 10.0.0.1 is outside 10.77.1.0/24");
     assert_eq!(status(&error), (Some(422), false, false));
     let ClientError::Refused { problem } = error else { panic!("{error:?}") };
     assert_eq!((problem.title.as_str(), problem.field.as_deref()), ("invalid value", Some("address")));

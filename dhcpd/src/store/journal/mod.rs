@@ -161,7 +161,9 @@ pub enum OpenError {
         found: u32,
     },
     /// Damage that no crash explains (C21, C22, C24). A repair cuts it off.
-    #[error("{file} is damaged at offset {offset}: {what}; `repair` cuts off what cannot be read, after making a copy")]
+    #[error(
+        "{file} is damaged at offset {offset}: {what}; `reveille lease repair` cuts off what cannot be read, after making a copy"
+    )]
     Corrupt {
         /// The file's name.
         file: String,
@@ -171,7 +173,7 @@ pub enum OpenError {
         what: String,
     },
     /// A file that must be there is not (C23).
-    #[error("a part of the journal is missing: {what}; `repair` goes on without it")]
+    #[error("a part of the journal is missing: {what}; `reveille lease repair` goes on without it")]
     Missing {
         /// What.
         what: String,
