@@ -1,0 +1,133 @@
+//! `reveille lease` and `reveille reservation` against a dhcpd, with a BMC that asks for an address.
+
+use reveille_lab::{Client, Deadline};
+use serde_json::json;
+
+use crate::site::Site;
+
+const BMC: &str = "52:54:00:aa:00:01";
+
+#[test]
+fn a_bmc_is_seen_approved_and_served() {
+    let site = Site::new();
+    let _dhcpd = site.start("dhcpd", &[]);
+    assert_eq!(site.run(&["lease", "sightings"]).out(), "no unknown machine has asked\n");
+    assert_eq!(site.run(&["lease", "list"]).out(), "no leases\n");
+    let error = site.run(&["lease", "approve", BMC]).error();
+    assert!(error.contains(BMC) && error.contains("was not seen"), "{error}");
+
+    let bmc = Client::on_bmc_network(&site.networks, "bmc1", BMC.parse().unwrap()).unwrap();
+    // A vendor class that would clear the reader's screen.
+    let ask = bmc.program("busybox").args([
+        "udhcpc",
+        "-f",
+        "-n",
+        "-q",
+        "-t",
+        "1",
+        "-T",
+        "1",
+        "-i",
+        "eth0",
+        "-s",
+        "/bin/true",
+    ]);
+    let output = ask.args(["-V", "iDRAC\x1b[2J", "-x", "hostname:idrac-1"]).output(Deadline::secs(20)).unwrap();
+    assert!(!output.status.success(), "an unknown BMC is not served: {output:?}");
+
+    let sightings = site.run(&["lease", "sightings", "--json"]).json();
+    assert_eq!(sightings.as_array().unwrap().len(), 1, "{sightings}");
+    assert_eq!((&sightings[0]["mac"], &sightings[0]["scope"]), (&json!(BMC), &json!("bmc")));
+    assert_eq!(sightings[0]["hostname"], "idrac-1");
+    let table = site.run(&["lease", "sightings"]).out();
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].contains("MAC") && lines[0].contains("VENDOR CLASS"), "{table}");
+    assert!(lines[1].contains(BMC) && lines[1].contains("iDRAC"), "{table}");
+    assert!(!table.contains('\x1b'), "{table:?}");
+
+    let approved = site.run(&["lease", "approve", BMC, "--address", "10.77.1.150"]).out();
+    assert_eq!(approved, format!("{BMC} gets 10.77.1.150 on bmc at its next try\n"));
+    assert_eq!(bmc.udhcpc(&[]).unwrap().address.to_string(), "10.77.1.150");
+
+    let leases = site.run(&["lease", "list", "--scope", "bmc", "--json"]).json();
+    assert_eq!((&leases[0]["address"], &leases[0]["state"]), (&json!("10.77.1.150"), &json!("bound")));
+    for which in [BMC, "10.77.1.150"] {
+        assert_eq!(site.run(&["lease", "get", which, "--json"]).json(), leases[0], "{which}");
+    }
+    let table = site.run(&["lease", "list"]).out();
+    assert!(table.starts_with("ADDRESS") && table.contains("10.77.1.150") && table.contains("bound"), "{table}");
+    assert!(table.lines().all(|line| line.trim_end() == line), "{table:?}");
+    assert_eq!(site.run(&["lease", "get", "10.77.1.9"]).error(), "there is no lease of 10.77.1.9");
+    assert!(site.run(&["lease", "get", "x"]).error().contains("neither an IPv4 address nor a MAC address"));
+    assert!(site.run(&["lease", "list", "--scope", "y"]).error().contains("y"));
+    assert_eq!(site.run(&["lease", "sightings"]).out(), "no unknown machine has asked\n");
+
+    let events = site.run(&["lease", "events"]).out();
+    for kind in ["sighting", "reserved", "bound"] {
+        assert!(events.contains(&format!(" {kind} ")), "{kind}: {events}");
+    }
+    let documents = site.run(&["lease", "events", "--json"]).out();
+    let sequences: Vec<u64> = documents
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["sequence"].as_u64().unwrap())
+        .collect();
+    assert!(sequences.is_sorted() && sequences.len() == events.lines().count(), "{sequences:?}");
+    let later = site.run(&["lease", "events", "--since", &sequences[0].to_string()]).out();
+    assert_eq!(later.lines().count(), sequences.len() - 1);
+}
+
+#[test]
+fn reservations_are_put_shown_and_deleted() {
+    let site = Site::new();
+    let _dhcpd = site.start("dhcpd", &[]);
+    assert_eq!(site.run(&["reservation", "list"]).out(), "no reservations\n");
+    assert_eq!(site.run(&["reservation", "list", "--json"]).json(), json!([]));
+
+    let put = site.run(&[
+        "reservation",
+        "put",
+        "52:54:00:bb:00:01",
+        "--address",
+        "10.77.2.50",
+        "--hostname",
+        "node-1",
+        "--boot-file",
+        "x.efi",
+        "--option",
+        "routers=[\"10.77.2.1\"]",
+        "--option",
+        "domain-name=example.net",
+        "--json",
+    ]);
+    let expected = json!({ "mac": "52:54:00:bb:00:01", "scope": "provisioning", "address": "10.77.2.50", "hostname": "node-1",
+        "boot_file": "x.efi", "options": { "routers": ["10.77.2.1"], "domain-name": "example.net" }, "origin": "api" });
+    assert_eq!(put.json(), expected);
+    // Without an address one is chosen, and kept when it is put again.
+    let args = ["reservation", "put", "52:54:00:bb:00:02", "--scope", "provisioning", "--json"];
+    let chosen = site.run(&args).json();
+    assert_eq!(site.run(&args).json(), chosen);
+
+    assert_eq!(site.run(&["reservation", "get", "52:54:00:bb:00:01", "--json"]).json(), expected);
+    let shown = site.run(&["reservation", "get", "52:54:00:bb:00:01"]).out();
+    assert!(shown.contains("10.77.2.50") && shown.contains("node-1") && shown.contains("x.efi"), "{shown}");
+    assert_eq!(site.run(&["reservation", "list", "--json"]).json().as_array().unwrap().len(), 2);
+    assert_eq!(site.run(&["reservation", "list", "--scope", "bmc"]).out(), "no reservations\n");
+
+    for (args, words) in [
+        (&["--address", "10.77.2.50"][..], "10.77.2.50"),
+        (&["--address", "192.0.2.1"], "192.0.2.1"),
+        (&["--address", "10.77.2.51", "--option", "colour=red"], "colour"),
+        (&["--address", "10.77.2.51", "--hostname", "a_b"], "hostname: "),
+        (&[], "scope"),
+    ] {
+        let error = site.run(&[&["reservation", "put", "52:54:00:bb:00:03"], args].concat()).error();
+        assert!(error.contains(words), "{args:?}: {error}");
+    }
+    let error = site.run(&["reservation", "get", "52:54:00:bb:00:03"]).error();
+    assert!(error.contains("52:54:00:bb:00:03"), "{error}");
+
+    for _ in 0..2 {
+        assert_eq!(site.run(&["reservation", "delete", "52:54:00:bb:00:01"]).out(), "", "twice is no error");
+    }
+    assert_eq!(site.run(&["reservation", "list", "--json"]).json(), json!([chosen]));
+}

@@ -1,0 +1,12 @@
+//! The command line as people and systemd use it: the built binary, its words and exit codes, its daemons' signals.
+//!
+//! What needs daemons runs them in network namespaces of the lab, and so needs root.
+
+mod check;
+mod daemons;
+mod errors;
+mod help;
+mod leases;
+mod nodes;
+mod repair;
+mod site;
