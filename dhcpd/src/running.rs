@@ -279,3 +279,40 @@ async fn take_snapshots(store: Arc<Store>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::testing::config;
+
+    #[test]
+    fn only_what_is_bound_to_sockets_and_files_needs_a_restart() {
+        let old = config(&[]);
+        for (from, to, expected) in [
+            ("lease_secs = 3600", "lease_secs = 4000", None),
+            ("224 = \"hex:0a0b\"", "224 = \"hex:00\"", None),
+            ("10.77.2.100-10.77.2.109", "10.77.2.100-10.77.2.120", None),
+            ("10.77.2.50", "10.77.2.51", None),
+            ("bios = \"undionly.kpxe\"", "bios = \"other.kpxe\"", None),
+            ("/var/lib/reveille/dhcpd", "/srv/dhcpd", Some("state_dir")),
+            ("dhcpd.sock", "other.sock", Some("api")),
+            (
+                "[[dhcpd.scope]]\nname = \"bmc\"",
+                "[dhcpd.journal]\ncommit_gap_micros = 5\n[[dhcpd.scope]]\nname = \"bmc\"",
+                Some("journal"),
+            ),
+            ("\"bmc\"", "\"bmcs\"", Some("`name` of scope `bmc`")),
+            ("vp0", "vp1", Some("`interface` of scope `prov`")),
+            ("10.77.2.0/24", "10.77.2.0/25", Some("`subnet` of scope `prov`")),
+            ("server_address = \"10.77.2.1\"", "server_address = \"10.77.2.2\"", Some("`server_address`")),
+        ] {
+            let told = needs_restart(&old, &config(&[(from, to)]));
+            match expected {
+                None => assert_eq!(told, None, "{from} → {to}"),
+                Some(word) => {
+                    assert!(told.as_deref().is_some_and(|told| told.contains(word)), "{from} → {to}: {told:?}")
+                }
+            }
+        }
+    }
+}

@@ -95,6 +95,8 @@ struct Desk {
     buffers: Vec<Vec<u8>>,
     counters: Counters,
     events_pushed: bool,
+    /// When the log was last told that a pool is exhausted.
+    exhausted_logged: Option<Millis>,
 }
 
 impl Engine {
@@ -113,6 +115,7 @@ impl Engine {
             buffers: Vec::new(),
             counters: Counters::default(),
             events_pushed: false,
+            exhausted_logged: None,
         };
         Self { parser: Parser::default(), desk, requests: part.requests }
     }
@@ -325,10 +328,23 @@ impl Desk {
                 }
                 self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
             }
-            DropReason::PoolExhausted | DropReason::JournalRefusing | DropReason::QueueFull => {
+            DropReason::PoolExhausted => {
+                self.log_exhausted(job);
+                self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
+            }
+            DropReason::JournalRefusing | DropReason::QueueFull => {
                 self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
             }
             _ => {}
+        }
+    }
+
+    /// One line a minute says that a pool is exhausted; the counter has every case.
+    fn log_exhausted(&mut self, job: &Job<'_>) {
+        let now = job.now.monotonic;
+        if self.exhausted_logged.is_none_or(|at| at.plus_secs(60) <= now) {
+            self.exhausted_logged = Some(now);
+            tracing::warn!(scope = &*job.scope.name, mac = %job.key.mac, "no address is left in the scope's pools; clients are not answered");
         }
     }
 

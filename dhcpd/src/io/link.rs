@@ -163,7 +163,7 @@ impl Port {
 /// # Errors
 /// There is none of this name.
 pub fn interface_index(name: &str) -> io::Result<u32> {
-    let any = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let any = Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), None)?;
     Ok(rustix::net::netdevice::name_to_index(any, name)?)
 }
 

@@ -1,7 +1,7 @@
 //! Answers IPv6 router solicitations with "no router here" (RFC 4861 §6.2.6): iPXE otherwise waits some 13 seconds after DHCP for a router that does not come.
 //!
 //! It advertises nothing: router lifetime 0, no prefix, no flags. It only replies, never on its own, at most once in
-//! [`MIN_DELAY`] per interface. The hop limit of a solicitation is not seen through this socket; an off-link sender could gain
+//! `MIN_DELAY` per interface. The hop limit of a solicitation is not seen through this socket; an off-link sender could gain
 //! no more than an advertisement to the link that says nothing.
 
 use std::io;

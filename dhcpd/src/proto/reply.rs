@@ -57,7 +57,7 @@ pub struct Reply {
     pub destination: Destination,
 }
 
-/// A DHCPACK that promises a lease. It is of no use until [`Ack::open`]ed, which takes the journal's word.
+/// A DHCPACK that promises a lease. It is of no use until it is opened, which takes the journal's word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack(Reply);
 

@@ -77,15 +77,7 @@ fn end(mut child: Child) {
 
 fn namespace() -> Child {
     let mut sleeper = Command::new("setpriv");
-    sleeper.args([
-        "--pdeathsig",
-        "KILL",
-        "unshare",
-        "--net",
-        "sh",
-        "-c",
-        "ip link set lo up && echo up && exec sleep 100000",
-    ]);
+    sleeper.args(["--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", "echo up && exec sleep 100000"]);
     let mut child = start(sleeper.stdout(Stdio::piped()));
     let mut up = [0; 3];
     let read = child.stdout.take().unwrap().read_exact(&mut up);

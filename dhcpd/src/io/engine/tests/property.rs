@@ -208,6 +208,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
+    fn random_and_cut_packets_are_not_answered_and_change_nothing(octets in proptest::collection::vec(any::<u8>(), 0..600), cut in 0usize..260) {
+        let mut server = Server::new(&[]);
+        let good = Packet::select(client(1), SERVER, ip(2, 101)).option(12, b"host").option(61, &[1; 20]).octets();
+        // The last cut leaves the message whole but for END, which is no fault.
+        for octets in [&octets[..], &good[..cut.min(good.len() - 2)]] {
+            for link in 0..2 {
+                let arrival = Arrival { octets, link, from: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), broadcast: true };
+                server.engines[0].handle_packet(server.now, arrival);
+            }
+        }
+        server.settle();
+        // A cut may fall between two options of a good message; what is left is then a message of its own.
+        let whole = cut >= 240 && Parser::default().parse(&good[..cut.min(good.len() - 2)]).is_ok();
+        if !whole {
+            prop_assert_eq!(server.answers(), vec![]);
+            prop_assert_eq!(server.store.journal.stats().records, 0);
+            prop_assert_eq!(server.model().sightings().len() + server.leases().len(), 0);
+        }
+    }
+
+    #[test]
     fn no_address_is_promised_twice_and_every_promise_is_kept(workers in 1usize..4, steps in steps()) {
         run(workers, steps);
     }
