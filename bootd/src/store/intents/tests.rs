@@ -1,0 +1,173 @@
+//! Tests of [`super::Intents`], on disks that fail.
+
+use super::writer::{FORMAT, META};
+use super::*;
+use redb::backends::FileBackend;
+use redb::{DatabaseError, StorageBackend};
+use reveille_config::dto::bootd::BootAction;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+fn mac(n: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, n])
+}
+
+fn disk() -> IntentPut {
+    IntentPut { action: BootAction::Disk, node: None }
+}
+
+fn kernel(cmdline: &str) -> IntentPut {
+    let action = BootAction::Kernel { kernel: "vmlinuz".into(), initrd: "initrd".into(), cmdline: cmdline.into() };
+    IntentPut { action, node: Some("node".into()) }
+}
+
+#[tokio::test]
+async fn survives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let intents = Intents::open(dir.path()).unwrap();
+    intents.put(mac(1), kernel("a")).await.unwrap();
+    intents.put(mac(2), disk()).await.unwrap();
+    intents.put(mac(1), kernel("b")).await.unwrap();
+    intents.put(mac(3), disk()).await.unwrap();
+    intents.delete(mac(3)).await.unwrap();
+    intents.delete(mac(9)).await.unwrap();
+    let before = intents.page(None, 10);
+    drop(intents);
+    let again = Intents::open(dir.path()).unwrap();
+    assert_eq!(again.page(None, 10), before);
+    assert_eq!(again.get(mac(1)).unwrap().action, kernel("b").action);
+    assert_eq!((again.len(), again.get(mac(3))), (2, None));
+}
+
+#[tokio::test]
+async fn pages_by_mac() {
+    let dir = tempfile::tempdir().unwrap();
+    let intents = Intents::open(dir.path()).unwrap();
+    for n in [3, 1, 2] {
+        intents.put(mac(n), disk()).await.unwrap();
+    }
+    let first = intents.page(None, 2);
+    assert_eq!(first.items.iter().map(|i| i.mac).collect::<Vec<_>>(), [mac(1), mac(2)]);
+    let second = intents.page(first.next.map(|next| next.parse().unwrap()), 2);
+    assert_eq!((second.items[0].mac, second.next), (mac(3), None));
+}
+
+#[tokio::test]
+async fn changes_that_wait_share_a_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let bad = BadDisk::default();
+    let syncs = bad.syncs.clone();
+    let intents = Arc::new(Intents::open_with("db".into(), Box::new(move || bad.open(&path))).unwrap());
+    let before = syncs.load(Ordering::SeqCst);
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let intents = intents.clone();
+        tasks.spawn(async move { intents.put(mac(n), disk()).await.unwrap() });
+    }
+    tasks.join_all().await;
+    assert_eq!(intents.len(), 200);
+    let syncs = syncs.load(Ordering::SeqCst) - before;
+    assert!(syncs < 100, "{syncs} syncs for 200 changes");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_changes_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let bad = BadDisk::default();
+    let errno = bad.errno.clone();
+    let intents = Intents::open_with("db".into(), Box::new(move || bad.open(&path))).unwrap();
+    intents.put(mac(1), kernel("kept")).await.unwrap();
+    errno.store(28, Ordering::SeqCst); // ENOSPC
+    let refused = intents.put(mac(1), kernel("lost")).await.unwrap_err();
+    assert!(matches!(&refused, WriteError::Disk(reason) if reason.contains("No space")), "{refused:?}");
+    assert!(intents.put(mac(2), disk()).await.is_err());
+    assert!(intents.refusal().is_some());
+    assert_eq!(intents.get(mac(1)).unwrap().action, kernel("kept").action, "what is known is still served");
+    errno.store(0, Ordering::SeqCst);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while intents.refusal().is_some() {
+        assert!(tokio::time::Instant::now() < deadline, "did not recover");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    intents.put(mac(2), disk()).await.unwrap();
+    assert_eq!(intents.get(mac(1)).unwrap().action, kernel("kept").action);
+}
+
+#[tokio::test]
+async fn an_input_output_error_is_fatal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let bad = BadDisk::default();
+    let errno = bad.errno.clone();
+    let intents = Intents::open_with("db".into(), Box::new(move || bad.open(&path))).unwrap();
+    errno.store(5, Ordering::SeqCst); // EIO
+    assert!(intents.put(mac(1), disk()).await.is_err());
+    assert!(intents.broken().await.contains("cannot be written"));
+    errno.store(0, Ordering::SeqCst);
+    assert!(intents.put(mac(1), disk()).await.is_err(), "nothing is tried again after a failed disk");
+}
+
+#[test]
+fn a_later_format_and_a_second_bootd_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Intents::open(dir.path()).unwrap();
+    let second = Intents::open(dir.path()).unwrap_err().to_string();
+    assert!(second.contains("one bootd only"), "{second}");
+    drop(first);
+    let path = dir.path().join("later");
+    let database = Database::create(&path).unwrap();
+    let write = database.begin_write().unwrap();
+    write.open_table(META).unwrap().insert(FORMAT, 99).unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let later = Intents::open_with("later".into(), Box::new(move || Database::create(&path))).unwrap_err();
+    assert!(matches!(later, IntentsError::Format { found: 99, .. }), "{later:?}");
+}
+
+/// A disk that fails every write with `errno` while that is not 0.
+#[derive(Debug, Default, Clone)]
+struct BadDisk {
+    errno: Arc<AtomicI32>,
+    syncs: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct BadFile(FileBackend, BadDisk);
+
+impl BadDisk {
+    fn open(&self, path: &Path) -> Result<Database, DatabaseError> {
+        let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+        Database::builder().create_with_backend(BadFile(FileBackend::new(file)?, self.clone()))
+    }
+
+    fn check(&self) -> std::io::Result<()> {
+        match self.errno.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            errno => Err(std::io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+impl StorageBackend for BadFile {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.1.check()?;
+        self.0.set_len(len)
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.1.check()?;
+        self.1.syncs.fetch_add(1, Ordering::SeqCst);
+        self.0.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.1.check()?;
+        self.0.write(offset, data)
+    }
+}
