@@ -153,7 +153,8 @@ impl Lab {
             |node| {
                 let state = node.provision_state.clone().unwrap_or_default();
                 let there = state == wanted && node.target_provision_state.is_none();
-                (there || (state != wanted && has_failed(&node))).then_some(node)
+                // A failed state keeps its target, as in Ironic: it says what was not reached.
+                (there || has_failed(&node)).then_some(node)
             },
         )?;
         if settled.provision_state.as_deref() == Some(wanted) {
