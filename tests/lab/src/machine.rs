@@ -291,7 +291,12 @@ impl Machine {
 
         let network = device == BootDevice::Pxe || spec.disk_bytes.is_none();
         // UEFI goes by `bootindex`, SeaBIOS by `-boot`. Only SeaBIOS has a use for a ROM on the NIC.
-        let index = |first: bool| if uefi && first { ",bootindex=1" } else { "" };
+        // OVMF knows no other entry than those with an index: the second is where it goes on from the first.
+        let index = |first: bool| match (uefi, first) {
+            (true, true) => ",bootindex=1",
+            (true, false) => ",bootindex=2",
+            (false, _) => "",
+        };
         let rom = if spec.firmware == Firmware::SeaBios { "" } else { ",romfile=" };
         add("-netdev", format!("tap,id=n0,ifname=t-{},script=no,downscript=no", spec.name));
         add("-device", format!("virtio-net-pci,netdev=n0,mac={}{rom}{}", spec.mac, index(network)));
