@@ -41,6 +41,10 @@ fn check(turn: &Turn) -> Result<Boot, String> {
 /// The agent's kernel, ramdisk and kernel line for this node.
 pub(super) fn agent_boot(node: &Node, settings: &Settings) -> Result<Boot, String> {
     let choose = |key: &str, default: &Option<String>| match node.driver_info.get(key).and_then(|v| v.as_str()) {
+        // It becomes a word of a boot script.
+        Some(own) if own.is_empty() || !own.chars().all(|c| c.is_ascii_graphic()) => {
+            Err(format!("driver_info's {key} {own:?} is neither a URL nor a path below the boot server's roots"))
+        }
         Some(own) => Ok(own.to_owned()),
         None => default.clone().ok_or_else(|| format!("neither driver_info nor the configuration names a {key}")),
     };
@@ -102,5 +106,35 @@ pub(super) fn failed(turn: &mut Turn, reason: String) {
     let macs = turn.node.work.macs.clone();
     if !macs.is_empty() {
         turn.push(Effect::DeleteIntent { macs });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::proto::node::Millis;
+
+    #[test]
+    fn a_node_may_bring_its_own_agent_but_no_line_of_a_script() {
+        let settings = Settings::for_tests();
+        let mut node = Node::new(1, Uuid::nil(), "ipmi", Millis(0));
+        let default = Boot::Agent {
+            kernel: "agent/vmlinuz".into(),
+            ramdisk: "agent/initrd.zst".into(),
+            cmdline: "ipa-api-url=http://10.77.2.1:6385 ipa-ironic-api-version=1.67 console=ttyS0".into(),
+        };
+        assert_eq!(agent_boot(&node, &settings), Ok(default));
+        node.driver_info.insert("deploy_kernel".into(), "http://x/k".into());
+        assert!(matches!(agent_boot(&node, &settings), Ok(Boot::Agent { kernel, .. }) if kernel == "http://x/k"));
+        for wrong in ["", "k\nshell", "k init=/bin/sh"] {
+            node.driver_info.insert("deploy_kernel".into(), wrong.into());
+            assert!(agent_boot(&node, &settings).is_err(), "{wrong:?}");
+        }
+        node.driver_info.clear();
+        let bare = Settings { kernel: None, ..settings };
+        let missing = agent_boot(&node, &bare).unwrap_err();
+        assert_eq!(missing, "neither driver_info nor the configuration names a deploy_kernel");
     }
 }
