@@ -1,0 +1,8 @@
+//! The long matrix: every firmware and every stock DHCP client against the real daemons.
+//!
+//! It needs root and the packages of the lab and of `packages.txt`. `cargo test` leaves it out; `make test-all` runs it.
+
+mod dhcp_clients;
+mod elsewhere;
+mod firmware;
+mod guest;
