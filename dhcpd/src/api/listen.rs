@@ -1,7 +1,7 @@
 //! Listeners of the API: unix sockets (mode 0660) and TCP.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub async fn bind(endpoints: &[Endpoint]) -> Result<Vec<Listener>, ListenError> 
 
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "another process listens there",
+        io::ErrorKind::AddrInUse => "another process listens there, or a file of that name is no socket",
         io::ErrorKind::NotFound => "make the directory",
         io::ErrorKind::PermissionDenied => "the daemon's user may not create it",
         io::ErrorKind::AddrNotAvailable => "this host does not have the address",
@@ -62,14 +62,21 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Removes a socket file that nobody listens on any more, then binds.
+/// Removes a socket file that nobody listens on any more, then binds. The directory is made where it is missing.
 async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if UnixStream::connect(path).await.is_ok() {
+            // Only a socket that refuses is known to be nobody's: any other file may be somebody's.
+            if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
                 return Err(error);
             }
-            std::fs::remove_file(path)?;
+            match UnixStream::connect(path).await {
+                Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+                _ => return Err(error),
+            }
             UnixListener::bind(path)?
         }
         bound => bound?,

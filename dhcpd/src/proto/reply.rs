@@ -166,9 +166,15 @@ pub fn nak(buffer: Vec<u8>, packet: &PacketView<'_>, from_port: u16, scope: &Sco
     } else {
         // The client may have no address on this link, so the relay is told to broadcast.
         octets[10] |= 0x80;
-        Destination::Relay(giaddr, from_port)
+        Destination::Relay(giaddr, relay_port(from_port))
     };
     Reply { octets, destination }
+}
+
+/// Where a relay hears: port 67 (RFC 2131 §4.1), whatever privileged port it sends from. A load generator that plays relay from an
+/// unprivileged port, as perfdhcp does, is answered there.
+fn relay_port(from_port: u16) -> u16 {
+    if from_port < 1024 { 67 } else { from_port }
 }
 
 fn destination(packet: &PacketView<'_>, from_port: u16, scope: &Scope, yiaddr: Ipv4Addr) -> Destination {
@@ -176,7 +182,7 @@ fn destination(packet: &PacketView<'_>, from_port: u16, scope: &Scope, yiaddr: I
     // What a client writes into `ciaddr` of a DISCOVER is not to be trusted.
     let has_address = !ciaddr.is_unspecified() && packet.message_type != super::view::MessageType::Discover;
     if !giaddr.is_unspecified() {
-        Destination::Relay(giaddr, from_port)
+        Destination::Relay(giaddr, relay_port(from_port))
     } else if has_address {
         Destination::Unicast(ciaddr)
     } else if packet.broadcast_flag() || scope.always_broadcast {

@@ -336,10 +336,7 @@ impl Table {
         let over = row.ends <= now.unix;
         match row.state {
             RowState::Declined if over => return,
-            RowState::Declined => {
-                self.map(key.scope).claim(address);
-                self.rest(now, key, address, row.ends);
-            }
+            RowState::Declined if self.map(key.scope).claim(address) => self.rest(now, key, address, row.ends),
             RowState::Bound if self.map(key.scope).claim(address) => {
                 let phase = if over { Phase::Expired } else { Phase::Active };
                 // Expired leases keep their order: a point in the past is expressed by how long ago it was.
@@ -351,8 +348,8 @@ impl Table {
                 let (starts, ends, sequence) = (row.starts, row.ends, row.sequence);
                 self.remember(key, Bound { address, starts, ends, ends_at, sequence, phase });
             }
-            // The server's own address, in a configuration that has changed: it cannot be this client's any more.
-            RowState::Bound => return,
+            // The server's own address, in a configuration that has changed: it can neither be this client's nor come out of quarantine.
+            RowState::Bound | RowState::Declined => return,
             RowState::Released => {}
         }
         self.shared.model.put_lease(address, row);

@@ -75,7 +75,7 @@ fn replies_go_where_rfc_2131_section_4_1_says() {
     let frame = Destination::Frame(STRANGER, ip(2, 100));
     assert_eq!(offer_to(&discover).destination, frame);
     assert_eq!(offer_to(&discover.clone().broadcast()).destination, Destination::Broadcast);
-    assert_eq!(offer_to(&discover.clone().relayed_by(relay)).destination, Destination::Relay(relay, 68));
+    assert_eq!(offer_to(&discover.clone().relayed_by(relay)).destination, Destination::Relay(relay, 67));
     assert_eq!(
         offer_to(&discover.clone().at(12, &[10, 77, 2, 9])).destination,
         frame,
@@ -85,7 +85,7 @@ fn replies_go_where_rfc_2131_section_4_1_says() {
     let renew = Packet::renew(STRANGER, ip(2, 100));
     assert_eq!(ack_to(&renew).destination, Destination::Unicast(ip(2, 100)));
     assert_eq!(ack_to(&renew.clone().broadcast()).destination, Destination::Unicast(ip(2, 100)));
-    assert_eq!(ack_to(&renew.relayed_by(relay)).destination, Destination::Relay(relay, 68));
+    assert_eq!(ack_to(&renew.relayed_by(relay)).destination, Destination::Relay(relay, 67));
 
     let loud = scopes(&[("lease_secs = 3600", "lease_secs = 3600\nalways_broadcast = true")]);
     let told = discover.view(|view| offer(Vec::new(), view, 68, prov(&loud), lease(None)));
@@ -108,6 +108,17 @@ fn naks_are_broadcast_and_say_why() {
     let relayed = to(Packet::renew(STRANGER, ip(2, 100)).relayed_by(ip(2, 254)));
     assert_eq!(relayed.destination, Destination::Relay(ip(2, 254), 67));
     assert_eq!(relayed.octets[10] & 0x80, 0x80, "the relay is told to broadcast");
+}
+
+#[test]
+fn a_relay_is_answered_on_port_67_and_a_load_generator_where_it_sends_from() {
+    let (scopes, relay) = (scopes(&[]), ip(2, 254));
+    for (from, to) in [(67, 67), (68, 67), (1023, 67), (1024, 1024), (40_000, 40_000)] {
+        let nak = Packet::renew(STRANGER, ip(2, 100))
+            .relayed_by(relay)
+            .view(|view| nak(Vec::new(), view, from, prov(&scopes), NakReason::Taken));
+        assert_eq!(nak.destination, Destination::Relay(relay, to), "from port {from}");
+    }
 }
 
 #[test]
