@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
     reveille check /etc/reveille/reveille.toml\n  \
     reveille all --config /etc/reveille/reveille.toml\n  \
     reveille lease sightings                         # which BMCs have asked for an address\n  \
-    reveille lease approve 52:54:00:aa:00:01          # give one an address\n  \
+    reveille lease approve 52:54:00:aa:00:07          # give one an address\n  \
     reveille node add rack1-7 --mac 52:54:00:bb:00:01 --bmc 10.77.1.100 --bmc-password-file FILE\n  \
     reveille node deploy rack1-7 --image images/debian.raw --checksum sha256:… --watch")]
 struct Cli {

@@ -1,7 +1,7 @@
 //! Typed clients of the daemons' HTTP APIs: dhcpd's lease API, bootd's intents and transfers, and Ironic's API as far as Reveille speaks it.
 //!
-//! For the provisioner, the command line, tests and other conductors. A client holds no connection between calls and retries nothing by itself:
-//! every route is idempotent, so its caller decides. Answers are read up to [`ANSWER_BYTES_MAX`].
+//! For the provisioner, the command line, tests and other conductors. A client holds no connection between calls, and retries nothing by itself
+//! but requests to a node that Ironic's API says is locked: every route is idempotent, so its caller decides. Answers are read up to [`ANSWER_BYTES_MAX`].
 
 mod bootd;
 mod dhcpd;
