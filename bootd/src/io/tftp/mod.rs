@@ -46,7 +46,8 @@ pub struct Server {
     counters: Arc<Counters>,
     transfers_max: usize,
     sessions: HashMap<Key, Session>,
-    /// Requests whose file is being looked for.
+    /// Requests whose file is being looked for on a thread that may wait: one per peer at most. An entry goes with its result only, so
+    /// that there are as many entries as threads at work or waiting for their turn.
     opening: HashMap<SocketAddr, Request>,
     /// Sessions that may have something to send.
     ready: VecDeque<Key>,
@@ -58,7 +59,9 @@ pub struct Server {
 
 /// Something that had to wait for the disk. At most one per session and one per request is under way, so the queue is bounded.
 enum Finished {
-    Opened(SocketAddr, Opened),
+    /// What this request of this peer's came to.
+    Opened(SocketAddr, Request, Opened),
+    /// What this session's read of the socket and peer came to.
     Read(Key, u64, std::io::Result<Vec<u8>>),
 }
 
@@ -172,6 +175,10 @@ impl Server {
         if self.is_repetition(peer, &request) {
             return self.counters.tftp_drop(DropReason::DuplicateRequest);
         }
+        if self.opening.contains_key(&peer) {
+            // No answer is due: a client that still wants this sends it again, as when the network loses it (RFC 1350 section 2).
+            return self.counters.tftp_drop(DropReason::OpeningAnother);
+        }
         if self.sessions.len() + self.opening.len() >= self.transfers_max {
             self.counters.tftp_refused_at_limit.increment(1);
             return self.refuse(peer, ErrorCode::NotDefined, "too many transfers at present; try again", "limit");
@@ -179,11 +186,12 @@ impl Server {
         match session::open_now(&self.store, &request) {
             Some(opened) => self.begin(peer, request, opened),
             None => {
-                let (store, results, wanted) = (self.store.clone(), self.results.0.clone(), request.clone());
-                self.opening.insert(peer, request);
+                let (store, results) = (self.store.clone(), self.results.0.clone());
+                self.opening.insert(peer, request.clone());
                 tokio::task::spawn_blocking(move || {
+                    let opened = session::open(&store, &request, Patience::Blocking);
                     // The server may have gone.
-                    let _ = results.send(Finished::Opened(peer, session::open(&store, &wanted, Patience::Blocking)));
+                    let _ = results.send(Finished::Opened(peer, request, opened));
                 });
             }
         }
@@ -258,10 +266,9 @@ impl Server {
 
     fn finish(&mut self, finished: Finished) {
         match finished {
-            Finished::Opened(peer, opened) => {
-                if let Some(request) = self.opening.remove(&peer) {
-                    self.begin(peer, request, opened);
-                }
+            Finished::Opened(peer, request, opened) => {
+                self.opening.remove(&peer);
+                self.begin(peer, request, opened);
             }
             Finished::Read(key, id, result) => {
                 if let Some(session) = self.sessions.get_mut(&key).filter(|session| session.id() == id) {
@@ -365,7 +372,84 @@ async fn sleep_until(due: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
     use std::time::Duration;
+
+    /// A server that nobody runs yet, over files named after their contents, and a recorder of what it counts.
+    async fn at_rest(files: &[&str]) -> (Server, tempfile::TempDir, PrometheusRecorder) {
+        let dir = tempfile::tempdir().unwrap();
+        for name in files {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let counters = Arc::new(metrics::with_local_recorder(&recorder, Counters::new));
+        let store = Arc::new(Store::for_tests(dir.path()));
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), store, counters).unwrap();
+        server.transfer_sockets[0].writable().await.unwrap();
+        (server, dir, recorder)
+    }
+
+    fn counts(recorder: &PrometheusRecorder, series: &str, n: u64) -> bool {
+        recorder.handle().render().lines().any(|line| line == format!("{series} {n}"))
+    }
+
+    /// A request for a text: its file is read before it is answered, which is never done in the server's task.
+    fn text(name: &str) -> Vec<u8> {
+        format!("\0\x01{name}\0netascii\0").into_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_peer_has_one_opening_and_gets_what_it_asked_for_first() {
+        let (mut server, _dir, recorder) = at_rest(&["first", "second"]).await;
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let from = peer.local_addr().unwrap();
+        for name in ["first", "second", "first", "absent", "second"] {
+            server.handle_request(from, &text(name));
+            assert_eq!(server.opening.len(), 1, "{name}");
+        }
+        let dropped = |reason: &str| format!("reveille_bootd_tftp_dropped_total{{reason=\"{reason}\"}}");
+        assert!(counts(&recorder, &dropped("duplicate-request"), 1), "{}", recorder.handle().render());
+        assert!(counts(&recorder, &dropped("opening-another"), 3), "{}", recorder.handle().render());
+
+        // What was dropped is taken once it is asked for again.
+        for name in ["first", "second"] {
+            server.handle_request(from, &text(name));
+            let finished = server.results.1.recv().await.unwrap();
+            assert!(server.results.1.try_recv().is_err(), "{name}: only one thread was at work");
+            server.finish(finished);
+            assert_eq!(server.opening.len(), 0, "{name}");
+            assert!(server.transmit().is_none());
+            let mut answer = [0; 600];
+            let n = tokio::time::timeout(Duration::from_secs(10), peer.recv(&mut answer)).await.unwrap().unwrap();
+            assert_eq!(answer[..n].escape_ascii().to_string(), format!("\\x00\\x03\\x00\\x01{name}"));
+        }
+        let mut paths: Vec<_> = server.sessions.values().map(|s| s.request().path.as_str().to_owned()).collect();
+        paths.sort();
+        assert_eq!(paths, ["first", "second"]);
+    }
+
+    #[tokio::test]
+    async fn openings_count_towards_the_limit() {
+        let (mut server, _dir, recorder) = at_rest(&["a", "b", "c"]).await;
+        server.transfers_max = 2;
+        let mut peers = Vec::new();
+        for name in ["a", "b", "c"] {
+            let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            server.handle_request(peer.local_addr().unwrap(), &text(name));
+            peers.push(peer);
+        }
+        assert_eq!(server.opening.len(), 2);
+        assert!(counts(&recorder, "reveille_bootd_tftp_refused_at_limit_total", 1));
+        let mut answer = [0; 600];
+        tokio::time::timeout(Duration::from_secs(10), peers[2].recv(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer[..4], [0, 5, 0, 0], "an ERROR, not silence");
+        for _ in 0..2 {
+            let finished = server.results.1.recv().await.unwrap();
+            server.finish(finished);
+        }
+        assert_eq!((server.opening.len(), server.sessions.len()), (0, 2));
+        assert!(server.results.1.try_recv().is_err(), "nothing was opened for the one that was refused");
+    }
 
     #[tokio::test]
     async fn one_transfer_too_many_is_refused_and_others_go_on() {

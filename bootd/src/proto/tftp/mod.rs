@@ -38,11 +38,13 @@ pub enum DropReason {
     StaleAck,
     /// The same request again while its first answer is under way.
     DuplicateRequest,
+    /// Another request while the file of the peer's first is still being opened.
+    OpeningAnother,
 }
 
 impl DropReason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Truncated,
         Self::UnknownOpcode,
         Self::NotTerminated,
@@ -53,6 +55,7 @@ impl DropReason {
         Self::UnknownPeer,
         Self::StaleAck,
         Self::DuplicateRequest,
+        Self::OpeningAnother,
     ];
 
     /// The word that metrics count it under.
@@ -68,6 +71,7 @@ impl DropReason {
             Self::UnknownPeer => "unknown-peer",
             Self::StaleAck => "stale-ack",
             Self::DuplicateRequest => "duplicate-request",
+            Self::OpeningAnother => "opening-another",
         }
     }
 }
