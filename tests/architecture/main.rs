@@ -45,10 +45,14 @@ fn report(violations: &[Violation]) {
 fn sources_keep_the_rules() {
     let sources = sources();
     assert!(sources.len() > 50, "only {} sources were found: the search is broken", sources.len());
+    let read = |path: &PathBuf| std::fs::read_to_string(root().join(path)).expect("a readable source");
+    let sources: Vec<_> = sources.iter().map(|path| Source::new(path, &read(path))).collect();
+    let test_files: Vec<_> = sources.iter().flat_map(Source::test_files).collect();
     let mut violations = Vec::new();
-    for path in sources {
-        let text = std::fs::read_to_string(root().join(&path)).expect("a readable source");
-        violations.extend(check_source(&Source::new(&path, &text)));
+    for source in &sources {
+        // What is compiled for tests only may read clocks and open sockets, wherever it stands.
+        let for_tests = test_files.iter().any(|file| source.path.starts_with(file));
+        violations.extend(check_source(source, for_tests));
     }
     report(&violations);
 }

@@ -8,23 +8,38 @@ pub struct Source {
     pub path: PathBuf,
     /// Lines of the whole file.
     pub length: usize,
-    /// Code lines as (number from 1, text), comments and the contents of strings blanked, from the first `#[cfg(test)]` on left out.
+    /// Code lines as (number from 1, text), comments and the contents of strings blanked, left out from an inline test module on.
     pub code: Vec<(usize, String)>,
+    /// Names of the modules that it declares for tests only, with files of their own.
+    pub test_modules: Vec<String>,
 }
 
 impl Source {
     /// Reads `text` as the file at `path`.
     pub fn new(path: &Path, text: &str) -> Self {
-        let mut code = Vec::new();
+        let mut code: Vec<(usize, String)> = Vec::new();
+        let mut test_modules = Vec::new();
         let mut blanker = Blanker::default();
         for (at, line) in text.lines().enumerate() {
             let line = blanker.blank(line);
-            if line.trim() == "#[cfg(test)]" && blanker.outside() {
-                break;
+            let for_tests = code.last().is_some_and(|(_, before)| before.trim() == "#[cfg(test)]");
+            if let Some((_, module)) = line.split_once("mod ").filter(|_| for_tests) {
+                match module.trim().strip_suffix(';') {
+                    Some(name) => test_modules.push(name.to_owned()),
+                    None => break,
+                }
             }
             code.push((at + 1, line));
         }
-        Self { path: path.to_owned(), length: text.lines().count(), code }
+        Self { path: path.to_owned(), length: text.lines().count(), code, test_modules }
+    }
+
+    /// Where the files of its test modules are: `x.rs` and the folder `x`, below this file's own module.
+    pub fn test_files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let folder = self.path.parent().unwrap_or(Path::new("")).to_owned();
+        let stem = self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("");
+        let below = if ["mod", "lib", "main"].contains(&stem) { folder } else { folder.join(stem) };
+        self.test_modules.iter().flat_map(move |name| [below.join(format!("{name}.rs")), below.join(name)])
     }
 
     /// The daemon and folder: `dhcpd/src/proto/view.rs` → `("dhcpd", "proto")`.
@@ -126,5 +141,13 @@ mod tests {
         assert!(!code.contains("unsafe"), "{code}");
         assert!(code.contains("fn f<'a>() {}"));
         assert_eq!(source.place(), ("dhcpd", "proto"));
+    }
+
+    #[test]
+    fn knows_its_test_modules_and_reads_on_behind_them() {
+        let source = Source::new(Path::new("a/src/proto/x.rs"), "#[cfg(test)]\nmod simulation;\nlet code = 1;\n");
+        assert_eq!(source.code.len(), 3);
+        let files: Vec<_> = source.test_files().collect();
+        assert_eq!(files, [PathBuf::from("a/src/proto/x/simulation.rs"), PathBuf::from("a/src/proto/x/simulation")]);
     }
 }
