@@ -416,6 +416,31 @@ fn a_result_that_nobody_waits_for_changes_nothing() {
     bench.event(Event::Finished { effect: 77, result: Ok(Outcome::Power(PowerState::On)) });
     bench.event(Event::Deadline);
     assert_eq!(bench.node, before);
+    // Nor does one that comes late, for an effect that is not the first any more.
+    bench.ask(Verb::Active).unwrap();
+    let before = bench.node.clone();
+    let stale = before.work.pending[0].id - 1;
+    bench.event(Event::Finished { effect: stale, result: Ok(Outcome::Done) });
+    bench.event(Event::Finished { effect: before.work.pending[1].id, result: Err(Failure::lasting("too early")) });
+    assert_eq!(bench.node, before);
+}
+
+#[test]
+fn whoever_called_before_the_power_was_cut_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.make_available();
+    bench.world.is_on = true;
+    bench.ask(Verb::Active).unwrap();
+    bench.event(Event::Token("old".into()));
+    bench.event(Event::Heartbeat { url: "http://10.77.2.9:9999".into(), version: None });
+    while bench.node.work.pending.front().is_some_and(|first| !matches!(first.effect, Effect::SetBootDevice { .. })) {
+        bench.work(1);
+    }
+    assert_eq!(bench.node.work.agent, Agent::default());
+    while bench.node.work.stage == Stage::Prepare {
+        bench.work(1);
+    }
+    assert_eq!(bench.node.work.stage, Stage::AwaitAgent, "the old call is nobody's");
 }
 
 #[derive(Debug, Clone, Copy)]
