@@ -4,8 +4,8 @@
 
 pub mod api;
 pub mod io;
-mod run;
 pub mod proto;
+mod run;
 pub mod store;
 
 pub use run::{Addresses, ReloadError, RunError, Running, StartError, start, start_with};
