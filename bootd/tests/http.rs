@@ -135,7 +135,7 @@ async fn malformed_requests_are_counted_and_harm_nobody() {
         long_line.as_bytes(),
         b"GET /file HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     ];
-    let before = counted("reveille_bootd_http_connection_errors_total", "");
+    let before = counted("reveille_bootd_http_connection_errors_total", "parse");
     for request in requests {
         let answer = raw(&daemon, request);
         assert!(
@@ -148,7 +148,7 @@ async fn malformed_requests_are_counted_and_harm_nobody() {
     for chunk in random.chunks(500) {
         raw(&daemon, &[chunk, b"\r\n\r\n"].concat());
     }
-    let errors = counted("reveille_bootd_http_connection_errors_total", "") - before;
+    let errors = counted("reveille_bootd_http_connection_errors_total", "parse") - before;
     assert!(errors >= requests.len() as u64 / 2, "{errors} counted");
     let answer = raw(&daemon, b"GET /file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");

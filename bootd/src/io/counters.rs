@@ -2,6 +2,7 @@
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
+use super::http::ConnectionError;
 use crate::proto::path::PathRefusal;
 use crate::proto::tftp::DropReason;
 use crate::store::Protocol;
@@ -17,8 +18,7 @@ pub struct Counters {
     pub tftp_send_errors: Counter,
     /// Connections refused at the limit.
     pub http_refused_at_limit: Counter,
-    /// Connections that ended with an error: malformed requests, timeouts, resets.
-    pub http_connection_errors: Counter,
+    http_connection_errors: Vec<Counter>,
     /// Connections open.
     pub http_connections: Gauge,
     bytes_http: Counter,
@@ -44,6 +44,10 @@ impl Counters {
         describe_counter!("reveille_bootd_requests_refused_total", "Requests answered with an error, by reason");
         describe_counter!("reveille_bootd_transfers_total", "Downloads that ended, by outcome");
         describe_counter!("reveille_bootd_bytes_sent_total", "Octets of files and scripts sent");
+        describe_counter!(
+            "reveille_bootd_http_connection_errors_total",
+            "HTTP connections that ended with an error, by reason"
+        );
         describe_gauge!("reveille_bootd_http_connections", "HTTP connections of machines that are open");
         Self {
             tftp_dropped: DropReason::ALL
@@ -54,7 +58,10 @@ impl Counters {
             tftp_refused_at_limit: counter!("reveille_bootd_tftp_refused_at_limit_total"),
             tftp_send_errors: counter!("reveille_bootd_tftp_send_errors_total"),
             http_refused_at_limit: counter!("reveille_bootd_http_refused_at_limit_total"),
-            http_connection_errors: counter!("reveille_bootd_http_connection_errors_total"),
+            http_connection_errors: ConnectionError::ALL
+                .iter()
+                .map(|reason| counter!("reveille_bootd_http_connection_errors_total", "reason" => reason.label()))
+                .collect(),
             http_connections: gauge!("reveille_bootd_http_connections"),
             bytes_http: counter!("reveille_bootd_bytes_sent_total", "protocol" => "http"),
             bytes_tftp: counter!("reveille_bootd_bytes_sent_total", "protocol" => "tftp"),
@@ -64,6 +71,11 @@ impl Counters {
     /// A TFTP datagram changed nothing.
     pub fn tftp_drop(&self, reason: DropReason) {
         self.tftp_dropped[reason as usize].increment(1);
+    }
+
+    /// A connection ended with an error.
+    pub fn http_connection_failed(&self, reason: ConnectionError) {
+        self.http_connection_errors[reason as usize].increment(1);
     }
 
     /// A request was answered with an error.

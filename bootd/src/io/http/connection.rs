@@ -2,6 +2,8 @@
 //!
 //! It knows nothing of requests: the machines' server and bootd's own API both run on it.
 
+use std::error::Error;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,63 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are being told that there are too many.
 const REFUSALS_MAX: usize = 64;
+
+/// Why a connection ended other than by either side's closing it between two messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ConnectionError {
+    /// What came is no head of a request, or one that is too large.
+    Parse,
+    /// No whole head within `HEAD_TIME_MAX`.
+    HeadTimeout,
+    /// The client closed in the middle of a message.
+    Incomplete,
+    /// The client reset the connection, or had closed it when there was something to send.
+    Reset,
+    /// The client took nothing of an answer for `patient::STALL_MAX`.
+    Stalled,
+    /// Anything else; a body that could not be sent to its end is also counted with the transfers.
+    Other,
+}
+
+impl ConnectionError {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Self; 6] =
+        [Self::Parse, Self::HeadTimeout, Self::Incomplete, Self::Reset, Self::Stalled, Self::Other];
+
+    /// The word that metrics count it under.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Parse => "parse",
+            Self::HeadTimeout => "head-timeout",
+            Self::Incomplete => "incomplete",
+            Self::Reset => "reset",
+            Self::Stalled => "stalled",
+            Self::Other => "other",
+        }
+    }
+
+    fn of(error: &hyper::Error) -> Self {
+        let io = std::iter::successors(Some(error as &dyn Error), |error| (*error).source())
+            .find_map(|error| error.downcast_ref::<std::io::Error>())
+            .map(std::io::Error::kind);
+        match io {
+            _ if error.is_parse() => Self::Parse,
+            _ if error.is_timeout() => Self::HeadTimeout,
+            _ if error.is_incomplete_message() => Self::Incomplete,
+            _ if error.is_user() => Self::Other,
+            Some(ErrorKind::UnexpectedEof) => Self::Incomplete,
+            Some(
+                ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::NotConnected,
+            ) => Self::Reset,
+            Some(ErrorKind::TimedOut) => Self::Stalled,
+            Some(_) | None => Self::Other,
+        }
+    }
+}
 
 /// Something that connections come from.
 pub trait Accept: Send + 'static {
@@ -67,10 +126,10 @@ pub async fn serve<A, F, S, B>(
     F: Fn(IpAddr) -> S + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send,
-    S::Error: std::error::Error + Send + Sync,
+    S::Error: Error + Send + Sync,
     B: Body + Send + 'static,
     B::Data: Send,
-    B::Error: std::error::Error + Send + Sync,
+    B::Error: Error + Send + Sync,
 {
     let mut tasks = JoinSet::new();
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
@@ -94,8 +153,8 @@ pub async fn serve<A, F, S, B>(
                 tasks.spawn(async move {
                     counters.http_connections.increment(1);
                     if let Err(error) = run(stream, service, stop).await {
-                        counters.http_connection_errors.increment(1);
-                        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "HTTP connection ended");
+                        counters.http_connection_failed(ConnectionError::of(&error));
+                        tracing::debug!(%peer, error = &error as &dyn Error, "HTTP connection ended");
                     }
                     counters.http_connections.decrement(1);
                     drop(permit);
@@ -120,9 +179,9 @@ async fn run<I, S, B>(stream: I, service: S, mut stop: watch::Receiver<bool>) ->
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>>,
-    S::Error: std::error::Error + Send + Sync + 'static,
+    S::Error: Error + Send + Sync + 'static,
     B: Body + 'static,
-    B::Error: std::error::Error + Send + Sync,
+    B::Error: Error + Send + Sync,
 {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -158,7 +217,9 @@ mod tests {
     use http_body_util::Full;
     use hyper::service::service_fn;
     use std::convert::Infallible;
-    use tokio::io::AsyncReadExt;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use tokio::io::{AsyncReadExt, ReadBuf};
     use tokio::time::Instant;
 
     async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -181,8 +242,95 @@ mod tests {
             panic!("a head of a thousand seconds is waited for");
         };
         trickle.await;
-        assert!(served.await.unwrap().is_err());
+        assert_eq!(ConnectionError::of(&served.await.unwrap().unwrap_err()), ConnectionError::HeadTimeout);
         assert!(began.elapsed() <= HEAD_TIME_MAX + Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+
+    /// What reading from it fails with.
+    struct Fails(ErrorKind);
+
+    impl AsyncRead for Fails {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Err(self.0.into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn each_way_to_fail_has_its_reason() {
+        use ConnectionError as E;
+        let many_fields: &'static [u8] =
+            Box::leak([&b"GET / HTTP/1.1\r\n"[..], &b"A: b\r\n".repeat(65)].concat().into());
+        for (octets, then, expected) in [
+            (&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], None, Some(E::Parse)),
+            (b"GET\r\n\r\n", None, Some(E::Parse)),
+            (b"GET / HTTP/9.9\r\n\r\n", None, Some(E::Parse)),
+            (b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", None, Some(E::Parse)),
+            (&[b'a'; HEAD_BYTES_MAX + 1], None, Some(E::Parse)),
+            (many_fields, None, Some(E::Parse)),
+            (b"GET / HTTP/1.1\r\nHo", None, Some(E::Incomplete)),
+            (b"GET / HTTP/1.1\r\nHo", Some(ErrorKind::ConnectionReset), Some(E::Reset)),
+            (b"GET / HTTP/1.1\r\nHo", Some(ErrorKind::Other), Some(E::Other)),
+            (b"", None, None),
+            // hyper takes a client that closes its half for one that has gone.
+            (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", None, Some(E::Incomplete)),
+        ] {
+            let stop = watch::Sender::new(false);
+            let got = match then {
+                None => run(tokio::io::join(octets, tokio::io::sink()), service_fn(hello), stop.subscribe()).await,
+                Some(kind) => {
+                    let stream = tokio::io::join(octets.chain(Fails(kind)), tokio::io::sink());
+                    run(stream, service_fn(hello), stop.subscribe()).await
+                }
+            };
+            let start = octets[..octets.len().min(60)].escape_ascii();
+            assert_eq!(got.as_ref().err().map(E::of), expected, "{start}, then {then:?}: {got:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn random_and_truncated_requests_are_counted_by_reason_and_others_are_served() {
+        const EACH: usize = 50;
+        const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = watch::Sender::new(false);
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let counters = Arc::new(metrics::with_local_recorder(&recorder, Counters::new));
+        let server = serve(listener, Arc::new(Semaphore::new(9)), counters, stop.subscribe(), |_| service_fn(hello));
+        let server = tokio::spawn(server);
+        let ask = async |request: &[u8], closes: bool| {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            // The server may close before it has read everything.
+            let _ = stream.write_all(request).await;
+            if closes {
+                let _ = stream.shutdown().await;
+            }
+            let mut answer = Vec::new();
+            let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap();
+            answer
+        };
+        let mut x = 2_u64;
+        for n in 0..EACH {
+            // 0x80 and above begin no method, so that every run of them is wrong from its first octet on.
+            let random: Vec<u8> = std::iter::repeat_with(|| {
+                x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (x >> 56) as u8
+            })
+            .take(1 + n * 10)
+            .collect();
+            let answer = ask(&[&[0x80 | random[0]], &random[1..]].concat(), true).await;
+            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{}", answer.escape_ascii());
+            let truncated = &REQUEST[..1 + n % (REQUEST.len() - 3)];
+            assert!(ask(truncated, true).await.is_empty(), "{}", truncated.escape_ascii());
+        }
+        assert!(ask(REQUEST, false).await.ends_with(b"hello"));
+        stop.send_replace(true);
+        tokio::time::timeout(Duration::from_secs(10), server).await.expect("ends when told to").unwrap();
+        let text = recorder.handle().render();
+        for (reason, n) in [("parse", EACH), ("incomplete", EACH), ("other", 0)] {
+            let line = format!("reveille_bootd_http_connection_errors_total{{reason=\"{reason}\"}} {n}");
+            assert!(text.lines().any(|l| l == line), "{line}: {text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,4 +5,4 @@ pub mod connection;
 pub mod machine;
 mod patient;
 
-pub use connection::{Accept, serve};
+pub use connection::{Accept, ConnectionError, serve};
