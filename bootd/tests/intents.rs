@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{Daemon, run};
+use support::{Daemon, counted, run};
 
 const PATH: &str = "/v1/intents/52:54:00:00:00:01";
 
@@ -81,6 +81,15 @@ async fn what_was_answered_survives_a_restart_and_a_kill() {
     }
 }
 
+/// Returns once a reader waits for the next event.
+async fn reader_waits() {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while counted("reveille_bootd_event_readers", "") == 0 {
+        assert!(Instant::now() < deadline, "no reader of events waits");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_wait_for_the_next_and_end_with_the_daemon() {
     let mut daemon = Daemon::start().await;
@@ -89,17 +98,18 @@ async fn events_wait_for_the_next_and_end_with_the_daemon() {
     let path = format!("/v1/events?since={since}&wait_secs=30");
     let url = daemon.url("boot.ipxe");
     let (answer, _) = tokio::join!(daemon.api("GET", &path, None), async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        reader_waits().await;
         run("curl", &["-sS", &url], None).await
     });
     assert_eq!(answer.1["events"][0]["kind"], "script-served");
     let running = daemon.running.take().unwrap();
     let next = answer.1["next"].as_u64().unwrap();
     let path = format!("/v1/events?since={next}&wait_secs=30");
-    let began = Instant::now();
-    let (answer, ()) = tokio::join!(daemon.api("GET", &path, None), async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    let (answer, began) = tokio::join!(daemon.api("GET", &path, None), async {
+        reader_waits().await;
+        let began = Instant::now();
         running.drain().await;
+        began
     });
     assert_eq!(answer.1["events"], Value::Array(vec![]));
     assert!(began.elapsed() < Duration::from_secs(9), "a long poll held up the end: {:?}", began.elapsed());

@@ -49,6 +49,7 @@ impl Counters {
             "HTTP connections that ended with an error, by reason"
         );
         describe_gauge!("reveille_bootd_http_connections", "HTTP connections of machines that are open");
+        describe_gauge!("reveille_bootd_event_readers", "Readers of the event stream that wait for the next event");
         Self {
             tftp_dropped: DropReason::ALL
                 .iter()

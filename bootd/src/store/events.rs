@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use metrics::{Gauge, gauge};
 use reveille_config::MacAddr;
 use reveille_config::dto::event::{Event, EventPage};
 use reveille_config::limit::{EVENTS_MAX, EVENTS_WAIT_SECS_MAX, PAGE_MAX};
@@ -76,6 +77,7 @@ impl Events {
     /// The events after `since`, at most `limit`; waits up to `wait_secs` while there are none.
     pub async fn page(&self, since: u64, limit: usize, wait_secs: u64) -> EventPage {
         let mut last = self.last.subscribe();
+        let _waiting = Waiting::begin();
         let wait = Duration::from_secs(wait_secs.min(EVENTS_WAIT_SECS_MAX));
         // A timeout is an answer too: an empty page.
         let _ = tokio::time::timeout(wait, last.wait_for(|last| *last > since)).await;
@@ -95,6 +97,23 @@ impl Events {
             events,
             lost_before: lost.then_some(first),
         }
+    }
+}
+
+/// A reader that waits, counted for as long as this lives: also one that goes away meanwhile.
+struct Waiting(Gauge);
+
+impl Waiting {
+    fn begin() -> Self {
+        let gauge = gauge!("reveille_bootd_event_readers");
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.decrement(1);
     }
 }
 
