@@ -106,19 +106,19 @@ impl Life {
         let bytes = disk.metadata().expect("the disk's size").len();
         disk.set_len(0).and_then(|()| disk.set_len(bytes)).expect("a blank disk");
         self.lab.start_deploy(node, &image).expect("a deploy under way");
-        let lab = &self.lab;
-        let bootd = lab.bootd();
-        lab.ask_until(
-            "the agent to fetch the image",
-            Deadline::secs(PART_SECS),
-            async || bootd.transfers().await,
-            |page| {
-                let started = lab.node(node).ok()?.provision_state;
-                let fetched = page.items.iter().rev().find(|t| t.path.ends_with(IMAGE) && t.bytes_sent > 0)?;
-                (fetched.outcome.is_none() || started.as_deref() != Some("deploy failed")).then_some(())
-            },
-        )
-        .expect("a download of the image");
+        // Once at the very beginning, before the machine is on …
+        self.lab.kill_reveille().expect("a kill");
+        self.lab.start_reveille().expect("a restart");
+        // … and once while the agent fetches and writes. bootd forgets its transfers with its process, so this one is new.
+        let bootd = self.lab.bootd();
+        self.lab
+            .ask_until(
+                "the agent to fetch the image",
+                Deadline::secs(PART_SECS),
+                async || bootd.transfers().await,
+                |page| page.items.iter().any(|t| t.path.ends_with(IMAGE) && t.bytes_sent > 0).then_some(()),
+            )
+            .expect("a download of the image");
         self.lab.kill_reveille().expect("a kill");
         self.lab.start_reveille().expect("a restart");
         match self.lab.wait_state(node, "active", Deadline::secs(PART_SECS)) {
@@ -156,8 +156,10 @@ impl Life {
             let program = program.args(["--os-auth-type", "none", "--os-endpoint", reveille_lab::lab::IRONIC_URL]);
             program.args(words).succeed(Deadline::secs(60)).expect("an answer to the stock client")
         };
-        let list = ask(&["node", "list", "-f", "value", "-c", "UUID", "-c", "Name", "-c", "Provisioning State"]);
-        assert!(list.contains(&format!("{node} {NODE} active")), "{list}");
+        let list = ask(&["node", "list", "-f", "json"]);
+        for expected in [format!("\"UUID\": \"{node}\""), format!("\"Name\": \"{NODE}\""), "\"active\"".to_owned()] {
+            assert!(list.contains(&expected), "no {expected} in {list}");
+        }
         let shown = ask(&["node", "show", NODE, "-f", "json"]);
         assert!(shown.contains("\"provision_state\": \"active\""), "{shown}");
         assert!(!shown.contains(&self.bmc.spec().password), "the BMC's password is shown");

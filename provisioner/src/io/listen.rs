@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl Listener {
         };
         bound.map_err(|error| {
             let hint = match error.kind() {
-                io::ErrorKind::AddrInUse => ": another program listens there; stop it, or configure another endpoint",
+                io::ErrorKind::AddrInUse => ": another program listens there, or a file of that name is no socket; stop it, or configure another endpoint",
                 io::ErrorKind::AddrNotAvailable => ": this host has no such address; is the interface up?",
                 io::ErrorKind::PermissionDenied => ": give the daemon the permission, or configure another endpoint",
                 io::ErrorKind::NotFound => ": the directory does not exist",
@@ -117,7 +117,14 @@ async fn serve_connection(stream: Box<dyn Stream>, router: Router, mut stop: wat
         }
     };
     if let Err(error) = ended {
-        tracing::trace!(%error, "a connection broke off");
+        let reason = match () {
+            () if error.is_parse() => "parse",
+            () if error.is_timeout() => "timeout",
+            () if error.is_incomplete_message() => "incomplete",
+            () => "broken",
+        };
+        metrics::counter!("reveille_provisioner_http_connection_errors_total", "reason" => reason).increment(1);
+        tracing::trace!(%error, reason, "a connection broke off");
     }
 }
 
@@ -127,11 +134,17 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 async fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
-    if path.exists() {
-        if UnixStream::connect(path).await.is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    // Only a socket that refuses is known to be nobody's: any other file may be somebody's.
+    if let Ok(metadata) = fs::symlink_metadata(path) {
+        match UnixStream::connect(path).await {
+            Err(error) if metadata.file_type().is_socket() && error.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path)?;
+            }
+            _ => return Err(io::ErrorKind::AddrInUse.into()),
         }
-        fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;

@@ -251,7 +251,10 @@ fn is_clean_refusal(error: &redb::Error) -> bool {
     let redb::Error::Io(error) = error else { return false };
     matches!(
         error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
+        io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::PermissionDenied
     )
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -18,6 +19,9 @@ type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Changes decided in one go, written together.
 const BATCH_MAX: usize = 256;
+
+/// While the disk refuses changes, how often it is tried whether somebody asks for one or not.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
 
 /// Changes that will be written together.
 pub(super) struct Batch {
@@ -62,7 +66,23 @@ pub(super) fn start(
     let mut batch =
         Batch { tables, disk, durable: Vec::new(), volatile: Vec::new(), entries: Vec::new(), answers: Vec::new() };
     thread::Builder::new().name("store-writer".into()).spawn(move || {
-        while let Some(job) = queue.blocking_recv() {
+        // Without a clock it could not try again by itself; what cannot be built here could not have been built at the start.
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().ok();
+        loop {
+            let refuses = shared.health.borrow().is_err();
+            let job = match clock.as_ref().filter(|_| refuses) {
+                None => queue.blocking_recv(),
+                Some(clock) => match clock.block_on(async { tokio::time::timeout(RETRY_EVERY, queue.recv()).await }) {
+                    Ok(job) => job,
+                    Err(_) => {
+                        if probe(&mut batch, &shared) {
+                            continue;
+                        }
+                        break;
+                    }
+                },
+            };
+            let Some(job) = job else { break };
             job(&mut batch);
             while batch.answers.len() < BATCH_MAX {
                 let Ok(job) = queue.try_recv() else { break };
@@ -86,11 +106,7 @@ fn write(batch: &mut Batch, shared: &Shared) -> bool {
         Ok(())
     } else {
         let outcome = batch.disk.commit(&batch.tables, &durable, &entries);
-        shared.health.send_if_modified(|health| {
-            let is_new = health.is_ok() != outcome.is_ok();
-            *health = outcome.clone();
-            is_new
-        });
+        tell_health(shared, &outcome);
         outcome
     };
     match &outcome {
@@ -102,6 +118,21 @@ fn write(batch: &mut Batch, shared: &Shared) -> bool {
         answer(outcome.clone());
     }
     !matches!(outcome, Err(StoreError::Failed { .. }))
+}
+
+/// Writes a transaction that changes nothing, to learn whether the disk takes changes again; `false`: the disk failed.
+fn probe(batch: &mut Batch, shared: &Shared) -> bool {
+    let outcome = batch.disk.commit(&batch.tables, &[], &[]);
+    tell_health(shared, &outcome);
+    !matches!(outcome, Err(StoreError::Failed { .. }))
+}
+
+fn tell_health(shared: &Shared, outcome: &Result<(), StoreError>) {
+    shared.health.send_if_modified(|health| {
+        let is_new = health.is_ok() != outcome.is_ok();
+        health.clone_from(outcome);
+        is_new
+    });
 }
 
 fn publish(batch: &Batch, shared: &Shared, durable: &[Write], volatile: &[Write], entries: &[Entry]) {

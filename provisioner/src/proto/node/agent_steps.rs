@@ -84,7 +84,7 @@ fn steps_listed(turn: &mut Turn, status: CommandStatus) {
         Ok(image) => image,
         Err(unusable) => return deploy::failed(turn, unusable.to_string()),
     };
-    turn.note("agent", format!("the agent shall write {}", image.url));
+    turn.note("agent", format!("the agent shall write {}", image.public_url()));
     let configdrive = turn.node.instance_info.get("configdrive").and_then(Value::as_str).map(str::to_owned);
     ask(turn, Stage::Write(None), AgentCommand::WriteImage { image, configdrive, version });
 }

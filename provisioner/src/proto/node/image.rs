@@ -21,6 +21,20 @@ pub struct ImageInfo {
     pub disk_format: String,
 }
 
+impl ImageInfo {
+    /// The URL as everybody may read it: a name and password before the host, and a query (which may be a signature), are left out.
+    pub fn public_url(&self) -> String {
+        let url = self.url.split('?').next().unwrap_or_default();
+        match url.split_once("://") {
+            Some((scheme, rest)) => {
+                let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                format!("{scheme}://{}{path}", host.rsplit('@').next().unwrap_or_default())
+            }
+            None => url.to_owned(),
+        }
+    }
+}
+
 /// Why `instance_info` does not describe an image that can be deployed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
@@ -115,6 +129,9 @@ mod tests {
         let url = read(json!({ "image_source": "http://x/a/os.raw?sig=1", "image_checksum": sha256 })).unwrap();
         assert_eq!((url.id.as_str(), url.hash_algorithm.as_str()), ("os.raw", "sha256"));
         assert_eq!((url.url.as_str(), url.disk_format.as_str()), ("http://x/a/os.raw?sig=1", "raw"));
+        assert_eq!(url.public_url(), "http://x/a/os.raw");
+        let user = ImageInfo { url: "https://me:pw@x:8443/a@b?temp_url_sig=1".into(), ..url.clone() };
+        assert_eq!(user.public_url(), "https://x:8443/a@b");
         let path = read(
             json!({ "image_source": "/images/os.raw", "image_os_hash_algo": "SHA512", "image_os_hash_value": sha512,
             "image_disk_format": "qcow2" }),
