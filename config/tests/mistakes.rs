@@ -124,7 +124,12 @@ fn keys_and_types() {
         ("workers = 2", "workers = ¦1979-05-27", "is a date, not an integer", ""),
         ("[bootd]", "¦[[bootd]]", "`bootd` is a list of tables; there is one only", "write [bootd]"),
         ("workers = 2", "workers = 2\njournal = ¦3", "`journal` is an integer, not a table", "write [dhcpd.journal]"),
-        ("workers = 2", "workers = 2\n[dhcpd.journal]\nsegment_bytes = ¦100000", "no multiple of 4096", "write 102400"),
+        (
+            "workers = 2",
+            "workers = 2\n[dhcpd.journal]\nsegment_bytes = ¦10000000",
+            "no multiple of 4096",
+            "write 10002432",
+        ),
         ("workers = 2", "workers = 2\n[dhcpd.¦journals]", "unknown table `journals`", "did you mean `journal`?"),
         ("[bootd]", "[¦web]\n[bootd]", "unknown table `web`", "known here: dhcpd, bootd, provisioner"),
         (

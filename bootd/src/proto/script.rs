@@ -158,7 +158,8 @@ fn url(public_url: &str, location: &str) -> String {
 /// `boot.ipxe`: asks for this machine's script by the MAC of the card it booted from, then by each card's in turn.
 ///
 /// Relative names, so that it works over whichever protocol it came by. `--replace` makes the machine's script the last word: what
-/// it ends with is not followed by a try of the next card.
+/// it ends with is not followed by a try of the next card. EFI firmware goes on to its next boot entry only after a failure; after
+/// a success it opens its menu. Hence `exit 1` there.
 pub fn render_entry() -> &'static str {
     "#!ipxe\n\
      echo Reveille: looking for what this machine shall boot\n\
@@ -172,6 +173,7 @@ pub fn render_entry() -> &'static str {
      :unknown\n\
      echo Reveille: the boot server has nothing for this machine (${mac}); going on to the next boot device\n\
      sleep 3\n\
+     iseq ${platform} efi && exit 1 ||\n\
      exit\n"
 }
 
@@ -187,7 +189,7 @@ pub fn render_machine(mac: MacAddr, action: &BootAction, public_url: &str) -> St
              iseq ${{platform}} efi && goto firmware ||\n\
              sanboot --no-describe --drive 0x80 || exit 0\n\
              :firmware\n\
-             exit 0\n"
+             exit 1\n"
         ),
         BootAction::Kernel { kernel, initrd, cmdline } => write!(
             script,
@@ -271,7 +273,7 @@ mod tests {
         let script = render_machine(MAC, &BootAction::Disk, "http://x");
         let at = |line: &str| script.lines().position(|l| l == line).unwrap_or_else(|| panic!("{line:?} in\n{script}"));
         assert!(at("iseq ${platform} efi && goto firmware ||") < at("sanboot --no-describe --drive 0x80 || exit 0"));
-        assert_eq!(script.lines().last(), Some("exit 0"));
+        assert_eq!(script.lines().last(), Some("exit 1"), "EFI firmware takes a success for the end of booting");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use super::reader::{At, Table, Value};
 use super::scopes::{self, ReservationFacts, ScopeFacts};
 use super::shape;
 use crate::dhcpd::{Boot, Dhcpd, FixedReservation, JournalSettings, Scope, ScopeKind};
-use crate::limit::{BOOT_FILE_BYTES_MAX, DHCPD_WORKERS_MAX, OPTION_BYTES_MAX, SCOPE_NAME_BYTES_MAX, SCOPES_MAX};
+use crate::limit::{
+    BOOT_FILE_BYTES_MAX, DHCPD_WORKERS_MAX, JOURNAL_RING_BYTES_MAX, OPTION_BYTES_MAX, SCOPE_NAME_BYTES_MAX, SCOPES_MAX,
+};
 use crate::mistake::Source;
 use crate::{MacAddr, OptionSet, option};
 
@@ -35,9 +37,12 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
     Some(Dhcpd { state_dir: state_dir?, api, workers, journal, scopes: scopes.into_iter().collect::<Option<_>>()? })
 }
 
+/// A segment must hold all records that may wait for one commit, with room for the journal's own framing.
+const SEGMENT_BYTES_MIN: u64 = JOURNAL_RING_BYTES_MAX as u64 + (1 << 20);
+
 fn journal(table: Table<'_, '_>) -> JournalSettings {
     let segment_bytes = table.or("segment_bytes", 16 << 20, |value| {
-        let bytes = value.integer(64 << 10..=1 << 30, "octets")?;
+        let bytes = value.integer(SEGMENT_BYTES_MIN..=1 << 30, "octets")?;
         match bytes % 4_096 {
             0 => Some(bytes),
             _ => value.wrong(
