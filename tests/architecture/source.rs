@@ -61,10 +61,6 @@ struct Blanker {
 }
 
 impl Blanker {
-    fn outside(&self) -> bool {
-        self.comment == 0 && self.string.is_none()
-    }
-
     fn blank(&mut self, line: &str) -> String {
         let bytes: Vec<char> = line.chars().collect();
         let mut out = String::new();
