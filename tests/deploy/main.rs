@@ -157,7 +157,11 @@ impl Life {
             program.args(words).succeed(Deadline::secs(60)).expect("an answer to the stock client")
         };
         let list = ask(&["node", "list", "-f", "json"]);
-        for expected in [format!("\"uuid\": \"{node}\""), format!("\"name\": \"{NODE}\""), "\"provision_state\": \"active\"".to_owned()] {
+        for expected in [
+            format!("\"uuid\": \"{node}\""),
+            format!("\"name\": \"{NODE}\""),
+            "\"provision_state\": \"active\"".to_owned(),
+        ] {
             assert!(list.contains(&expected), "no {expected} in {list}");
         }
         let shown = ask(&["node", "show", NODE, "-f", "json"]);
