@@ -97,7 +97,9 @@ fn after_a_drop_and_only_of_its_own_run() {
         TwoNetworks::create(&run).expect("two networks");
         // One more that no handle knows of any more.
         std::mem::forget(run.program("sleep").arg("300").start("forgotten").unwrap());
-        assert!(leftovers(run.prefix(), run.dir()).join("\n").contains("sleep 300"));
+        // The kernel shows a new process before it shows what the process runs.
+        let runs = || leftovers(run.prefix(), run.dir()).join("\n").contains("sleep 300");
+        Deadline::secs(10).until("the forgotten program", || Ok(runs().then_some(()))).expect("it runs");
         (run.prefix().to_owned(), run.dir().to_owned())
     };
     assert_eq!(leftovers(&prefix, &dir), [""; 0]);
