@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
 use reveille_config::dto::bootd::BootAction;
-use reveille_lab::{BootDevice, Deadline, Lab, LabOptions, Machine, MachineSpec};
+use reveille_lab::{BootDevice, Deadline, Firmware, Lab, LabOptions, Machine, MachineSpec};
 
 use crate::guest::{complete, intend, script_of, transfers};
 
@@ -65,4 +65,34 @@ fn a_bios_machine_sent_to_its_disk_boots_it() {
     let log = bios_ends_on_its_disk(&lab);
     assert!(log.contains("boots from its own disk"), "{log}");
     assert_eq!(complete(&transfers(&lab)), ["http boot.ipxe".to_owned(), format!("http {}", script_of(mac))]);
+}
+
+#[test]
+fn a_uefi_machine_sent_to_its_disk_boots_it_after_the_network_entries() {
+    let lab = lab();
+    let spec = MachineSpec {
+        firmware: Firmware::UefiPxe,
+        memory_mib: 1024,
+        disk_bytes: Some(32 << 20),
+        ..MachineSpec::numbered(2)
+    };
+    let machine = Machine::rack(lab.networks(), spec).expect("a machine");
+    machine.set_boot(BootDevice::Pxe);
+    intend(&lab, machine.spec().mac, BootAction::Disk);
+    // The disk holds a program for UEFI at the name for removable media. That it is started is what is asked for.
+    let disk = machine.disk_path().display().to_string();
+    let script = format!(
+        "mformat -i {disk} -T 65536 -h 64 -s 32 :: && mmd -i {disk} ::/EFI ::/EFI/BOOT && \
+         mcopy -i {disk} /usr/lib/ipxe/snponly.efi ::/EFI/BOOT/BOOTX64.EFI"
+    );
+    lab.run().program("sh").args(["-c", &script]).succeed(Deadline::secs(20)).expect("a FAT disk");
+    machine.power_on().expect("QEMU starts");
+    let serial = machine.serial();
+    serial.wait_for("boots from its own disk", Deadline::secs(240)).expect("the machine's script");
+    // The disk is the second device of the bus, behind the card. OVMF says `starting` once it has loaded the program from it.
+    let is_disk = |line: &str| line.contains("BdsDxe: starting") && line.contains("PciRoot(0x0)/Pci(0x2,0x0)");
+    let started = Deadline::secs(300)
+        .until("the disk's boot entry", || Ok(serial.text()?.lines().find(|line| is_disk(line)).map(str::to_owned)));
+    started.unwrap_or_else(|error| panic!("{error}\n{}", serial.tail()));
+    machine.power_off().expect("power off");
 }

@@ -62,5 +62,5 @@ fn uefi_by_tftp() {
 
 #[test]
 fn uefi_by_http() {
-    boots_to_its_kernel(Firmware::UefiHttp, 1024, Some("http ipxe.efi"));
+    boots_to_its_kernel(Firmware::UefiHttp, 1024, Some("http snponly.efi"));
 }

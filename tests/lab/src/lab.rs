@@ -270,7 +270,7 @@ pools = ["10.77.2.100-10.77.2.199"]
 [dhcpd.scope.boot]
 bios = "undionly.kpxe"
 efi_x64 = "snponly.efi"
-http_x64 = "http://10.77.2.1:8080/ipxe.efi"
+http_x64 = "http://10.77.2.1:8080/snponly.efi"
 ipxe = "http://10.77.2.1:8080/boot.ipxe"
 
 [bootd]
