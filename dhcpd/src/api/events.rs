@@ -15,7 +15,7 @@ use super::body::Query;
 use super::problem::ApiError;
 use super::{ApiState, page};
 use crate::proto::reason::{ChosenBy, DropReason, NakReason};
-use crate::proto::scope::ClientKey;
+use crate::proto::scope::Machine;
 use crate::store::event::{EventKind, RawEvent, RawPage};
 
 /// A page of events; waits up to `wait_secs` for the first.
@@ -47,7 +47,7 @@ pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Js
 
 fn event(state: &ApiState, sequence: u64, raw: RawEvent) -> Event {
     let shared = &state.store.shared;
-    let key = ClientKey { scope: raw.scope, mac: raw.mac };
+    let key = Machine { scope: raw.scope, mac: raw.mac };
     let scope = shared.scopes.load().get(raw.scope).map(|scope| scope.name.to_string()).unwrap_or_default();
     let mut detail = Map::new();
     let mut put = |name: &str, value: Value| _ = detail.insert(name.into(), value);

@@ -11,7 +11,8 @@ use reveille_config::dto::dhcpd::{Lease, LeaseState, Page};
 use super::body::Query;
 use super::problem::ApiError;
 use super::{ApiState, page, unix_now};
-use crate::proto::scope::ClientKey;
+use crate::proto::identity::Identity;
+use crate::proto::scope::{ClientKey, Machine};
 use crate::store::journal::Sequence;
 use crate::store::model::{LeaseRow, RowState};
 
@@ -62,10 +63,7 @@ pub async fn get(
     let only = page::scope(&state, &query)?;
     let model = &state.store.shared.model;
     let found = if let Ok(address) = which.parse::<Ipv4Addr>() {
-        model
-            .lease(address)
-            .map(|row| (address, row))
-            .filter(|(_, row)| only.is_none_or(|only| only == row.client.scope))
+        model.lease(address).map(|row| (address, row)).filter(|(_, row)| only.is_none_or(|only| only == row.scope))
     } else {
         let mac = which.parse().map_err(|_| {
             ApiError::malformed(
@@ -74,10 +72,11 @@ pub async fn get(
             )
         })?;
         let scopes = state.store.shared.scopes.load();
-        let in_scope = scopes.iter().map(|scope| scope.index).filter(|&index| only.is_none_or(|only| only == index));
-        let leases = in_scope.filter_map(|scope| model.lease_of(ClientKey { scope, mac }));
+        let identity = Identity::of_mac(mac);
+        let clients = scopes.networks().iter().map(|network| ClientKey { network: network.index, identity });
+        let leases = clients.filter_map(|client| model.lease_of(client));
         // A machine with leases in several scopes: the one that lasts longest is the one in use.
-        leases.max_by_key(|(_, row)| row.ends)
+        leases.filter(|(_, row)| only.is_none_or(|only| only == row.scope)).max_by_key(|(_, row)| row.ends)
     };
     let (address, row) = found.ok_or_else(|| ApiError::not_found(format!("there is no lease of {which}")))?;
     durable(&state, row.sequence).await?;
@@ -104,13 +103,14 @@ pub async fn durable(state: &ApiState, sequence: Sequence) -> Result<(), ApiErro
 
 fn lease(state: &ApiState, address: Ipv4Addr, row: LeaseRow) -> Lease {
     let shared = &state.store.shared;
-    let reservation = shared.model.reservation(row.client).map(|(own, _)| own).filter(|own| own.address == address);
+    let machine = Machine { scope: row.scope, mac: row.mac };
+    let reservation = shared.model.reservation(machine).map(|(own, _)| own).filter(|own| own.address == address);
     let over = row.ends <= unix_now();
     let client_id = row.client_id.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
     Lease {
         address,
-        mac: row.client.mac,
-        scope: shared.scopes.load().get(row.client.scope).map(|scope| scope.name.to_string()).unwrap_or_default(),
+        mac: row.mac,
+        scope: shared.scopes.load().get(row.scope).map(|scope| scope.name.to_string()).unwrap_or_default(),
         state: match row.state {
             RowState::Released => LeaseState::Released,
             RowState::Declined if !over => LeaseState::Declined,

@@ -15,9 +15,9 @@ use super::body::{Body, Query, mac};
 use super::leases::durable;
 use super::problem::ApiError;
 use super::{ApiState, page, unix_now};
-use crate::proto::scope::{self, ClientKey, Reservation, ScopeIndex, with_hostname};
+use crate::proto::scope::{self, Machine, Reservation, ScopeIndex, with_hostname};
 use crate::store::model::RowState;
-use crate::store::queue::Request;
+use crate::store::queue::{QueueFull, Request};
 use crate::store::reservation::{Put, PutError, ReservationDraft, may_reserve};
 
 /// The longest wait for a worker's answer.
@@ -33,14 +33,14 @@ pub async fn put(
     Path(which): Path<String>,
     Body(body): Body<ReservationPut>,
 ) -> Result<(StatusCode, Json<Shown>), ApiError> {
-    let client = ClientKey { mac: mac(&which)?, scope: scope_for(&state, body.scope.as_deref(), body.address)? };
+    let machine = Machine { mac: mac(&which)?, scope: scope_for(&state, body.scope.as_deref(), body.address)? };
     let hostname = checked_hostname(body.hostname)?;
     let set = OptionSet::from_json(&body.options).map_err(|error| ApiError::invalid("options", error.to_string()))?;
     let options = with_hostname(set.iter(), hostname.as_deref());
     let options_given =
         if body.options.is_empty() { String::new() } else { serde_json::to_string(&body.options).unwrap_or_default() };
     let draft = ReservationDraft {
-        client,
+        machine,
         address: body.address,
         hostname,
         boot_file: checked("boot_file", body.boot_file, 255)?,
@@ -117,9 +117,9 @@ pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Js
 
 /// Puts a draft in force and waits until it is durable. Conflicts are explained.
 pub async fn put_draft(state: &ApiState, draft: ReservationDraft) -> Result<Put, ApiError> {
-    let mac = draft.client.mac;
+    let mac = draft.machine.mac;
     if let Some(address) = draft.address {
-        check_address(state, draft.client.scope, address)?;
+        check_address(state, draft.machine.scope, address)?;
     }
     let mut tried_again = false;
     loop {
@@ -128,7 +128,7 @@ pub async fn put_draft(state: &ApiState, draft: ReservationDraft) -> Result<Put,
         match waited(answered).await? {
             Ok(put) => return Ok(put),
             // Another worker's client may hold it with a lease that has expired.
-            Err(PutError::Taken(address)) if !tried_again && give_up(state, draft.client, address).await? => {
+            Err(PutError::Taken(address)) if !tried_again && give_up(state, draft.machine, address).await? => {
                 tried_again = true;
             }
             Err(error) => return Err(explain(state, mac, &error)),
@@ -136,19 +136,25 @@ pub async fn put_draft(state: &ApiState, draft: ReservationDraft) -> Result<Put,
     }
 }
 
-async fn give_up(state: &ApiState, client: ClientKey, address: Ipv4Addr) -> Result<bool, ApiError> {
+async fn give_up(state: &ApiState, machine: Machine, address: Ipv4Addr) -> Result<bool, ApiError> {
     let model = &state.store.shared.model;
-    if model.reserved_for(address).is_some_and(|mac| mac != client.mac) {
+    if model.reserved_for(address).is_some_and(|mac| mac != machine.mac) {
         return Ok(false);
     }
-    let Some(row) = model.lease(address).filter(|row| row.client != client) else { return Ok(false) };
+    let client = state.store.shared.scopes.load().client_of(machine);
+    let Some(row) = model.lease(address).filter(|row| Some(row.client) != client) else { return Ok(false) };
     let (answer, answered) = oneshot::channel();
-    ask(state, row.client.mac, Request::GiveUp(client.scope, address, Some(answer)))?;
+    let request = Request::GiveUp(row.client.network, address, Some(answer));
+    state.store.queue_of_client(row.client).push(request).map_err(busy)?;
     waited(answered).await
 }
 
 fn ask(state: &ApiState, mac: MacAddr, request: Request) -> Result<(), ApiError> {
-    state.store.queue_of(mac).push(request).map_err(|_| ApiError::unavailable("the worker's queue is full; try again"))
+    state.store.queue_of(mac).push(request).map_err(busy)
+}
+
+fn busy(_: QueueFull) -> ApiError {
+    ApiError::unavailable("the worker's queue is full; try again")
 }
 
 async fn waited<T>(answered: oneshot::Receiver<T>) -> Result<T, ApiError> {
@@ -181,13 +187,10 @@ fn holder(state: &ApiState, mac: MacAddr, address: Ipv4Addr) -> String {
     }
     match model.lease(address).filter(|row| row.ends > unix_now()) {
         Some(row) if row.state == RowState::Declined => {
-            format!(
-                "{address} rests until {} (Unix time): {} found it in use by somebody else",
-                row.ends.0, row.client.mac
-            )
+            format!("{address} rests until {} (Unix time): {} found it in use by somebody else", row.ends.0, row.mac)
         }
-        Some(row) if row.state == RowState::Bound && row.client.mac != mac => {
-            format!("{address} is bound to {} until {} (Unix time)", row.client.mac, row.ends.0)
+        Some(row) if row.state == RowState::Bound && row.mac != mac => {
+            format!("{address} is bound to {} until {} (Unix time)", row.mac, row.ends.0)
         }
         _ => format!("{address} is held for an offer to another machine, or is the server's own; try again"),
     }
@@ -225,11 +228,11 @@ fn check_address(state: &ApiState, index: ScopeIndex, address: Ipv4Addr) -> Resu
 }
 
 /// The scope in which a machine has a reservation: the one named, or the only one.
-fn reserved_client(state: &ApiState, mac: MacAddr, only: Option<ScopeIndex>) -> Result<Option<ClientKey>, ApiError> {
+fn reserved_client(state: &ApiState, mac: MacAddr, only: Option<ScopeIndex>) -> Result<Option<Machine>, ApiError> {
     let scopes = state.store.shared.scopes.load();
     let mut found = scopes
         .iter()
-        .map(|scope| ClientKey { scope: scope.index, mac })
+        .map(|scope| Machine { scope: scope.index, mac })
         .filter(|client| only.is_none_or(|only| only == client.scope))
         .filter(|client| state.store.shared.model.reservation(*client).is_some());
     match (found.next(), found.next()) {

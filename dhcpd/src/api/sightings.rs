@@ -11,7 +11,7 @@ use super::body::{Body, Query, mac};
 use super::problem::ApiError;
 use super::reservations::{answer, checked_hostname, checked_node, put_draft, shown};
 use super::{ApiState, page};
-use crate::proto::scope::{ClientKey, with_hostname};
+use crate::proto::scope::{Machine, with_hostname};
 use crate::store::reservation::ReservationDraft;
 
 /// All sightings, the latest first (bounded, so one page).
@@ -44,20 +44,20 @@ pub async fn approve(
     let mac = mac(&which)?;
     let only = body.scope.as_deref().map(|name| page::scope_named(&state, name)).transpose()?;
     let model = &state.store.shared.model;
-    let seen: Vec<ClientKey> = model
+    let seen: Vec<Machine> = model
         .sightings()
         .into_iter()
         .map(|(client, _)| client)
         .filter(|client| client.mac == mac && only.is_none_or(|only| only == client.scope))
         .collect();
-    let client = match seen[..] {
-        [client] => client,
+    let machine = match seen[..] {
+        [machine] => machine,
         [] => return known_already(&state, mac, only, &body),
         _ => return Err(ApiError::malformed(Some("scope"), format!("{mac} was seen on several scopes: name one"))),
     };
     let hostname = checked_hostname(body.hostname)?;
     let draft = ReservationDraft {
-        client,
+        machine,
         address: body.address,
         options: with_hostname(std::iter::empty(), hostname.as_deref()),
         hostname,
@@ -79,7 +79,7 @@ fn known_already(
     let known = scopes
         .iter()
         .filter(|scope| only.is_none_or(|only| only == scope.index))
-        .find_map(|scope| state.store.shared.model.reservation(ClientKey { scope: scope.index, mac }));
+        .find_map(|scope| state.store.shared.model.reservation(Machine { scope: scope.index, mac }));
     match known {
         Some((own, _)) if body.address.is_none_or(|address| address == own.address) => {
             Ok((StatusCode::OK, Json(shown(state, &own))))

@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 
 use super::counters::Counters;
 use crate::proto::decide::{Action, decide};
-use crate::proto::owner::worker_of;
+use crate::proto::owner::{owner_of, worker_of};
 use crate::proto::reason::{ChosenBy, DropReason, NakReason};
 use crate::proto::reply::{self, Ack, Lease, Reply};
-use crate::proto::scope::{ClientKey, Scope, ScopeIndex};
+use crate::proto::scope::{ClientKey, Machine, Scope, ScopeIndex};
 use crate::proto::time::{Millis, Now};
 use crate::proto::view::{MessageType, PacketView, Parser, code};
 use crate::store::event::{EventKind, RawEvent};
@@ -124,9 +124,7 @@ impl Engine {
     pub fn handle_packet(&mut self, now: Now, arrival: Arrival<'_>) {
         let Self { parser, desk, .. } = self;
         match parser.parse(arrival.octets) {
-            Ok(packet) if worker_of(packet.chaddr(), desk.workers) == desk.worker => desk.packet(now, &packet, arrival),
-            Ok(_) if arrival.broadcast => desk.counters.dropped(DropReason::OtherWorker),
-            Ok(packet) => desk.hand_over(&packet, arrival),
+            Ok(packet) => desk.packet(now, &packet, arrival),
             // Each worker has its own copy of a broadcast; the first counts for all.
             Err(_) if arrival.broadcast && desk.worker != 0 => {}
             Err(reason) => desk.counters.dropped(reason),
@@ -197,24 +195,38 @@ impl Engine {
 
 impl Desk {
     fn packet(&mut self, now: Now, packet: &PacketView<'_>, arrival: Arrival<'_>) {
-        self.counters.received(packet.message_type);
         let shared = Arc::clone(&self.shared);
         let scopes = shared.scopes.load();
+        let owner = worker_of(packet.chaddr(), self.workers);
+        if owner != self.worker && scopes.all_identified_by_mac() {
+            return self.of_another(owner, arrival);
+        }
         let ciaddr = match packet.message_type {
             MessageType::Discover => Ipv4Addr::UNSPECIFIED,
             _ => packet.ciaddr(),
         };
         let link = self.links.get(arrival.link).map_or("", |name| name);
         let Some(scope) = scopes.select(link, packet.giaddr(), ciaddr) else {
-            return self.counters.dropped(DropReason::NoScope);
+            // Of a broadcast each worker has its own copy: one of them counts it.
+            if owner == self.worker || !arrival.broadcast {
+                self.counters.received(packet.message_type);
+                self.counters.dropped(DropReason::NoScope);
+            }
+            return;
         };
-        let key = ClientKey { scope: scope.index, mac: packet.chaddr() };
+        let client_id = packet.option(code::CLIENT_ID).unwrap_or_default();
+        let key = shared.client_on(scope.network, packet.chaddr(), client_id);
+        let owner = owner_of(key.identity, self.workers);
+        if owner != self.worker {
+            return self.of_another(owner, arrival);
+        }
+        self.counters.received(packet.message_type);
         let client = self.table.client(now, key);
         let job = Job { now, packet, port: arrival.from.port(), scope, key };
         match decide(now.unix, packet, scope, &client) {
             Action::Drop(reason) => self.dropped(&job, reason),
             Action::Sight => self.sight(&job),
-            Action::Offer(offer) => match self.table.offer(now, scope, key, &offer) {
+            Action::Offer(offer) => match self.table.offer(now, scope, key, packet.chaddr(), &offer) {
                 Ok((address, chosen_by)) => {
                     let buffer = self.buffers.pop().unwrap_or_default();
                     let reservation = self.table.reservation(key).map(|own| &**own);
@@ -257,7 +269,7 @@ impl Desk {
             Action::Decline(address) => {
                 let event = job.event(EventKind::Declined, Some(address), 0, "");
                 let until = now.unix.plus(scope.decline_secs);
-                let pending = self.table.decline(now, key, address, until, ());
+                let pending = self.table.decline(now, key, packet.chaddr(), address, until, ());
                 self.note(&job, pending.map_err(|refused| refusal_reason(&refused.reason)), event);
             }
             Action::Inform => {
@@ -274,7 +286,7 @@ impl Desk {
         let ack = self.ack(job, bind.address, bind.lease_secs);
         let hostname = text(job.packet.option(code::HOST_NAME));
         let client_id = job.packet.option(code::CLIENT_ID).unwrap_or_default();
-        let facts = ClientFacts { client_id, hostname: &hostname };
+        let facts = ClientFacts { mac: job.packet.chaddr(), client_id, hostname: &hostname };
         match self.table.bind(job.now, job.key, bind, facts, ack) {
             Ok(pending) => {
                 self.counters.ack(bind.chosen_by);
@@ -308,7 +320,8 @@ impl Desk {
         self.counters.dropped(DropReason::UnknownMachine);
         let vendor_class = text(job.packet.option(code::VENDOR_CLASS));
         let hostname = text(job.packet.option(code::HOST_NAME));
-        match self.table.sight(job.now, job.scope, job.key, &vendor_class, &hostname, ()) {
+        let machine = Machine { scope: job.scope.index, mac: job.packet.chaddr() };
+        match self.table.sight(job.now, job.scope, machine, &vendor_class, &hostname, ()) {
             Sighted::First(pending) => {
                 let event = job.event(EventKind::Sighting, None, 0, DropReason::UnknownMachine.as_str());
                 self.waiting.push_back(Waiting::Note { pending, event });
@@ -344,7 +357,7 @@ impl Desk {
         let now = job.now.monotonic;
         if self.exhausted_logged.is_none_or(|at| at.plus_secs(60) <= now) {
             self.exhausted_logged = Some(now);
-            tracing::warn!(scope = &*job.scope.name, mac = %job.key.mac, "no address is left in the scope's pools; clients are not answered");
+            tracing::warn!(scope = &*job.scope.name, mac = %job.packet.chaddr(), "no address is left in the scope's pools; clients are not answered");
         }
     }
 
@@ -358,15 +371,18 @@ impl Desk {
     /// If the address is held by an expired lease of another worker's client, that worker is asked to give it up; the client will ask again.
     fn ask_to_give_up(&self, key: ClientKey, address: Ipv4Addr) {
         let Some(row) = self.shared.model.lease(address).filter(|row| row.client != key) else { return };
-        let owner = worker_of(row.client.mac, self.workers);
+        let owner = owner_of(row.client.identity, self.workers);
         if owner != self.worker {
             // A full queue: the next try asks again.
-            let _ = self.queues[owner].push(Request::GiveUp(key.scope, address, None));
+            let _ = self.queues[owner].push(Request::GiveUp(key.network, address, None));
         }
     }
 
-    fn hand_over(&self, packet: &PacketView<'_>, arrival: Arrival<'_>) {
-        let owner = worker_of(packet.chaddr(), self.workers);
+    /// The packet belongs to a client of worker `owner`, which has its own copy of a broadcast.
+    fn of_another(&self, owner: usize, arrival: Arrival<'_>) {
+        if arrival.broadcast {
+            return self.counters.dropped(DropReason::OtherWorker);
+        }
         let packet = HandedOver { octets: arrival.octets.into(), link: arrival.link, from: arrival.from };
         match self.queues[owner].push(Request::Packet(packet)) {
             Ok(()) => self.counters.handed_over.increment(1),
@@ -375,11 +391,11 @@ impl Desk {
     }
 
     fn request(&mut self, now: Now, request: Request) {
-        let event = |kind, key: ClientKey, address| RawEvent {
+        let event = |kind, machine: Machine, address| RawEvent {
             at_unix_millis: now.unix_millis,
             kind,
-            mac: key.mac,
-            scope: key.scope,
+            mac: machine.mac,
+            scope: machine.scope,
             address,
             lease_secs: 0,
             reason: "",
@@ -388,26 +404,26 @@ impl Desk {
         // Whoever asked may have gone away meanwhile: then nobody needs the answer.
         match request {
             Request::Put(draft, answer) => {
-                let key = draft.client;
+                let machine = draft.machine;
                 match self.table.put_reservation(draft) {
                     Ok(Change::Pending(pending)) => {
-                        let event = event(EventKind::Reserved, key, self.table.reservation(key).map(|own| own.address));
+                        let event = event(EventKind::Reserved, machine, self.table.reserved_address(machine));
                         self.waiting.push_back(Waiting::Put { pending, answer, event });
                     }
                     Ok(Change::Unchanged(put)) => _ = answer.send(Ok(put.into_inner())),
                     Err(error) => _ = answer.send(Err(error)),
                 }
             }
-            Request::Delete(key, answer) => {
-                let event = event(EventKind::Unreserved, key, self.table.reservation(key).map(|own| own.address));
-                match self.table.delete_reservation(key, ()) {
+            Request::Delete(machine, answer) => {
+                let event = event(EventKind::Unreserved, machine, self.table.reserved_address(machine));
+                match self.table.delete_reservation(machine, ()) {
                     Ok(Some(pending)) => self.waiting.push_back(Waiting::Deleted { pending, answer, event }),
                     Ok(None) => _ = answer.send(Ok(false)),
                     Err(error) => _ = answer.send(Err(error)),
                 }
             }
-            Request::GiveUp(scope, address, answer) => {
-                let gave_up = self.table.give_up(scope, address);
+            Request::GiveUp(network, address, answer) => {
+                let gave_up = self.table.give_up(network, address);
                 if let Some(answer) = answer {
                     let _ = answer.send(gave_up);
                 }
@@ -499,8 +515,8 @@ impl Job<'_> {
         RawEvent {
             at_unix_millis: self.now.unix_millis,
             kind,
-            mac: self.key.mac,
-            scope: self.key.scope,
+            mac: self.packet.chaddr(),
+            scope: self.scope.index,
             address,
             lease_secs,
             reason,

@@ -6,6 +6,7 @@
 pub mod boot;
 pub mod decide;
 pub mod frame;
+pub mod identity;
 pub mod option;
 pub mod owner;
 pub mod reason;

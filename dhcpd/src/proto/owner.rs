@@ -1,6 +1,16 @@
-//! Which worker owns a client: a function of `chaddr` alone, simple enough for a classic BPF program to compute in the kernel.
+//! Which worker owns a client: a function of its identity alone; for a hardware address simple enough for a classic BPF program to compute in the kernel.
 
 use reveille_config::MacAddr;
+
+use super::identity::Identity;
+
+/// The worker, below `workers`, that owns a client.
+pub const fn owner_of(identity: Identity, workers: usize) -> usize {
+    match identity.mac() {
+        Some(mac) => worker_of(mac, workers),
+        None => (identity.lower() >> 32) as usize % workers,
+    }
+}
 
 /// The worker, below `workers`, that owns the client with this hardware address.
 ///

@@ -1,6 +1,7 @@
-//! [`Scope`]: one scope of the configuration, compiled for the packet path; [`Scopes`]: the immutable snapshot of all of them.
+//! [`Scope`]: one scope of the configuration, compiled for the packet path; [`Network`]: the scopes of one link; [`Scopes`]: the immutable snapshot of all of them.
 //!
-//! Invariant: a [`ScopeIndex`] means the same scope (name, subnet, interface, server address) for the life of the process; only its rules change with a reload.
+//! Invariant: a [`ScopeIndex`] means the same scope (name, subnet, interface, server address), and a [`NetworkIndex`] the same scopes and the same kind of identity,
+//! for the life of the process; only the rules change with a reload.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use reveille_config::dhcpd::{Boot, Dhcpd, ScopeKind};
 use reveille_config::{AddressRange, MacAddr, Subnet};
 
+use super::identity::{IdentifiedBy, Identity};
 use super::option::OptionBlock;
 use super::reply::Templates;
 use super::view::code;
@@ -16,13 +18,37 @@ use super::view::code;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScopeIndex(pub u16);
 
-/// A client: a hardware address in a scope.
+/// Position of a network in [`Scopes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkIndex(pub u16);
+
+/// A client on a network: it has at most one binding there, whose address says the scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientKey {
+    /// The network.
+    pub network: NetworkIndex,
+    /// Who it is.
+    pub identity: Identity,
+}
+
+/// A hardware address in a scope: what reservations by MAC and sightings are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Machine {
     /// The scope.
     pub scope: ScopeIndex,
-    /// `chaddr`: the identity that stays the same from ROM to operating system.
+    /// `chaddr`.
     pub mac: MacAddr,
+}
+
+/// One link: the scopes that share it. A scope that shares its link with none is a network of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its place.
+    pub index: NetworkIndex,
+    /// Its scopes, in the order of the configuration; at least one.
+    pub scopes: Box<[ScopeIndex]>,
+    /// By what its clients are told apart.
+    pub identified_by: IdentifiedBy,
 }
 
 /// Where a reservation comes from.
@@ -62,6 +88,8 @@ pub struct Reservation {
 pub struct Scope {
     /// Its place.
     pub index: ScopeIndex,
+    /// The network that it is part of.
+    pub network: NetworkIndex,
     /// Its name.
     pub name: Arc<str>,
     /// Who is served.
@@ -113,7 +141,7 @@ impl Scope {
         self.pools.iter().map(|pool| pool.size()).sum()
     }
 
-    fn compile(index: ScopeIndex, scope: &reveille_config::dhcpd::Scope) -> Self {
+    fn compile(index: ScopeIndex, network: NetworkIndex, scope: &reveille_config::dhcpd::Scope) -> Self {
         let mask = scope.subnet.netmask().octets();
         let broadcast = scope.subnet.broadcast().octets();
         let defaults = [(code::SUBNET_MASK, &mask[..]), (code::BROADCAST_ADDRESS, &broadcast[..])];
@@ -132,6 +160,7 @@ impl Scope {
         });
         Self {
             index,
+            network,
             name: scope.name.as_str().into(),
             kind: scope.kind,
             interface: scope.interface.as_str().into(),
@@ -160,40 +189,78 @@ pub fn with_hostname<'a>(options: impl Iterator<Item = (u8, &'a [u8])>, hostname
     OptionBlock::encode(hostname.map(|name| (code::HOST_NAME, name.as_bytes())).into_iter().chain(options))
 }
 
-/// All scopes, in the order of the configuration; immutable, swapped as a whole.
+/// All scopes, in the order of the configuration, and their networks; immutable, swapped as a whole.
 #[derive(Debug)]
-pub struct Scopes(Vec<Scope>);
+pub struct Scopes {
+    scopes: Vec<Scope>,
+    networks: Vec<Network>,
+    /// First address of each subnet, ascending; subnets do not overlap.
+    by_subnet: Vec<(Ipv4Addr, ScopeIndex)>,
+}
 
 impl Scopes {
     /// Compiles the configuration.
     pub fn compile(config: &Dhcpd) -> Self {
-        Self(config.scopes.iter().zip(0..).map(|(scope, i)| Scope::compile(ScopeIndex(i), scope)).collect())
+        let network = |i: u16| Network {
+            index: NetworkIndex(i),
+            scopes: [ScopeIndex(i)].into(),
+            identified_by: IdentifiedBy::Mac,
+        };
+        let compile = |(scope, i)| Scope::compile(ScopeIndex(i), NetworkIndex(i), scope);
+        let scopes: Vec<Scope> = config.scopes.iter().zip(0..).map(compile).collect();
+        let networks = (0..).zip(&scopes).map(|(i, _)| network(i)).collect();
+        let mut by_subnet: Vec<_> = scopes.iter().map(|scope| (scope.subnet.network(), scope.index)).collect();
+        by_subnet.sort_unstable();
+        Self { scopes, networks, by_subnet }
     }
 
     /// The scope at `index`.
     pub fn get(&self, index: ScopeIndex) -> Option<&Scope> {
-        self.0.get(usize::from(index.0))
+        self.scopes.get(usize::from(index.0))
     }
 
     /// The scope called `name`.
     pub fn by_name(&self, name: &str) -> Option<&Scope> {
-        self.0.iter().find(|scope| &*scope.name == name)
+        self.scopes.iter().find(|scope| &*scope.name == name)
     }
 
     /// The scope whose subnet holds `address`.
     pub fn of_address(&self, address: Ipv4Addr) -> Option<&Scope> {
-        self.0.iter().find(|scope| scope.subnet.contains(&address))
+        let after = self.by_subnet.partition_point(|&(first, _)| first <= address);
+        let &(_, index) = self.by_subnet[..after].last()?;
+        self.get(index).filter(|scope| scope.subnet.contains(&address))
+    }
+
+    /// The network at `index`.
+    pub fn network(&self, index: NetworkIndex) -> Option<&Network> {
+        self.networks.get(usize::from(index.0))
+    }
+
+    /// All networks, in order.
+    pub fn networks(&self) -> &[Network] {
+        &self.networks
+    }
+
+    /// Whether every client is its hardware address, so that its owner is known before its scope.
+    pub fn all_identified_by_mac(&self) -> bool {
+        self.networks.iter().all(|network| network.identified_by == IdentifiedBy::Mac)
+    }
+
+    /// The client that a machine's reservation by MAC is for.
+    pub fn client_of(&self, machine: Machine) -> Option<ClientKey> {
+        let scope = self.get(machine.scope)?;
+        Some(ClientKey { network: scope.network, identity: Identity::of_mac(machine.mac) })
     }
 
     /// All, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
-        self.0.iter()
+        self.scopes.iter()
     }
 
     /// The scope that a packet is for: of those on the interface it came in on, the one whose subnet holds `giaddr` where a relay is
     /// between (RFC 2131 §4.3.1), else the one that holds `ciaddr`, else the first.
     pub fn select(&self, interface: &str, giaddr: Ipv4Addr, ciaddr: Ipv4Addr) -> Option<&Scope> {
-        let mut here = self.0.iter().filter(|scope| &*scope.interface == interface);
+        let mut here = self.scopes.iter().filter(|scope| &*scope.interface == interface);
         if !giaddr.is_unspecified() {
             return here.find(|scope| scope.subnet.contains(&giaddr));
         }

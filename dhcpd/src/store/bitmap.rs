@@ -30,6 +30,11 @@ impl AddressMap {
         Self { first, words, size, wanted: AtomicU32::new(0) }
     }
 
+    /// Whether the map is of the subnet that holds `address`.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        self.place(address).is_some()
+    }
+
     /// Takes `address`; `false` where somebody holds it already or it lies outside the subnet.
     pub fn claim(&self, address: Ipv4Addr) -> bool {
         let Some((word, mask)) = self.place(address) else { return false };

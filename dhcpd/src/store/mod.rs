@@ -17,14 +17,16 @@ pub mod sighting;
 pub mod snapshot;
 pub mod table;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::Receiver;
 use reveille_config::MacAddr;
 
-use crate::proto::owner::worker_of;
-use crate::proto::scope::Scopes;
+use crate::proto::identity::{Identity, IdentityKey};
+use crate::proto::owner::{owner_of, worker_of};
+use crate::proto::scope::{ClientKey, Network, NetworkIndex, ScopeIndex, Scopes};
 use crate::proto::time::Now;
 use bitmap::AddressMap;
 use event::Events;
@@ -39,12 +41,30 @@ use table::Table;
 pub struct Shared {
     /// The scopes in force.
     pub scopes: ArcSwap<Scopes>,
+    /// The networks, which stay the same for the life of the process.
+    pub networks: Box<[Network]>,
+    /// The key of client identifiers' hashes.
+    pub identity_key: IdentityKey,
     /// Who holds which address, by scope.
     pub maps: Vec<AddressMap>,
     /// What the API reads.
     pub model: Model,
     /// What happened.
     pub events: Events,
+}
+
+impl Shared {
+    /// The scope of a network that `address` belongs to, and who holds its addresses.
+    pub fn place(&self, network: NetworkIndex, address: Ipv4Addr) -> Option<(ScopeIndex, &AddressMap)> {
+        let scopes = &self.networks.get(usize::from(network.0))?.scopes;
+        scopes.iter().map(|&scope| (scope, &self.maps[usize::from(scope.0)])).find(|(_, map)| map.contains(address))
+    }
+
+    /// The client on a network that says this of itself.
+    pub fn client_on(&self, network: NetworkIndex, mac: MacAddr, client_id: &[u8]) -> ClientKey {
+        let by = self.networks.get(usize::from(network.0)).map(|network| network.identified_by).unwrap_or_default();
+        ClientKey { network, identity: Identity::of(by, self.identity_key, mac, client_id) }
+    }
 }
 
 /// Why the state could not be read.
@@ -103,7 +123,8 @@ impl Store {
         now: Now,
         start_unix_micros: u64,
     ) -> Result<(Self, Vec<WorkerPart>), StoreError> {
-        let mut recovery = replay::Recovery::new(&scopes);
+        let identity_key = IdentityKey::new([storage.salt(), storage.salt()]);
+        let mut recovery = replay::Recovery::new(&scopes, identity_key);
         let journal =
             journal::open(storage, options, &mut |sequence, kind, payload| recovery.apply(sequence, kind, payload))?;
         if let Some((sequence, source)) = recovery.error.take() {
@@ -116,6 +137,8 @@ impl Store {
             );
         }
         let shared = Arc::new(Shared {
+            networks: scopes.networks().into(),
+            identity_key,
             maps: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
             model: Model::new(&scopes),
             events: Events::new(start_unix_micros),
@@ -139,8 +162,13 @@ impl Store {
         Ok((Self { shared, journal, queues }, parts))
     }
 
-    /// The queue of the worker that owns this machine.
+    /// The queue of the worker that owns this machine: its reservations, its sighting, and its lease where it is identified by its MAC.
     pub fn queue_of(&self, mac: MacAddr) -> &WorkerQueue {
         &self.queues[worker_of(mac, self.queues.len())]
+    }
+
+    /// The queue of the worker that owns this client.
+    pub fn queue_of_client(&self, client: ClientKey) -> &WorkerQueue {
+        &self.queues[owner_of(client.identity, self.queues.len())]
     }
 }

@@ -10,7 +10,7 @@ use reveille_config::MacAddr;
 
 use super::bitmap::AddressMap;
 use super::journal::Sequence;
-use crate::proto::scope::{ClientKey, Reservation, ScopeIndex, Scopes};
+use crate::proto::scope::{ClientKey, Machine, Reservation, ScopeIndex, Scopes};
 use crate::proto::time::UnixSecs;
 
 /// What became of a lease. That it has expired is seen from its end.
@@ -29,6 +29,10 @@ pub enum RowState {
 pub struct LeaseRow {
     /// The client.
     pub client: ClientKey,
+    /// The scope that its address belongs to.
+    pub scope: ScopeIndex,
+    /// The hardware address that it last used.
+    pub mac: MacAddr,
     /// Its state.
     pub state: RowState,
     /// When bound or last renewed.
@@ -65,9 +69,9 @@ pub struct Model {
     by_client: DashMap<ClientKey, Ipv4Addr>,
     /// Which addresses have a row, so that listings walk in order.
     listed: Vec<AddressMap>,
-    reservations: DashMap<ClientKey, (Arc<Reservation>, Sequence)>,
+    reservations: DashMap<Machine, (Arc<Reservation>, Sequence)>,
     reserved: DashMap<Ipv4Addr, MacAddr>,
-    sightings: DashMap<ClientKey, SightingRow>,
+    sightings: DashMap<Machine, SightingRow>,
 }
 
 impl Model {
@@ -92,7 +96,7 @@ impl Model {
         } else if let Some(former) = self.by_client.insert(client, address).filter(|&former| former != address) {
             self.remove_lease(former, client);
         }
-        if let Some(listed) = self.listed.get(usize::from(client.scope.0)) {
+        if let Some(listed) = self.listed.get(usize::from(row.scope.0)) {
             listed.claim(address);
         }
         if let Some(former) = self.leases.insert(address, row).filter(|former| former.client != client) {
@@ -109,8 +113,8 @@ impl Model {
 
     /// Shows nothing for `client` at `address` any more.
     pub fn remove_lease(&self, address: Ipv4Addr, client: ClientKey) {
-        if self.leases.remove_if(&address, |_, row| row.client == client).is_some()
-            && let Some(listed) = self.listed.get(usize::from(client.scope.0))
+        if let Some((_, row)) = self.leases.remove_if(&address, |_, row| row.client == client)
+            && let Some(listed) = self.listed.get(usize::from(row.scope.0))
         {
             listed.release(address);
         }
@@ -143,16 +147,14 @@ impl Model {
 
     /// Addresses of a scope in quarantine at `now`.
     pub fn declined(&self, scope: ScopeIndex, now: UnixSecs) -> u64 {
-        let count = self
-            .leases
-            .iter()
-            .filter(|row| row.client.scope == scope && row.state == RowState::Declined && row.ends > now);
+        let count =
+            self.leases.iter().filter(|row| row.scope == scope && row.state == RowState::Declined && row.ends > now);
         count.count() as u64
     }
 
     /// Shows a reservation; says the one it replaces.
     pub fn put_reservation(&self, reservation: Arc<Reservation>, sequence: Sequence) {
-        let key = ClientKey { scope: reservation.scope, mac: reservation.mac };
+        let key = Machine { scope: reservation.scope, mac: reservation.mac };
         let (mac, address) = (reservation.mac, reservation.address);
         if let Some((former, _)) = self.reservations.insert(key, (reservation, sequence)) {
             self.reserved.remove_if(&former.address, |_, holder| *holder == mac);
@@ -160,16 +162,16 @@ impl Model {
         self.reserved.insert(address, mac);
     }
 
-    /// Shows no reservation for `client` any more.
-    pub fn remove_reservation(&self, client: ClientKey) {
-        if let Some((_, (former, _))) = self.reservations.remove(&client) {
-            self.reserved.remove_if(&former.address, |_, holder| *holder == client.mac);
+    /// Shows no reservation for `machine` any more.
+    pub fn remove_reservation(&self, machine: Machine) {
+        if let Some((_, (former, _))) = self.reservations.remove(&machine) {
+            self.reserved.remove_if(&former.address, |_, holder| *holder == machine.mac);
         }
     }
 
-    /// A client's reservation and the sequence of its record (0 for the configuration's).
-    pub fn reservation(&self, client: ClientKey) -> Option<(Arc<Reservation>, Sequence)> {
-        self.reservations.get(&client).map(|entry| entry.clone())
+    /// A machine's reservation and the sequence of its record (0 for the configuration's).
+    pub fn reservation(&self, machine: Machine) -> Option<(Arc<Reservation>, Sequence)> {
+        self.reservations.get(&machine).map(|entry| entry.clone())
     }
 
     /// For whom an address is reserved.
@@ -183,24 +185,24 @@ impl Model {
     }
 
     /// Shows a sighting.
-    pub fn put_sighting(&self, client: ClientKey, row: SightingRow) {
-        self.sightings.insert(client, row);
+    pub fn put_sighting(&self, machine: Machine, row: SightingRow) {
+        self.sightings.insert(machine, row);
     }
 
     /// Changes a sighting that is shown.
-    pub fn change_sighting(&self, client: ClientKey, change: impl FnOnce(&mut SightingRow)) {
-        if let Some(mut row) = self.sightings.get_mut(&client) {
+    pub fn change_sighting(&self, machine: Machine, change: impl FnOnce(&mut SightingRow)) {
+        if let Some(mut row) = self.sightings.get_mut(&machine) {
             change(&mut row);
         }
     }
 
-    /// Shows no sighting of `client` any more.
-    pub fn remove_sighting(&self, client: ClientKey) {
-        self.sightings.remove(&client);
+    /// Shows no sighting of `machine` any more.
+    pub fn remove_sighting(&self, machine: Machine) {
+        self.sightings.remove(&machine);
     }
 
     /// All sightings (bounded by `limit::SIGHTINGS_MAX` per scope), in no particular order.
-    pub fn sightings(&self) -> Vec<(ClientKey, SightingRow)> {
+    pub fn sightings(&self) -> Vec<(Machine, SightingRow)> {
         self.sightings.iter().map(|entry| (*entry.key(), entry.value().clone())).collect()
     }
 }

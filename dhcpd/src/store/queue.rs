@@ -8,7 +8,7 @@ use reveille_config::limit::WORKER_QUEUE_MAX;
 use tokio::sync::oneshot;
 
 use super::reservation::{Put, PutError, ReservationDraft};
-use crate::proto::scope::{ClientKey, ScopeIndex};
+use crate::proto::scope::{Machine, NetworkIndex};
 
 /// Something for a worker to do.
 #[derive(Debug)]
@@ -16,9 +16,9 @@ pub enum Request {
     /// Put a reservation in force; answered once durable.
     Put(ReservationDraft, oneshot::Sender<Result<Put, PutError>>),
     /// Delete a reservation; answered once durable with whether there was one.
-    Delete(ClientKey, oneshot::Sender<Result<bool, PutError>>),
+    Delete(Machine, oneshot::Sender<Result<bool, PutError>>),
     /// Another machine is to have this address: give it up if its lease has expired. Answered, where wanted, with whether that was so.
-    GiveUp(ScopeIndex, Ipv4Addr, Option<oneshot::Sender<bool>>),
+    GiveUp(NetworkIndex, Ipv4Addr, Option<oneshot::Sender<bool>>),
     /// A packet of a client that this worker owns, received by another.
     Packet(HandedOver),
     /// The scopes have changed.

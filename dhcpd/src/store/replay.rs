@@ -12,19 +12,21 @@ use super::journal::Sequence;
 use super::model::{LeaseRow, RowState, SightingRow};
 use super::record::{Record, RecordError};
 use super::table::{Table, declined_row};
+use crate::proto::identity::{Identity, IdentityKey};
 use crate::proto::option::OptionBlock;
-use crate::proto::owner::worker_of;
-use crate::proto::scope::{ClientKey, Origin, Reservation, Scopes};
+use crate::proto::owner::{owner_of, worker_of};
+use crate::proto::scope::{ClientKey, Machine, Origin, Reservation, Scopes};
 use crate::proto::time::Now;
 
 /// The state that the records replayed so far say.
 #[derive(Debug)]
 pub(super) struct Recovery<'a> {
     scopes: &'a Scopes,
+    identity_key: IdentityKey,
     leases: HashMap<Ipv4Addr, LeaseRow>,
     by_client: HashMap<ClientKey, Ipv4Addr>,
-    reservations: HashMap<ClientKey, (Reservation, Sequence)>,
-    sightings: HashMap<ClientKey, SightingRow>,
+    reservations: HashMap<Machine, (Reservation, Sequence)>,
+    sightings: HashMap<Machine, SightingRow>,
     /// Records of scopes that the configuration no longer has.
     pub(super) orphans: u64,
     /// The first record that could not be read.
@@ -32,9 +34,10 @@ pub(super) struct Recovery<'a> {
 }
 
 impl<'a> Recovery<'a> {
-    pub(super) fn new(scopes: &'a Scopes) -> Self {
+    pub(super) fn new(scopes: &'a Scopes, identity_key: IdentityKey) -> Self {
         Self {
             scopes,
+            identity_key,
             leases: HashMap::new(),
             by_client: HashMap::new(),
             reservations: HashMap::new(),
@@ -56,40 +59,47 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    fn key(&self, address: Ipv4Addr, mac: MacAddr) -> Option<ClientKey> {
-        self.scopes.of_address(address).map(|scope| ClientKey { scope: scope.index, mac })
+    fn machine(&self, address: Ipv4Addr, mac: MacAddr) -> Option<Machine> {
+        self.scopes.of_address(address).map(|scope| Machine { scope: scope.index, mac })
     }
 
     fn take(&mut self, sequence: Sequence, record: Record) -> Option<()> {
         match record {
             Record::Bind { address, mac, starts, ends, client_id, hostname } => {
-                let client = self.key(address, mac)?;
-                let row = LeaseRow { client, state: RowState::Bound, starts, ends, sequence, client_id, hostname };
+                let scope = self.scopes.of_address(address)?;
+                let network = self.scopes.network(scope.network)?;
+                let identity = Identity::of(network.identified_by, self.identity_key, mac, &client_id);
+                let client = ClientKey { network: network.index, identity };
+                let (scope, state) = (scope.index, RowState::Bound);
+                let row = LeaseRow { client, scope, mac, state, starts, ends, sequence, client_id, hostname };
                 if let Some(former) = self.by_client.insert(client, address).filter(|&former| former != address) {
                     self.leases.remove(&former);
                 }
                 self.put(address, row);
             }
             Record::Release { address, mac, at } => {
-                let client = self.key(address, mac)?;
-                if let Some(row) = self.leases.get_mut(&address).filter(|row| row.client == client) {
+                self.machine(address, mac)?;
+                if let Some(row) = self.leases.get_mut(&address).filter(|row| row.mac == mac) {
                     row.state = RowState::Released;
                     row.ends = row.ends.min(at);
                     row.sequence = sequence;
                 }
             }
             Record::Decline { address, mac, at, until } => {
-                let client = self.key(address, mac)?;
-                self.put(address, declined_row(client, at, until, sequence));
+                let Machine { scope, .. } = self.machine(address, mac)?;
+                let network = self.scopes.get(scope)?.network;
+                // Whose quarantine it is, is nobody's business but the worker's that will end it.
+                let client = ClientKey { network, identity: Identity::of_mac(mac) };
+                self.put(address, declined_row(client, scope, mac, at, until, sequence));
                 if self.by_client.get(&client) == Some(&address) {
                     self.by_client.remove(&client);
                 }
             }
             Record::Reserve { mac, address, hostname, boot_file, node, options, options_given } => {
-                let client = self.key(address, mac)?;
+                let machine = self.machine(address, mac)?;
                 let text = |text: Box<str>| (!text.is_empty()).then_some(text);
                 let reservation = Reservation {
-                    scope: client.scope,
+                    scope: machine.scope,
                     mac,
                     address,
                     hostname: text(hostname),
@@ -99,16 +109,16 @@ impl<'a> Recovery<'a> {
                     node: text(node),
                     origin: Origin::Api,
                 };
-                self.sightings.remove(&client);
-                self.reservations.insert(client, (reservation, sequence));
+                self.sightings.remove(&machine);
+                self.reservations.insert(machine, (reservation, sequence));
             }
             Record::Unreserve { mac, address } => {
-                let client = self.key(address, mac)?;
-                self.reservations.remove(&client);
+                let machine = self.machine(address, mac)?;
+                self.reservations.remove(&machine);
             }
             Record::Sighting { mac, scope, first, last, count, vendor_class, hostname } => {
-                let client = ClientKey { scope: self.scopes.by_name(&scope)?.index, mac };
-                self.sightings.insert(client, SightingRow { first, last, count, vendor_class, hostname });
+                let machine = Machine { scope: self.scopes.by_name(&scope)?.index, mac };
+                self.sightings.insert(machine, SightingRow { first, last, count, vendor_class, hostname });
             }
         }
         Some(())
@@ -129,7 +139,7 @@ impl<'a> Recovery<'a> {
         let workers = tables.len();
         let own = |mac| worker_of(mac, workers);
         for (address, row) in self.leases {
-            tables[own(row.client.mac)].adopt_lease(now, address, row);
+            tables[owner_of(row.client.identity, workers)].adopt_lease(now, address, row);
         }
         let mut sightings: Vec<_> = self.sightings.into_iter().collect();
         sightings.sort_by_key(|(key, row)| (row.last, *key));

@@ -11,13 +11,13 @@ use super::record::Record;
 use super::table::{Reserved, Table};
 use crate::proto::option::OptionBlock;
 use crate::proto::owner::worker_of;
-use crate::proto::scope::{ClientKey, Origin, Reservation, Scope, Scopes};
+use crate::proto::scope::{ClientKey, Machine, Origin, Reservation, Scope, Scopes};
 
 /// A reservation as it is asked for; its address may be open.
 #[derive(Debug, Clone)]
 pub struct ReservationDraft {
     /// The scope and the machine.
-    pub client: ClientKey,
+    pub machine: Machine,
     /// The address; `None`: the one that is reserved already, else the one that the machine has, else one of the pools.
     pub address: Option<Ipv4Addr>,
     /// Option 12.
@@ -81,15 +81,15 @@ impl Table {
     /// # Errors
     /// See [`PutError`]; nothing has changed then.
     pub fn put_reservation(&mut self, draft: ReservationDraft) -> Result<Change<Put>, PutError> {
-        let key = draft.client;
+        let key = self.client_of(draft.machine).ok_or(PutError::NoScope)?;
         let former = self.reservations.get(&key).map(|own| (Arc::clone(&own.reservation), own.holds, own.sequence));
         if let Some((fixed, ..)) = former.as_ref().filter(|(own, ..)| own.origin == Origin::Config) {
             return Err(PutError::Configured(fixed.address));
         }
-        let address = self.claim_for(&draft, former.as_ref().map(|(own, ..)| own.address))?;
+        let address = self.claim_for(key, &draft, former.as_ref().map(|(own, ..)| own.address))?;
         let reservation = Arc::new(Reservation {
-            scope: key.scope,
-            mac: key.mac,
+            scope: draft.machine.scope,
+            mac: draft.machine.mac,
             address,
             hostname: draft.hostname,
             boot_file: draft.boot_file,
@@ -115,24 +115,32 @@ impl Table {
         let sequence = pending.sequence();
         self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
         self.reservations.insert(key, Reserved { reservation, holds: true, sequence });
-        if let Some((own, true, _)) = former
-            && own.address != address
-        {
-            self.let_go(key, own.address);
+        if let Some((own, holds, _)) = former {
+            if own.scope != draft.machine.scope {
+                self.shared.model.remove_reservation(Machine { scope: own.scope, mac: own.mac });
+            }
+            if holds && own.address != address {
+                self.let_go(key, own.address);
+            }
         }
-        self.forget_sighting(key);
+        self.forget_sighting(draft.machine);
         Ok(Change::Pending(pending))
     }
 
     /// Finds the address of a new reservation and claims it.
-    fn claim_for(&mut self, draft: &ReservationDraft, reserved: Option<Ipv4Addr>) -> Result<Ipv4Addr, PutError> {
-        let key = draft.client;
+    fn claim_for(
+        &mut self,
+        key: ClientKey,
+        draft: &ReservationDraft,
+        reserved: Option<Ipv4Addr>,
+    ) -> Result<Ipv4Addr, PutError> {
+        let mac = draft.machine.mac;
         let scopes = self.shared.scopes.load_full();
-        let scope = scopes.get(key.scope).ok_or(PutError::NoScope)?;
+        let scope = scopes.get(draft.machine.scope).ok_or(PutError::NoScope)?;
         if let Some(address) = draft.address.or(reserved) {
-            let for_another = self.shared.model.reserved_for(address).is_some_and(|mac| mac != key.mac);
+            let for_another = self.shared.model.reserved_for(address).is_some_and(|holder| holder != mac);
             let claimed = !for_another
-                && (self.acquire(key, address) || (self.give_up(key.scope, address) && self.acquire(key, address)));
+                && (self.acquire(key, address) || (self.give_up(key.network, address) && self.acquire(key, address)));
             return if claimed { Ok(address) } else { Err(PutError::Taken(address)) };
         }
         if let Some(address) = self.bound_address(key).filter(|address| scope.in_pools(*address))
@@ -140,20 +148,22 @@ impl Table {
         {
             return Ok(address);
         }
-        self.claim_from_pools(scope, key).map(|(address, _)| address).ok_or(PutError::PoolExhausted)
+        self.claim_from_pools(scope, mac).map(|(address, _)| address).ok_or(PutError::PoolExhausted)
     }
 
     /// Removes an API reservation. `None` where there is none.
     ///
     /// # Errors
     /// The configuration has it, or the journal takes no record.
-    pub fn delete_reservation<T>(&mut self, key: ClientKey, promise: T) -> Result<Option<Pending<T>>, PutError> {
-        let Some(reserved) = self.reservations.get(&key) else { return Ok(None) };
+    pub fn delete_reservation<T>(&mut self, machine: Machine, promise: T) -> Result<Option<Pending<T>>, PutError> {
+        let Some(key) = self.client_of(machine) else { return Ok(None) };
+        let own = self.reservations.get(&key).filter(|own| own.reservation.scope == machine.scope);
+        let Some(reserved) = own else { return Ok(None) };
         let address = reserved.reservation.address;
         if reserved.reservation.origin == Origin::Config {
             return Err(PutError::Configured(address));
         }
-        let record = Record::Unreserve { mac: key.mac, address };
+        let record = Record::Unreserve { mac: machine.mac, address };
         let pending = self.append(&record, promise).map_err(|refused| PutError::Journal(refused.reason))?;
         self.remove_reserved(key);
         Ok(Some(pending))
@@ -161,12 +171,23 @@ impl Table {
 
     /// Takes over a reservation found in the journal.
     pub(super) fn adopt_reservation(&mut self, reservation: Arc<Reservation>, sequence: u64) {
-        let key = ClientKey { scope: reservation.scope, mac: reservation.mac };
+        let machine = Machine { scope: reservation.scope, mac: reservation.mac };
+        let Some(key) = self.client_of(machine) else { return };
         self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
         let address = reservation.address;
         self.reservations.insert(key, Reserved { reservation, holds: false, sequence });
         self.hold_reserved(key, address);
-        self.forget_sighting(key);
+        self.forget_sighting(machine);
+    }
+
+    /// The address that is reserved for a machine.
+    pub fn reserved_address(&self, machine: Machine) -> Option<Ipv4Addr> {
+        self.reservations.get(&self.client_of(machine)?).map(|own| own.reservation.address)
+    }
+
+    /// The client that a machine's reservation is for.
+    pub(super) fn client_of(&self, machine: Machine) -> Option<ClientKey> {
+        self.shared.scopes.load().client_of(machine)
     }
 
     /// Puts the configuration's reservations in force: those of this worker's machines.
@@ -175,7 +196,7 @@ impl Table {
             .iter()
             .flat_map(|scope| &scope.reservations)
             .filter(|own| worker_of(own.mac, workers) == worker)
-            .map(|own| (ClientKey { scope: own.scope, mac: own.mac }, own))
+            .filter_map(|own| Some((scopes.client_of(Machine { scope: own.scope, mac: own.mac })?, own)))
             .collect();
         let is_config = |own: &Reserved| own.reservation.origin == Origin::Config;
         let gone =
@@ -186,10 +207,11 @@ impl Table {
         for (key, reservation) in fixed {
             match self.reservations.get(&key) {
                 Some(own) if is_config(own) => continue,
-                Some(_) => {
-                    tracing::warn!(mac = %key.mac, "the configuration's reservation replaces the one made over the API");
+                Some(own) => {
+                    let machine = Machine { scope: own.reservation.scope, mac: own.reservation.mac };
+                    tracing::warn!(mac = %machine.mac, "the configuration's reservation replaces the one made over the API");
                     // Where the journal takes no record now, the next start tries again.
-                    if self.delete_reservation(key, ()).is_err() {
+                    if self.delete_reservation(machine, ()).is_err() {
                         self.remove_reserved(key);
                     }
                 }
@@ -201,9 +223,10 @@ impl Table {
 
     fn remove_reserved(&mut self, key: ClientKey) {
         if let Some(former) = self.reservations.remove(&key) {
-            self.shared.model.remove_reservation(key);
-            if former.holds {
-                self.let_go(key, former.reservation.address);
+            let (own, holds) = (&former.reservation, former.holds);
+            self.shared.model.remove_reservation(Machine { scope: own.scope, mac: own.mac });
+            if holds {
+                self.let_go(key, own.address);
             }
         }
     }

@@ -11,14 +11,14 @@ use super::journal::Pending;
 use super::model::SightingRow;
 use super::record::Record;
 use super::table::Table;
-use crate::proto::scope::{ClientKey, Scope, ScopeIndex};
+use crate::proto::scope::{Machine, Scope, ScopeIndex};
 use crate::proto::time::Now;
 
 /// One worker's part of the sightings: the order in which they were last seen.
 #[derive(Debug)]
 pub(super) struct SightingBook {
-    last: HashMap<ClientKey, u64>,
-    order: BTreeSet<(ScopeIndex, u64, ClientKey)>,
+    last: HashMap<Machine, u64>,
+    order: BTreeSet<(ScopeIndex, u64, Machine)>,
     count_by_scope: HashMap<ScopeIndex, usize>,
     next: u64,
     most_per_scope: usize,
@@ -41,7 +41,7 @@ impl SightingBook {
         }
     }
 
-    fn knows(&self, key: ClientKey) -> bool {
+    fn knows(&self, key: Machine) -> bool {
         self.last.contains_key(&key)
     }
 
@@ -55,7 +55,7 @@ impl SightingBook {
     }
 
     /// Marks a machine as seen just now; gives the one that has to make room.
-    fn touch(&mut self, key: ClientKey) -> Option<ClientKey> {
+    fn touch(&mut self, key: Machine) -> Option<Machine> {
         self.next += 1;
         let known = self.last.insert(key, self.next);
         if let Some(former) = known {
@@ -67,13 +67,13 @@ impl SightingBook {
         if *count <= self.most_per_scope {
             return None;
         }
-        let first = (key.scope, 0, ClientKey { scope: ScopeIndex(0), mac: Default::default() });
+        let first = (key.scope, 0, Machine { scope: ScopeIndex(0), mac: Default::default() });
         let &(_, _, oldest) = self.order.range(first..).next()?;
         self.remove(oldest);
         Some(oldest)
     }
 
-    pub(super) fn remove(&mut self, key: ClientKey) {
+    pub(super) fn remove(&mut self, key: Machine) {
         if let Some(at) = self.last.remove(&key) {
             self.order.remove(&(key.scope, at, key));
             *self.count_by_scope.entry(key.scope).or_default() -= 1;
@@ -98,7 +98,7 @@ impl Table {
         &mut self,
         now: Now,
         scope: &Scope,
-        key: ClientKey,
+        key: Machine,
         vendor_class: &str,
         hostname: &str,
         promise: T,
@@ -131,7 +131,7 @@ impl Table {
     }
 
     /// Remembers a sighting, e.g. one from the journal.
-    pub(super) fn adopt_sighting(&mut self, key: ClientKey, row: SightingRow) {
+    pub(super) fn adopt_sighting(&mut self, key: Machine, row: SightingRow) {
         self.shared.model.put_sighting(key, row);
         if let Some(oldest) = self.sightings.touch(key) {
             self.shared.model.remove_sighting(oldest);
@@ -139,14 +139,14 @@ impl Table {
     }
 
     /// Forgets a sighting, because the machine is known now.
-    pub(super) fn forget_sighting(&mut self, key: ClientKey) {
+    pub(super) fn forget_sighting(&mut self, key: Machine) {
         self.sightings.remove(key);
         self.shared.model.remove_sighting(key);
     }
 }
 
 /// A sighting as the journal keeps it.
-pub(super) fn sighting_record(key: ClientKey, scope: &Scope, row: &SightingRow) -> Record {
+pub(super) fn sighting_record(key: Machine, scope: &Scope, row: &SightingRow) -> Record {
     Record::Sighting {
         mac: key.mac,
         scope: (&*scope.name).into(),

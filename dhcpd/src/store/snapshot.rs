@@ -55,7 +55,7 @@ impl Store {
             let mut at = None;
             while let Some((address, row)) = model.next_lease(scope.index, at) {
                 at = Some(address);
-                let mac = row.client.mac;
+                let mac = row.mac;
                 if row.state == RowState::Declined {
                     put(Record::Decline { address, mac, at: row.starts, until: row.ends })?;
                     continue;

@@ -12,16 +12,16 @@ use std::sync::Arc;
 
 use reveille_config::MacAddr;
 
-use super::bitmap::AddressMap;
 use super::event::{EventKind, RawEvent};
 use super::journal::{Appender, Durable, JournalState, Pending, Refusal, Refused, Sequence};
 use super::model::{LeaseRow, RowState};
 use super::record::{Record, encode_bind};
 use super::{Shared, sighting::SightingBook};
 use crate::proto::decide::{Bind, Binding, ClientState, Offer};
+use crate::proto::identity::Identity;
 use crate::proto::owner::address_hash;
 use crate::proto::reason::{ChosenBy, DropReason};
-use crate::proto::scope::{ClientKey, Reservation, Scope, ScopeIndex};
+use crate::proto::scope::{ClientKey, NetworkIndex, Reservation, Scope, ScopeIndex};
 use crate::proto::time::{Millis, Now, UnixSecs};
 
 /// What became of a binding in memory.
@@ -36,6 +36,9 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 struct Bound {
     address: Ipv4Addr,
+    scope: ScopeIndex,
+    /// The hardware address that its record names.
+    mac: MacAddr,
     starts: UnixSecs,
     ends: UnixSecs,
     /// The end by the monotonic clock: a wall clock that is set forward ends no lease early.
@@ -76,6 +79,8 @@ pub enum BindRefusal<T> {
 /// What a client said of itself, for the lease's record.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClientFacts<'a> {
+    /// `chaddr`.
+    pub mac: MacAddr,
     /// Option 61.
     pub client_id: &'a [u8],
     /// Option 12 as text; empty where it did not say.
@@ -148,7 +153,8 @@ impl Table {
         self.reservations.get(&key).map(|reserved| &reserved.reservation)
     }
 
-    /// Holds the first candidate that is free for the client and says which.
+    /// Holds the first candidate that is free for the client, else where allowed an address of the scope's pools, and says which. Candidates may lie in any scope
+    /// of the client's network.
     ///
     /// # Errors
     /// None is, as data.
@@ -157,12 +163,13 @@ impl Table {
         now: Now,
         scope: &Scope,
         key: ClientKey,
+        mac: MacAddr,
         offer: &Offer,
     ) -> Result<(Ipv4Addr, ChosenBy), DropReason> {
         let candidate = offer.candidates.iter().flatten().copied().find(|&(address, _)| self.acquire(key, address));
         let chosen = match candidate {
             Some(chosen) => chosen,
-            None if offer.from_pools => self.claim_from_pools(scope, key).ok_or(DropReason::PoolExhausted)?,
+            None if offer.from_pools => self.claim_from_pools(scope, mac).ok_or(DropReason::PoolExhausted)?,
             None => return Err(DropReason::ReservationUnavailable),
         };
         self.forget_offer_unless(key, Some(chosen.0));
@@ -193,6 +200,9 @@ impl Table {
         if !self.acquire(key, bind.address) {
             return Err(BindRefusal::Taken(promise));
         }
+        let Some((scope, _)) = self.shared.place(key.network, bind.address) else {
+            return Err(BindRefusal::Taken(promise));
+        };
         let former = self.clients.get(&key).and_then(|client| client.bound);
         let (mut ends, mut ends_at) = (bind.ends, end_at(now, bind.ends));
         if let Some(former) = former.filter(|former| former.address == bind.address && former.phase == Phase::Active) {
@@ -201,12 +211,12 @@ impl Table {
             ends_at = ends_at.max(former.ends_at);
         }
         let kind =
-            encode_bind(&mut self.payload, bind.address, key.mac, now.unix, ends, facts.client_id, facts.hostname);
+            encode_bind(&mut self.payload, bind.address, facts.mac, now.unix, ends, facts.client_id, facts.hostname);
         let pending = match self.appender.append(kind, &self.payload, promise) {
             Ok(pending) => pending,
             Err(refused) => {
                 if !held_before {
-                    self.release_bit(key.scope, bind.address);
+                    self.release_bit(key.network, bind.address);
                 }
                 return Err(BindRefusal::Journal(refused));
             }
@@ -214,6 +224,8 @@ impl Table {
         let sequence = pending.sequence();
         let row = LeaseRow {
             client: key,
+            scope,
+            mac: facts.mac,
             state: RowState::Bound,
             starts: now.unix,
             ends,
@@ -222,7 +234,8 @@ impl Table {
             hostname: facts.hostname.into(),
         };
         self.shared.model.put_lease(bind.address, row);
-        let bound = Bound { address: bind.address, starts: now.unix, ends, ends_at, sequence, phase: Phase::Active };
+        let (address, mac, starts, phase) = (bind.address, facts.mac, now.unix, Phase::Active);
+        let bound = Bound { address, scope, mac, starts, ends, ends_at, sequence, phase };
         self.remember(key, bound);
         self.forget_offer_unless(key, None);
         Ok(pending)
@@ -245,7 +258,10 @@ impl Table {
         address: Ipv4Addr,
         promise: T,
     ) -> Result<Pending<T>, Refused<T>> {
-        let pending = self.append(&Record::Release { address, mac: key.mac, at: now.unix }, promise)?;
+        // The machine that the binding's record names, even if the client has another by now.
+        let mac = self.clients.get(&key).and_then(|client| client.bound).map(|bound| bound.mac);
+        let mac = mac.or(key.identity.mac()).unwrap_or_default();
+        let pending = self.append(&Record::Release { address, mac, at: now.unix }, promise)?;
         let sequence = pending.sequence();
         self.shared.model.change_lease(address, key, |row| {
             row.state = RowState::Released;
@@ -264,13 +280,17 @@ impl Table {
         &mut self,
         now: Now,
         key: ClientKey,
+        mac: MacAddr,
         address: Ipv4Addr,
         until: UnixSecs,
         promise: T,
     ) -> Result<Pending<T>, Refused<T>> {
-        let pending = self.append(&Record::Decline { address, mac: key.mac, at: now.unix, until }, promise)?;
+        let pending = self.append(&Record::Decline { address, mac, at: now.unix, until }, promise)?;
         self.rest(now, key, address, until);
-        self.shared.model.put_lease(address, declined_row(key, now.unix, until, pending.sequence()));
+        if let Some((scope, _)) = self.shared.place(key.network, address) {
+            let row = declined_row(key, scope, mac, now.unix, until, pending.sequence());
+            self.shared.model.put_lease(address, row);
+        }
         if self.clients.get(&key).and_then(|client| client.bound).is_some_and(|bound| bound.address == address) {
             self.end_binding(key);
         }
@@ -291,15 +311,15 @@ impl Table {
                 let event = RawEvent {
                     at_unix_millis: now.unix_millis,
                     kind: EventKind::Expired,
-                    mac: key.mac,
-                    scope: key.scope,
+                    mac: bound.mac,
+                    scope: bound.scope,
                     address: Some(bound.address),
                     lease_secs: 0,
                     reason: "",
                     journal_sequence: 0,
                 };
                 self.shared.events.push(event);
-                self.expired.insert((key.scope, at, key));
+                self.expired.insert((bound.scope, at, key));
             }
         }
         while let Some(&(at, address)) = self.quarantine_ends.first().filter(|(at, _)| *at <= now.monotonic) {
@@ -325,8 +345,8 @@ impl Table {
     }
 
     /// Gives up an expired binding's hold of `address`, for another client that is to have it.
-    pub fn give_up(&mut self, scope: ScopeIndex, address: Ipv4Addr) -> bool {
-        let holder = self.shared.model.lease(address).map(|row| row.client).filter(|client| client.scope == scope);
+    pub fn give_up(&mut self, network: NetworkIndex, address: Ipv4Addr) -> bool {
+        let holder = self.shared.model.lease(address).map(|row| row.client).filter(|client| client.network == network);
         holder.is_some_and(|key| self.reclaim(key, address))
     }
 
@@ -336,8 +356,8 @@ impl Table {
         let over = row.ends <= now.unix;
         match row.state {
             RowState::Declined if over => return,
-            RowState::Declined if self.map(key.scope).claim(address) => self.rest(now, key, address, row.ends),
-            RowState::Bound if self.map(key.scope).claim(address) => {
+            RowState::Declined if self.claim(key.network, address) => self.rest(now, key, address, row.ends),
+            RowState::Bound if self.claim(key.network, address) => {
                 let phase = if over { Phase::Expired } else { Phase::Active };
                 // Expired leases keep their order: a point in the past is expressed by how long ago it was.
                 let ends_at = if over {
@@ -345,8 +365,8 @@ impl Table {
                 } else {
                     end_at(now, row.ends)
                 };
-                let (starts, ends, sequence) = (row.starts, row.ends, row.sequence);
-                self.remember(key, Bound { address, starts, ends, ends_at, sequence, phase });
+                let (scope, mac, starts, ends, sequence) = (row.scope, row.mac, row.starts, row.ends, row.sequence);
+                self.remember(key, Bound { address, scope, mac, starts, ends, ends_at, sequence, phase });
             }
             // The server's own address, in a configuration that has changed: it can neither be this client's nor come out of quarantine.
             RowState::Bound | RowState::Declined => return,
@@ -366,29 +386,30 @@ impl Table {
         if self.quarantine.contains_key(&address) {
             return false;
         }
-        self.holds(key, address) || self.map(key.scope).claim(address)
+        self.holds(key, address) || self.claim(key.network, address)
     }
 
-    /// An address of the scope's pools for the client: free from its hash on, else the one whose lease expired longest ago.
-    pub(super) fn claim_from_pools(&mut self, scope: &Scope, key: ClientKey) -> Option<(Ipv4Addr, ChosenBy)> {
-        let hash = address_hash(key.mac);
-        if let Some(address) = self.map(key.scope).claim_any(&scope.pools, hash) {
+    /// An address of the scope's pools for a machine: free from its hash on, else the one whose lease expired longest ago.
+    pub(super) fn claim_from_pools(&mut self, scope: &Scope, mac: MacAddr) -> Option<(Ipv4Addr, ChosenBy)> {
+        let shared = Arc::clone(&self.shared);
+        let map = shared.maps.get(usize::from(scope.index.0))?;
+        if let Some(address) = map.claim_any(&scope.pools, address_hash(mac)) {
             return Some((address, ChosenBy::Pool));
         }
-        while let Some(address) = self.reclaim_oldest(key.scope) {
-            if scope.in_pools(address) && self.map(key.scope).claim(address) {
+        while let Some(address) = self.reclaim_oldest(scope.index) {
+            if scope.in_pools(address) && map.claim(address) {
                 return Some((address, ChosenBy::Reclaimed));
             }
         }
         // Other workers may have expired leases to give up; the client will ask again.
-        self.map(key.scope).ask_for_one();
+        map.ask_for_one();
         None
     }
 
     /// Lets go of `address` unless there is another reason to hold it.
     pub(super) fn let_go(&mut self, key: ClientKey, address: Ipv4Addr) {
         if !self.holds(key, address) {
-            self.release_bit(key.scope, address);
+            self.release_bit(key.network, address);
         }
     }
 
@@ -404,16 +425,16 @@ impl Table {
 
     /// Claims a reserved address that could not be claimed before, also from an expired lease of another client.
     pub(super) fn hold_reserved(&mut self, key: ClientKey, address: Ipv4Addr) -> bool {
-        let holds = self.acquire(key, address) || (self.give_up(key.scope, address) && self.acquire(key, address));
+        let holds = self.acquire(key, address) || (self.give_up(key.network, address) && self.acquire(key, address));
         if let Some(reserved) = self.reservations.get_mut(&key) {
             reserved.holds |= holds;
         }
         holds
     }
 
-    /// Who holds which address of a scope.
-    pub(super) fn map(&self, scope: ScopeIndex) -> &AddressMap {
-        &self.shared.maps[usize::from(scope.0)]
+    /// Takes `address` if nobody holds it.
+    fn claim(&self, network: NetworkIndex, address: Ipv4Addr) -> bool {
+        self.shared.place(network, address).is_some_and(|(_, map)| map.claim(address))
     }
 
     /// The address of the client's binding, active or expired.
@@ -421,8 +442,10 @@ impl Table {
         self.clients.get(&key)?.bound.map(|bound| bound.address)
     }
 
-    fn release_bit(&self, scope: ScopeIndex, address: Ipv4Addr) {
-        self.map(scope).release(address);
+    fn release_bit(&self, network: NetworkIndex, address: Ipv4Addr) {
+        if let Some((_, map)) = self.shared.place(network, address) {
+            map.release(address);
+        }
     }
 
     fn rest(&mut self, now: Now, key: ClientKey, address: Ipv4Addr, until: UnixSecs) {
@@ -435,11 +458,11 @@ impl Table {
         let former = self.clients.entry(key).or_default().bound.replace(bound);
         if let Some(former) = former {
             self.lease_ends.remove(&(former.ends_at, key));
-            self.expired.remove(&(key.scope, former.ends_at, key));
+            self.expired.remove(&(former.scope, former.ends_at, key));
         }
         match bound.phase {
             Phase::Active => _ = self.lease_ends.insert((bound.ends_at, key)),
-            Phase::Expired => _ = self.expired.insert((key.scope, bound.ends_at, key)),
+            Phase::Expired => _ = self.expired.insert((bound.scope, bound.ends_at, key)),
         }
         if let Some(former) = former.filter(|former| former.address != bound.address) {
             self.let_go(key, former.address);
@@ -450,7 +473,7 @@ impl Table {
     fn end_binding(&mut self, key: ClientKey) {
         let Some(bound) = self.clients.get_mut(&key).and_then(|client| client.bound.take()) else { return };
         self.lease_ends.remove(&(bound.ends_at, key));
-        self.expired.remove(&(key.scope, bound.ends_at, key));
+        self.expired.remove(&(bound.scope, bound.ends_at, key));
         self.let_go(key, bound.address);
         self.forget_if_empty(key);
     }
@@ -472,7 +495,8 @@ impl Table {
     }
 
     fn oldest_expired(&self, scope: ScopeIndex) -> Option<ClientKey> {
-        let from = (scope, Millis(0), ClientKey { scope: ScopeIndex(0), mac: MacAddr::default() });
+        let first = ClientKey { network: NetworkIndex(0), identity: Identity::of_mac(MacAddr::default()) };
+        let from = (scope, Millis(0), first);
         self.expired.range(from..).next().filter(|entry| entry.0 == scope).map(|entry| entry.2)
     }
 
@@ -501,9 +525,16 @@ pub fn refusal_reason(refusal: &Refusal) -> DropReason {
     }
 }
 
-pub(super) fn declined_row(client: ClientKey, at: UnixSecs, until: UnixSecs, sequence: Sequence) -> LeaseRow {
-    let (client_id, hostname) = (Box::default(), Box::default());
-    LeaseRow { client, state: RowState::Declined, starts: at, ends: until, sequence, client_id, hostname }
+pub(super) fn declined_row(
+    client: ClientKey,
+    scope: ScopeIndex,
+    mac: MacAddr,
+    at: UnixSecs,
+    until: UnixSecs,
+    sequence: Sequence,
+) -> LeaseRow {
+    let (client_id, hostname, state) = (Box::default(), Box::default(), RowState::Declined);
+    LeaseRow { client, scope, mac, state, starts: at, ends: until, sequence, client_id, hostname }
 }
 
 /// When a wall-clock end comes by the monotonic clock.

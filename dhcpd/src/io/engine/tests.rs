@@ -29,7 +29,7 @@ fn client(n: u8) -> MacAddr {
 fn draft(server: &Server, scope: &str, mac: MacAddr, address: Option<Ipv4Addr>) -> ReservationDraft {
     let scope = server.scope(scope);
     ReservationDraft {
-        client: ClientKey { scope, mac },
+        machine: Machine { scope, mac },
         address,
         hostname: None,
         boot_file: None,
@@ -355,7 +355,7 @@ fn a_snapshot_holds_everything() {
         leases.iter().map(|l| (l.0, l.1.client, l.1.state, l.1.ends)).collect::<Vec<_>>()
     );
     assert!(after.iter().any(|(address, _)| *address == bound));
-    let key = ClientKey { scope: server.scope("prov"), mac: client(4) };
+    let key = Machine { scope: server.scope("prov"), mac: client(4) };
     assert_eq!(server.model().reservation(key).map(|(own, _)| own), Some(put.reservation));
     assert_eq!(server.model().sightings().len(), 1);
 }

@@ -208,14 +208,14 @@ impl Server {
 
     pub fn put(&mut self, draft: ReservationDraft) -> Result<Put, PutError> {
         let (answer, mut answered) = oneshot::channel();
-        self.store.queue_of(draft.client.mac).push(Request::Put(draft, answer)).unwrap();
+        self.store.queue_of(draft.machine.mac).push(Request::Put(draft, answer)).unwrap();
         self.settle();
         answered.try_recv().unwrap()
     }
 
     pub fn delete(&mut self, scope: &str, mac: MacAddr) -> Result<bool, PutError> {
         let (answer, mut answered) = oneshot::channel();
-        let key = ClientKey { scope: self.scope(scope), mac };
+        let key = Machine { scope: self.scope(scope), mac };
         self.store.queue_of(mac).push(Request::Delete(key, answer)).unwrap();
         self.settle();
         answered.try_recv().unwrap()
