@@ -69,6 +69,16 @@ impl Client {
         Ok(Self { run: networks.run().clone(), name: name.to_owned(), namespace })
     }
 
+    /// A client whose `eth0` is on a bridge of any namespace. `name` has at most 11 characters.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub fn on_bridge(run: &Run, host: &Namespace, bridge: &str, name: &str, mac: MacAddr) -> Result<Self, LabError> {
+        let namespace = Namespace::create(run, name)?;
+        host.join(bridge, &format!("v-{name}"), &namespace, mac)?;
+        Ok(Self { run: run.clone(), name: name.to_owned(), namespace })
+    }
+
     /// A program to be started here.
     pub fn program(&self, program: impl Into<String>) -> Program {
         self.namespace.program(program)
@@ -104,27 +114,53 @@ impl Client {
     }
 
     /// Leases an address with ISC's dhclient and leaves it running, so that it renews. `configuration` is its
-    /// `dhclient.conf`.
+    /// `dhclient.conf`. What it leased before it asks for again.
     ///
     /// # Errors
     /// When it gets no lease by the deadline.
     pub fn dhclient(&self, configuration: &str, deadline: Deadline) -> Result<(Lease, Process), LabError> {
         let lease = self.new_lease_file("dhclient")?;
-        let path = |name: &str| self.run.path(format!("{}/dhclient/{name}", self.name));
-        // Debian confines /sbin/dhclient by its path to the system's own files: a copy is not confined.
-        let copy = path("dhclient");
-        fs::copy(find("dhclient")?, &copy).map_err(LabError::io("copy dhclient"))?;
-        let conf = self.run.write(path("dhclient.conf"), configuration)?;
-        let program = self.program(copy.display().to_string()).args(["-4", "-d", "-v", "-1"]).arg("-cf").arg(conf);
-        let program = program.arg("-sf").arg(self.script()?).arg("-lf").arg(path("leases")).arg("-pf").arg(path("pid"));
-        let program = program.arg("-e").arg(format!("LEASE={}", lease.display())).arg("eth0");
-        let mut process = program.start(&format!("{}-dhclient", self.name))?;
+        self.run.write(format!("{}/dhclient/dhclient.conf", self.name), configuration)?;
+        let mut process = self.dhclient_program()?.args(["-1", "eth0"]).start(&format!("{}-dhclient", self.name))?;
         let awaited = "dhclient to lease an address";
         deadline.until(awaited, || {
             process.still_runs(awaited)?;
             Ok(lease.exists().then_some(()))
         })?;
         Ok((read_lease(&lease, "new_ip_address")?, process))
+    }
+
+    /// Waits until dhclient has told its script this reason (`RENEW`, `REBIND`, …), and gives what it told with it.
+    ///
+    /// # Errors
+    /// [`LabError::Late`].
+    pub fn dhclient_tells(&self, reason: &str, deadline: Deadline) -> Result<Lease, LabError> {
+        let path = self.run.path(format!("{}/dhclient.lease", self.name));
+        deadline.until(&format!("dhclient to tell {reason}"), || {
+            let lease = if path.exists() { Some(read_lease(&path, "new_ip_address")?) } else { None };
+            Ok(lease.filter(|lease| lease.get("reason") == Some(reason)))
+        })
+    }
+
+    /// Has dhclient give its lease back. The one that runs must have ended.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn dhclient_release(&self) -> Result<(), LabError> {
+        self.dhclient_program()?.args(["-r", "eth0"]).succeed(Deadline::secs(20)).map(drop)
+    }
+
+    fn dhclient_program(&self) -> Result<Program, LabError> {
+        let path = |name: &str| self.run.path(format!("{}/dhclient/{name}", self.name));
+        // Debian confines /sbin/dhclient by its path to the system's own files: a copy is not confined.
+        let copy = path("dhclient");
+        if !copy.exists() {
+            fs::copy(find("dhclient")?, &copy).map_err(LabError::io("copy dhclient"))?;
+        }
+        let lease = self.run.path(format!("{}/dhclient.lease", self.name));
+        let program = self.program(copy.display().to_string()).args(["-4", "-d", "-v", "-cf"]);
+        let program = program.arg(path("dhclient.conf")).arg("-sf").arg(self.script()?).arg("-lf").arg(path("leases"));
+        Ok(program.arg("-pf").arg(path("pid")).arg("-e").arg(format!("LEASE={}", lease.display())))
     }
 
     /// Asks which DHCP servers there are, with nmap's `broadcast-dhcp-discover`, and gives its report. The interface

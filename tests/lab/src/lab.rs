@@ -12,14 +12,13 @@ use std::time::Duration;
 use reveille_client::{Bootd, ClientError, Dhcpd, Ironic};
 use reveille_config::Endpoint;
 
+use crate::ask::Ask;
 use crate::error::LabError;
-use crate::net::{BMC_BRIDGE, PROVISIONING_BRIDGE, TwoNetworks};
+use crate::net::TwoNetworks;
 use crate::process::{Process, Program};
 use crate::run::Run;
+use crate::served::Served;
 use crate::wait::Deadline;
-
-/// Between two questions to a daemon.
-const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// The Ironic API on the loopback interface of the host's namespace.
 pub const IRONIC_URL: &str = "http://127.0.0.1:6385";
@@ -68,7 +67,7 @@ impl LabOptions {
 pub struct Lab {
     // Fields are dropped in this order: the daemons before their networks.
     reveille: Option<Process>,
-    runtime: tokio::runtime::Runtime,
+    runtime: Ask,
     networks: TwoNetworks,
     options: LabOptions,
     config: PathBuf,
@@ -99,9 +98,7 @@ impl Lab {
             serve(&path, &run.path(Path::new("root").join(name)))?;
         }
         let config = run.write("reveille.toml", configuration(run.dir(), &root, &options))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(LabError::io("start a runtime for the clients"))?;
-        let mut lab = Self { reveille: None, runtime, networks, options, config };
+        let mut lab = Self { reveille: None, runtime: Ask::start()?, networks, options, config };
         lab.start_reveille()?;
         Ok(lab)
     }
@@ -203,7 +200,7 @@ impl Lab {
 
     /// Waits for a client's answer: `lab.ask(lab.dhcpd().sightings())`.
     pub fn ask<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
+        self.runtime.ask(future)
     }
 
     /// Asks until a client's answer gives a value. An error of the transport counts as "not yet", a refusal as an error.
@@ -217,19 +214,7 @@ impl Lab {
         ask: impl AsyncFn() -> Result<A, ClientError>,
         judge: impl Fn(A) -> Option<T>,
     ) -> Result<T, LabError> {
-        let mut last = None;
-        let found = deadline.every(ASK_EVERY).until(awaited, || match self.ask(ask()) {
-            Ok(answer) => Ok(judge(answer)),
-            Err(error) if error.is_transient() => {
-                last = Some(error.to_string());
-                Ok(None)
-            }
-            Err(error) => Err(LabError::Answer { tried: awaited.to_owned(), answer: error.to_string() }),
-        });
-        match (found, last) {
-            (Err(LabError::Late { .. }), Some(last)) => Err(deadline.late_seeing(awaited, last)),
-            (found, _) => found,
-        }
+        self.runtime.ask_until(awaited, deadline, ask, judge)
     }
 
     fn endpoint(&self, daemon: &str) -> Endpoint {
@@ -239,7 +224,7 @@ impl Lab {
 
 /// Reveille's configuration for the lab's two networks.
 fn configuration(dir: &Path, root: &Path, options: &LabOptions) -> String {
-    let dir = dir.display();
+    let (dhcpd, dir) = (Served::two_networks().toml(dir), dir.display());
     let deploy = match options.agent {
         Some(_) => format!("kernel = \"{AGENT_KERNEL}\"\nramdisk = \"{AGENT_RAMDISK}\"\n"),
         None => String::new(),
@@ -247,26 +232,7 @@ fn configuration(dir: &Path, root: &Path, options: &LabOptions) -> String {
     format!(
         r#"# Written by the lab; `reveille check --print` shows it with its defaults.
 
-[dhcpd]
-state_dir = "{dir}/state/dhcpd"
-api = ["unix:{dir}/dhcpd.sock"]
-
-[[dhcpd.scope]]
-name = "bmc"
-kind = "static"
-interface = "{BMC_BRIDGE}"
-subnet = "10.77.1.0/24"
-server_address = "10.77.1.1"
-pools = ["10.77.1.100-10.77.1.199"]
-
-[[dhcpd.scope]]
-name = "provisioning"
-kind = "dynamic"
-interface = "{PROVISIONING_BRIDGE}"
-subnet = "10.77.2.0/24"
-server_address = "10.77.2.1"
-pools = ["10.77.2.100-10.77.2.199"]
-
+{dhcpd}
 [dhcpd.scope.boot]
 bios = "undionly.kpxe"
 efi_x64 = "snponly.efi"

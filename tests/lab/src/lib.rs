@@ -10,8 +10,10 @@
 //! Invariant: whatever a run makes is either below the run's directory, in a namespace that carries the run's prefix,
 //! or a process that bears the run's mark in its environment. The clean-up needs no other list.
 
+pub mod ask;
 pub mod bmc;
 pub mod clients;
+pub mod dhcp_server;
 mod error;
 pub mod images;
 pub mod lab;
@@ -23,10 +25,12 @@ pub mod packages;
 pub mod process;
 pub mod qmp;
 pub mod run;
+pub mod served;
 pub mod wait;
 
 pub use bmc::{Bmc, BmcSpec};
 pub use clients::Client;
+pub use dhcp_server::{DhcpServer, Product};
 pub use error::LabError;
 pub use lab::{Lab, LabOptions};
 pub use log::Log;
@@ -34,4 +38,5 @@ pub use machine::{BootDevice, Firmware, Machine, MachineSpec};
 pub use net::{Namespace, TwoNetworks};
 pub use process::{Process, Program};
 pub use run::{Run, leftovers};
+pub use served::{OptionValue, Served, ServedScope};
 pub use wait::Deadline;

@@ -116,6 +116,14 @@ impl Namespace {
         self.ip(&[&format!("tuntap add {name} mode tap"), &format!("link set {name} master {bridge} up")])
     }
 
+    /// A handle of it, for a thread that shall enter it.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn handle(&self) -> Result<std::fs::File, LabError> {
+        std::fs::File::open(format!("/run/netns/{}", self.name)).map_err(LabError::io(format!("open {}", self.name)))
+    }
+
     /// Removes it now, with all interfaces in it. Programs in it must have ended.
     ///
     /// # Errors

@@ -4,22 +4,19 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
+use reveille_lab::Client;
 use socket2::{Domain, Protocol, Socket, Type};
-
-use crate::net::{Client, Lab};
 
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
 /// Sends solicitations from a client's namespace until an advertisement comes.
-pub fn solicit(lab: &Lab, client: Client, patience: Duration) -> Option<Vec<u8>> {
-    let namespace = lab.namespace(client);
+pub fn solicit(client: &Client, patience: Duration) -> Option<Vec<u8>> {
+    let namespace = client.namespace().handle().expect("the client's namespace");
     // The namespace of this thread only.
     let ask = move || {
         rustix::thread::move_into_link_name_space(namespace.as_fd(), None).expect("root may change namespaces");
-        let index = rustix::net::netdevice::name_to_index(
-            Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap(),
-            client.interface(),
-        );
+        let index =
+            rustix::net::netdevice::name_to_index(Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap(), "eth0");
         let index = index.expect("the client's interface");
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).unwrap();
         socket.set_multicast_if_v6(index).unwrap();

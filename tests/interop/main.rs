@@ -1,0 +1,7 @@
+//! dhcpd against the programs that people use, each in network namespaces of its own.
+//!
+//! It needs root and the packages of the lab; a test says so where one is missing. What takes longer stands in the long matrix.
+
+mod leases;
+mod router;
+mod stage;

@@ -1,0 +1,71 @@
+//! [`Stage`]: the lab's two networks with a DHCP server on them.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use reveille_config::MacAddr;
+use reveille_config::dto::dhcpd::Lease;
+use reveille_lab::{Client, Deadline, DhcpServer, Product, Run, Served, TwoNetworks};
+
+/// Generous: the machine may be busy.
+pub fn patience() -> Deadline {
+    Deadline::secs(60)
+}
+
+/// The hardware address number `n` of these tests.
+pub fn mac(n: u8) -> MacAddr {
+    MacAddr([0x52, 0x54, 0, 0x77, 0xed, n])
+}
+
+/// Two networks and a server, whose methods are the stage's.
+pub struct Stage {
+    /// The server; dropped before its networks.
+    pub server: DhcpServer,
+    /// Where it serves.
+    pub networks: TwoNetworks,
+}
+
+impl Stage {
+    /// Starts ours.
+    pub fn reveille(served: &Served) -> Self {
+        Self::of(Product::Reveille(env!("CARGO_BIN_EXE_reveille").into()), served)
+    }
+
+    /// Starts a server.
+    pub fn of(product: Product, served: &Served) -> Self {
+        let run = Run::start().expect("a lab: root and the lab's packages are needed");
+        let networks = TwoNetworks::create(&run).expect("two networks");
+        let server = DhcpServer::start(&run, networks.host(), product, served).expect("a DHCP server");
+        Self { server, networks }
+    }
+
+    /// A client on the provisioning network, with [`mac`] number `n`.
+    pub fn client(&self, name: &str, n: u8) -> Client {
+        Client::on_provisioning_network(&self.networks, name, mac(n)).expect("a client")
+    }
+
+    /// A client on the BMCs' network, with [`mac`] number `n`.
+    pub fn bmc(&self, name: &str, n: u8) -> Client {
+        Client::on_bmc_network(&self.networks, name, mac(n)).expect("a client")
+    }
+
+    /// dhcpd's record of a lease, by address or hardware address.
+    pub fn lease(&self, of: impl ToString) -> Lease {
+        let of = of.to_string();
+        self.ask(self.api().lease(&of)).unwrap_or_else(|error| panic!("the lease of {of}: {error}"))
+    }
+
+    /// The kinds of all events so far.
+    pub fn event_kinds(&self) -> Vec<String> {
+        let page = self.ask(self.api().events(0, Duration::ZERO)).expect("dhcpd's events");
+        page.events.into_iter().map(|event| event.kind).collect()
+    }
+}
+
+impl Deref for Stage {
+    type Target = DhcpServer;
+
+    fn deref(&self) -> &DhcpServer {
+        &self.server
+    }
+}
