@@ -32,7 +32,7 @@ pub fn frame(out: &mut Vec<u8>, from: End, to: End, payload: &[u8]) {
     out.extend_from_slice(&[0x45, 0, total_high, total_low, 0, 0, 0x40, 0, 64, 17, 0, 0]);
     out.extend_from_slice(&from.address.octets());
     out.extend_from_slice(&to.address.octets());
-    let header_checksum = !fold(sum(&out[14..34]));
+    let header_checksum = checksum(&out[14..34]);
     out[24..26].copy_from_slice(&header_checksum.to_be_bytes());
     for value in [from.port, to.port, udp_bytes, 0] {
         out.extend_from_slice(&value.to_be_bytes());
@@ -45,6 +45,11 @@ pub fn frame(out: &mut Vec<u8>, from: End, to: End, payload: &[u8]) {
         checksum => checksum,
     };
     out[40..42].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// The Internet checksum of at most 1,500 octets (RFC 1071).
+pub(super) fn checksum(octets: &[u8]) -> u16 {
+    !fold(sum(octets))
 }
 
 /// Sum of the 16-bit words, an odd octet at the end padded with zero. At most 1,500 octets, so 32 bits do.

@@ -3,10 +3,13 @@
 //! What is absent here: sockets, files, clocks, randomness, logs, metrics, async. Time is a parameter, buffers are the caller's, and every
 //! outcome is data with its reason. Whoever can build a [`scope::Scope`] can ask the decision core offline.
 
+pub mod arp;
 pub mod boot;
+pub mod conflict;
 pub mod decide;
 pub mod frame;
 pub mod identity;
+pub mod icmp;
 pub mod option;
 pub mod owner;
 pub mod reason;
