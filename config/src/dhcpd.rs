@@ -65,6 +65,8 @@ pub struct Scope {
     pub offer_secs: u32,
     /// How long a declined address is kept out of use, seconds; default 86,400.
     pub decline_secs: u32,
+    /// Whether and how it is asked who uses an address before the address is first offered (RFC 2131 §2.2).
+    pub conflict: ConflictCheck,
     /// A renewal with at most this share of its lease used is answered from the record on disk, per cent; 0 turns it off; default 25.
     pub cache_threshold_percent: u8,
     /// Whether a REQUEST for an address that this server knows to be wrong for the link is NAKed although the client is unknown.
@@ -79,6 +81,44 @@ pub struct Scope {
     pub boot: Option<Boot>,
     /// Reservations that are part of the configuration; those made over the API live in the journal.
     pub reservations: Vec<FixedReservation>,
+}
+
+/// Looking for who uses an address already: `conflict_check` and `conflict_wait_millis`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ConflictCheck {
+    /// How it is asked.
+    pub method: ConflictMethod,
+    /// How long an answer is waited for, milliseconds, 20 to [`crate::limit::CONFLICT_WAIT_MILLIS_MAX`]; default 250: a host answers ARP
+    /// within a few, and firmware waits a second or more for its first offer before it asks again.
+    pub wait_millis: u32,
+}
+
+/// The way of asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConflictMethod {
+    /// ARP for clients on the link, ICMP for those behind a relay, but not for a reservation or a binding that ended: an echo reply does not say whether the
+    /// machine itself gave it.
+    Auto,
+    /// ARP for clients on the link; those behind a relay are not asked for.
+    Arp,
+    /// ICMP echo, always.
+    Icmp,
+    /// Not at all.
+    Off,
+}
+
+impl ConflictMethod {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Arp => "arp",
+            Self::Icmp => "icmp",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// Who a scope serves.

@@ -50,6 +50,14 @@ pub const BMC_COMMANDS_MAX: usize = 1_024;
 pub const WORKER_QUEUE_MAX: usize = 4_096;
 /// Unknown machines newly recorded per second, over all static scopes; more are seen again later.
 pub const SIGHTINGS_PER_SEC_MAX: usize = 64;
+/// Milliseconds that an offer may wait for the check of its address.
+pub const CONFLICT_WAIT_MILLIS_MAX: u32 = 5_000;
+/// Addresses that are being checked at a time, over all workers; a DISCOVER for one more is not answered, and its client asks again.
+pub const CONFLICT_CHECKS_MAX: usize = 4_096;
+/// Addresses found free that are remembered, over all workers; one more takes the place of another, which is then checked again.
+pub const CONFLICT_RESULTS_MAX: usize = 65_536;
+/// Addresses that one packet may find in use, one after the other, before its client has to ask again.
+pub const CONFLICT_TRIES_MAX: u8 = 8;
 /// TFTP transfers under way at a time, requests whose file is being opened included; one more is refused with an ERROR.
 pub const TFTP_TRANSFERS_MAX: usize = 32_768;
 /// Connections of machines to bootd's HTTP server; one more is answered 503 and closed.

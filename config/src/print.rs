@@ -103,6 +103,8 @@ impl Printer<'_> {
         self.line("lease_secs_max", scope.lease_secs_max);
         self.line("offer_secs", scope.offer_secs);
         self.line("decline_secs", scope.decline_secs);
+        self.string("conflict_check", scope.conflict.method.as_str());
+        self.line("conflict_wait_millis", scope.conflict.wait_millis);
         self.line("cache_threshold_percent", scope.cache_threshold_percent);
         self.line("authoritative", scope.authoritative);
         self.line("always_broadcast", scope.always_broadcast);

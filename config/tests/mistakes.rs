@@ -192,6 +192,13 @@ fn keys_and_types() {
             "node-17",
         ),
         ("lease_secs = 600", "lease_secs = ¦0", "`lease_secs` = 0 is out of bounds", "seconds"),
+        (
+            "lease_secs = 600",
+            "lease_secs = 600\nconflict_check = ¦\"ping\"",
+            "\"ping\" is no way to look for who uses an address",
+            "\"icmp\"",
+        ),
+        ("lease_secs = 600", "lease_secs = 600\nconflict_wait_millis = ¦5001", "out of bounds", "from 20 to 5000"),
         ("lease_secs = 600", "lease_secs = 600\nauthoritative = ¦\"yes\"", "not a boolean", "authoritative = true"),
         (
             "lease_secs = 600",

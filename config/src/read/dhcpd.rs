@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::ops::{Range, RangeInclusive};
 
 use super::bootd::state_dir;
+use super::link;
 use super::listeners::Listeners;
 use super::reader::{At, Table, Value};
 use super::scopes::{self, ReservationFacts, ScopeFacts};
@@ -102,6 +103,7 @@ fn scope(table: Table<'_, '_>) -> (Option<Scope>, ScopeFacts) {
     }
     let offer_secs = secs("offer_secs", 60, 1..=3_600).0.value;
     let decline_secs = secs("decline_secs", 86_400, 0..=2_592_000).0.value;
+    let conflict = link::conflict(&table);
     let cache_threshold_percent =
         table.or("cache_threshold_percent", 25, |value| value.integer(0..=90, "per cent").map(|share| share as u8));
     let switch = |key, default| table.or(key, default, |value| value.boolean());
@@ -135,6 +137,7 @@ fn scope(table: Table<'_, '_>) -> (Option<Scope>, ScopeFacts) {
             lease_secs_max: max.value,
             offer_secs,
             decline_secs,
+            conflict,
             cache_threshold_percent,
             authoritative,
             always_broadcast,

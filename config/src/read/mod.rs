@@ -5,6 +5,7 @@
 
 mod bootd;
 mod dhcpd;
+mod link;
 mod listeners;
 mod provisioner;
 mod reader;
