@@ -12,8 +12,10 @@ pub const PAGE_MAX: usize = 1_000;
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Boot intents that bootd keeps.
 pub const INTENTS_MAX: usize = 100_000;
-/// Octets of one option's value.
-pub const OPTION_BYTES_MAX: usize = 255;
+/// Octets of one option's value; above 255 it goes out in parts (RFC 3396).
+pub const OPTION_BYTES_MAX: usize = 1_024;
+/// Octets of a boot file's URL: what one option holds.
+pub const BOOT_URL_BYTES_MAX: usize = 255;
 /// Seconds that a long poll of `GET /v1/events` may wait.
 pub const EVENTS_WAIT_SECS_MAX: u64 = 30;
 /// Octets of one journal record's payload.

@@ -84,7 +84,7 @@ fn domain_search_points_back_at_what_was_written() {
 
 #[test]
 fn refuses_with_what_would_be_right() {
-    let long = "a".repeat(256);
+    let long = "a".repeat(1_025);
     for (name, value, message) in [
         ("router", json!(["10.77.1.1"]), "unknown option `router`; did you mean `routers`?"),
         ("Domain-Name", json!("a"), "unknown option `Domain-Name`; did you mean `domain-name`?"),
@@ -123,7 +123,11 @@ fn refuses_with_what_would_be_right() {
             json!(null),
             "`domain-name` takes a text that is not empty, not nothing; for example: domain-name = \"example\"",
         ),
-        ("domain-name", json!(long), "the value of `domain-name` takes 256 octets; an option holds at most 255 octets"),
+        (
+            "domain-name",
+            json!(long),
+            "the value of `domain-name` takes 1025 octets; an option holds at most 1024 octets",
+        ),
         (
             "default-ip-ttl",
             json!(1.5),

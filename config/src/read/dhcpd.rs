@@ -11,7 +11,8 @@ use super::scopes::{self, ReservationFacts, ScopeFacts};
 use super::shape;
 use crate::dhcpd::{Boot, Dhcpd, FixedReservation, JournalSettings, Scope, ScopeKind};
 use crate::limit::{
-    BOOT_FILE_BYTES_MAX, DHCPD_WORKERS_MAX, JOURNAL_RING_BYTES_MAX, OPTION_BYTES_MAX, SCOPE_NAME_BYTES_MAX, SCOPES_MAX,
+    BOOT_FILE_BYTES_MAX, BOOT_URL_BYTES_MAX, DHCPD_WORKERS_MAX, JOURNAL_RING_BYTES_MAX, SCOPE_NAME_BYTES_MAX,
+    SCOPES_MAX,
 };
 use crate::mistake::Source;
 use crate::{MacAddr, OptionSet, option};
@@ -231,14 +232,14 @@ fn boot(table: Table<'_, '_>, server_address: Option<Ipv4Addr>) -> Option<Boot> 
         let value = table.get(key)?;
         let example = "\"http://10.77.2.1:8080/snponly.efi\"";
         shape::url(&value, &["http", "https"], example)?;
-        boot_file(&value, example, OPTION_BYTES_MAX)
+        boot_file(&value, example, BOOT_URL_BYTES_MAX)
     };
     let ipxe = table.get("ipxe").and_then(|value| {
         let example = "\"http://10.77.2.1:8080/boot.ipxe\"";
         if value.text(example)?.value.contains("://") {
             shape::url(&value, &["http", "https", "tftp"], example)?;
         }
-        boot_file(&value, example, OPTION_BYTES_MAX)
+        boot_file(&value, example, BOOT_URL_BYTES_MAX)
     });
     let boot = Boot {
         bios: file("bios", "\"undionly.kpxe\""),

@@ -2,16 +2,14 @@
 
 use metrics::{Counter, counter, describe_counter};
 
-use crate::proto::reason::{ChosenBy, DropReason, NakReason};
+use crate::proto::reason::{ChosenBy, DropReason, Fault, Faults, NakReason};
 use crate::proto::view::MessageType;
-
-const TYPES: [MessageType; 5] =
-    [MessageType::Discover, MessageType::Request, MessageType::Decline, MessageType::Release, MessageType::Inform];
 
 /// One worker's handles; all workers count into the same metrics.
 #[derive(Debug)]
 pub struct Counters {
-    received: [Counter; TYPES.len()],
+    received: [Counter; MessageType::ALL.len()],
+    faults: Vec<Counter>,
     dropped: Vec<Counter>,
     naks: Vec<Counter>,
     acks: Vec<Counter>,
@@ -29,6 +27,10 @@ impl Default for Counters {
     fn default() -> Self {
         describe_counter!("reveille_dhcpd_received_total", "Messages read, by type");
         describe_counter!("reveille_dhcpd_dropped_total", "Packets not answered, by reason");
+        describe_counter!(
+            "reveille_dhcpd_faults_total",
+            "Bad options and other faults of packets that were looked at all the same"
+        );
         describe_counter!("reveille_dhcpd_offers_total", "DHCPOFFERs made");
         describe_counter!("reveille_dhcpd_acks_total", "DHCPACKs made, by what allowed them");
         describe_counter!("reveille_dhcpd_naks_total", "DHCPNAKs made, by reason");
@@ -42,7 +44,11 @@ impl Default for Counters {
             "New unknown machines not written down: too many at once"
         );
         Self {
-            received: TYPES.map(|kind| counter!("reveille_dhcpd_received_total", "type" => kind.as_str())),
+            faults: Fault::ALL
+                .iter()
+                .map(|fault| counter!("reveille_dhcpd_faults_total", "fault" => fault.as_str()))
+                .collect(),
+            received: MessageType::ALL.map(|kind| counter!("reveille_dhcpd_received_total", "type" => kind.as_str())),
             dropped: DropReason::ALL
                 .iter()
                 .map(|reason| counter!("reveille_dhcpd_dropped_total", "reason" => reason.as_str()))
@@ -66,8 +72,13 @@ impl Default for Counters {
 impl Counters {
     /// A message was read.
     pub fn received(&self, kind: MessageType) {
-        if let Some(at) = TYPES.iter().position(|&listed| listed == kind) {
-            self.received[at].increment(1);
+        self.received[kind as usize].increment(1);
+    }
+
+    /// Something was wrong with a packet that was looked at all the same.
+    pub fn faults(&self, faults: Faults) {
+        if !faults.is_empty() {
+            faults.iter().for_each(|fault| self.faults[fault as usize].increment(1));
         }
     }
 

@@ -221,6 +221,7 @@ impl Desk {
             return self.of_another(owner, arrival);
         }
         self.counters.received(packet.message_type);
+        self.counters.faults(packet.faults());
         let client = self.table.client(now, key);
         let job = Job { now, packet, port: arrival.from.port(), scope, key };
         match decide(now.unix, packet, scope, &client) {

@@ -100,9 +100,13 @@ pub fn decide(now: UnixSecs, packet: &PacketView<'_>, scope: &Scope, client: &Cl
         return match packet.message_type {
             MessageType::Discover | MessageType::Request | MessageType::Inform => Action::Sight,
             MessageType::Release | MessageType::Decline => Action::Drop(DropReason::UnknownMachine),
+            MessageType::Bootp => Action::Drop(DropReason::NotDhcp),
+            MessageType::LeaseQuery => Action::Drop(DropReason::NotARequestor),
         };
     }
     match packet.message_type {
+        MessageType::Bootp => Action::Drop(DropReason::NotDhcp),
+        MessageType::LeaseQuery => Action::Drop(DropReason::NotARequestor),
         MessageType::Discover => discover(packet, scope, client),
         MessageType::Request => request(now, packet, scope, client),
         MessageType::Release | MessageType::Decline if is_for_another_server(packet, scope) => {

@@ -45,11 +45,9 @@ reasons! {
         HardwareAddress = "hardware-address", "the hardware address is no single machine's";
         /// The magic cookie is missing.
         Cookie = "cookie", "the magic cookie is missing";
-        /// An option's length runs past the end of its field.
-        OptionTruncated = "option-truncated", "an option runs past the end of the packet";
-        /// Options given in parts are longer together than the parser keeps.
-        OptionsTooLong = "options-too-long", "split options exceed the limit";
-        /// No option 53.
+        /// The message type is not among the options that could be read.
+        OptionTruncated = "option-truncated", "an option runs past the end of the packet, and the message type is not before it";
+        /// No option 53, and the scope serves no BOOTP clients.
         NotDhcp = "not-dhcp", "there is no message type (plain BOOTP is not served)";
         /// Option 53 has a value that is no message type of a client.
         MessageType = "message-type", "the message type is none that a server answers";
@@ -79,8 +77,55 @@ reasons! {
         QueueFull = "queue-full", "the owning worker's queue is full";
         /// Another worker, which sees the same broadcast, owns the client.
         OtherWorker = "other-worker", "another worker owns this client and saw the same packet";
+        /// The same message came twice, and the first is still being answered.
+        Duplicate = "duplicate", "the same message is being answered already";
+        /// DHCPLEASEQUERY from somebody who may not ask.
+        NotARequestor = "not-a-requestor", "the lease query is from nobody who may ask";
+        /// DHCPLEASEQUERY that asks for nothing, or for two things at once.
+        MalformedQuery = "malformed-query", "the lease query names no single address, machine or client";
         /// The reply could not be sent.
         SendFailed = "send-failed", "the reply could not be sent";
+    }
+}
+
+reasons! {
+    /// What was wrong with a packet that was looked at all the same: a bad option does not take a good message down.
+    Fault {
+        /// The last option of a field runs past its end; those before it count.
+        OptionTruncated = "option-truncated", "the last option runs past the end of its field";
+        /// An option given in parts is longer than the parser keeps; it counts as missing.
+        OptionTooLong = "option-too-long", "a split option exceeds the limit";
+        /// Option 52 has a value other than 1, 2 and 3.
+        Overload = "overload", "the option overload has a value that means nothing";
+        /// Option 82 is not a sequence of whole sub-options; those before the bad one count, and it is echoed as it came.
+        RelayAgent = "relay-agent", "the relay agent information is malformed";
+        /// RELEASE or DECLINE without option 54.
+        NoServerId = "no-server-id", "the message does not say which server it is for";
+        /// REQUEST with neither option 50 nor `ciaddr`.
+        NoAddressNamed = "no-address-named", "the request names no address";
+        /// DISCOVER with a `ciaddr`, which is not looked at.
+        StrayCiaddr = "stray-ciaddr", "a client that looks for a server already fills in ciaddr";
+    }
+}
+
+/// The faults of one packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults(u8);
+
+impl Faults {
+    /// Adds one.
+    pub const fn insert(&mut self, fault: Fault) {
+        self.0 |= 1 << fault as u8;
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Each, in order of declaration.
+    pub fn iter(self) -> impl Iterator<Item = Fault> {
+        Fault::ALL.iter().copied().filter(move |&fault| self.0 & (1 << fault as u8) != 0)
     }
 }
 
@@ -128,5 +173,16 @@ mod tests {
     fn words_are_unique() {
         let words: std::collections::HashSet<_> = DropReason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(words.len(), DropReason::ALL.len());
+        let words: std::collections::HashSet<_> = Fault::ALL.iter().map(|fault| fault.as_str()).collect();
+        assert_eq!(words.len(), Fault::ALL.len());
+    }
+
+    #[test]
+    fn faults_are_a_set_that_holds_every_one() {
+        assert!(Fault::ALL.len() <= 8, "they have their bit each");
+        let mut faults = Faults::default();
+        assert!(faults.is_empty());
+        Fault::ALL.iter().for_each(|&fault| faults.insert(fault));
+        assert_eq!(faults.iter().collect::<Vec<_>>(), Fault::ALL);
     }
 }

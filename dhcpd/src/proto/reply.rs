@@ -254,9 +254,11 @@ impl Stamp {
     }
 
     fn block(&mut self, block: &OptionBlock, wanted: Option<CodeSet>) {
-        for (code, value) in block.iter() {
-            if wanted.is_none_or(|wanted| wanted.contains(code)) || ALWAYS.contains(code) {
-                self.put(code, value);
+        for (code, encoded) in block.iter() {
+            let asked = wanted.is_none_or(|wanted| wanted.contains(code)) || ALWAYS.contains(code);
+            if asked && !self.written.contains(code) && self.out.len() + encoded.len() <= self.limit {
+                self.out.extend_from_slice(encoded);
+                self.written.insert(code);
             }
         }
     }

@@ -3,13 +3,18 @@
 //! Parsing borrows and allocates nothing: an index says where each option lies. Options that come in parts are joined (RFC 3396) in a buffer of the
 //! [`Parser`], which is reused for every packet. Options may also lie in `file` and `sname` (option overload, RFC 2132 §9.3).
 //!
+//! A bad option does not take a good message down: what was whole counts, and [`PacketView::faults`] says what was not. `secs` is not read at all:
+//! some ROMs send it in the wrong byte order, and nothing may depend on it.
+//!
 //! Invariant: whatever the octets are, [`Parser::parse`] returns a view or a [`DropReason`]; it never panics and never reads past the datagram.
 
 use std::net::Ipv4Addr;
 
 use reveille_config::MacAddr;
 
-use super::reason::DropReason;
+use super::option::CodeSet;
+use super::reason::{DropReason, Fault, Faults};
+use super::relay_agent::RelayAgent;
 
 /// Octets of the fixed fields, the magic cookie included.
 pub const FIXED_BYTES: usize = 240;
@@ -26,8 +31,10 @@ pub mod code {
     #![allow(missing_docs)]
     pub const PAD: u8 = 0;
     pub const SUBNET_MASK: u8 = 1;
+    pub const ROUTERS: u8 = 3;
     pub const HOST_NAME: u8 = 12;
     pub const BROADCAST_ADDRESS: u8 = 28;
+    pub const STATIC_ROUTES: u8 = 33;
     pub const VENDOR_SPECIFIC: u8 = 43;
     pub const REQUESTED_ADDRESS: u8 = 50;
     pub const LEASE_TIME: u8 = 51;
@@ -44,14 +51,21 @@ pub mod code {
     pub const TFTP_SERVER: u8 = 66;
     pub const BOOT_FILE: u8 = 67;
     pub const USER_CLASS: u8 = 77;
+    pub const RAPID_COMMIT: u8 = 80;
+    pub const CLIENT_FQDN: u8 = 81;
     pub const RELAY_AGENT: u8 = 82;
+    pub const LAST_TRANSACTION_TIME: u8 = 91;
+    pub const ASSOCIATED_ADDRESS: u8 = 92;
     pub const ARCHITECTURE: u8 = 93;
     pub const NETWORK_INTERFACE: u8 = 94;
     pub const MACHINE_ID: u8 = 97;
+    pub const V6_ONLY_PREFERRED: u8 = 108;
+    pub const SUBNET_SELECTION: u8 = 118;
+    pub const CLASSLESS_ROUTES: u8 = 121;
     pub const END: u8 = 255;
 }
 
-/// The messages that a client sends (RFC 2132 §9.6).
+/// The messages that a server answers (RFC 2132 §9.6; RFC 4388 §6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MessageType {
     /// DHCPDISCOVER, 1.
@@ -64,9 +78,17 @@ pub enum MessageType {
     Release,
     /// DHCPINFORM, 8.
     Inform,
+    /// DHCPLEASEQUERY, 10: from a relay agent or another requestor, not from a client.
+    LeaseQuery,
+    /// No message type: a BOOTP client (RFC 1534 §2).
+    Bootp,
 }
 
 impl MessageType {
+    /// Every one, in order of declaration.
+    pub const ALL: [Self; 7] =
+        [Self::Discover, Self::Request, Self::Decline, Self::Release, Self::Inform, Self::LeaseQuery, Self::Bootp];
+
     /// The RFC's word in lower case, without the prefix: a metric's label.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -75,6 +97,8 @@ impl MessageType {
             Self::Decline => "decline",
             Self::Release => "release",
             Self::Inform => "inform",
+            Self::LeaseQuery => "leasequery",
+            Self::Bootp => "bootp",
         }
     }
 
@@ -85,6 +109,7 @@ impl MessageType {
             4 => Some(Self::Decline),
             7 => Some(Self::Release),
             8 => Some(Self::Inform),
+            10 => Some(Self::LeaseQuery),
             _ => None,
         }
     }
@@ -104,7 +129,10 @@ pub struct Parser {
     spans: Box<[Span; 256]>,
     joined: Box<[u8; JOINED_BYTES_MAX]>,
     used: usize,
-    present: [u64; 4],
+    present: CodeSet,
+    /// Options of which a part is missing; they count as absent.
+    broken: CodeSet,
+    faults: Faults,
 }
 
 impl Default for Parser {
@@ -113,7 +141,9 @@ impl Default for Parser {
             spans: Box::new([Span::default(); 256]),
             joined: Box::new([0; JOINED_BYTES_MAX]),
             used: 0,
-            present: [0; 4],
+            present: CodeSet::default(),
+            broken: CodeSet::default(),
+            faults: Faults::default(),
         }
     }
 }
@@ -130,76 +160,114 @@ impl Parser {
         if bytes[0] != 1 {
             return Err(DropReason::NotARequest);
         }
-        if bytes[1] != 1 || bytes[2] != 6 {
+        self.used = 0;
+        (self.present, self.broken, self.faults) = (CodeSet::default(), CodeSet::default(), Faults::default());
+        match *bytes[236..].first_chunk().unwrap_or(&[0; 4]) {
+            MAGIC_COOKIE => self.options(bytes),
+            // RFC 951 §3: a BOOTP client that has nothing to say fills the vendor area with zeros.
+            [0, 0, 0, 0] => {}
+            _ => return Err(DropReason::Cookie),
+        }
+        let message_type = self.message_type(bytes)?;
+        let known_by_hardware = message_type != MessageType::LeaseQuery;
+        if known_by_hardware && (bytes[1] != 1 || bytes[2] != 6) {
             return Err(DropReason::HardwareType);
         }
         // A group address or zero is nobody to answer, and must never become the destination of a frame.
-        if bytes[28] & 1 != 0 || bytes[28..34] == [0; 6] {
+        if known_by_hardware && (bytes[28] & 1 != 0 || bytes[28..34] == [0; 6]) {
             return Err(DropReason::HardwareAddress);
         }
-        if bytes[236..240] != MAGIC_COOKIE {
-            return Err(DropReason::Cookie);
-        }
-        self.used = 0;
-        self.present = [0; 4];
-        // What follows a length of 16 bits cannot be a UDP payload.
-        let end = bytes.len().min(usize::from(u16::MAX));
-        self.index(bytes, FIXED_BYTES..end)?;
-        if let Some(&overload) = self.value(bytes, code::OVERLOAD).and_then(<[u8]>::first) {
-            // RFC 2131 §4.1: `file` is read before `sname`.
-            if overload & 1 != 0 {
-                self.index(bytes, FILE)?;
-            }
-            if overload & 2 != 0 {
-                self.index(bytes, SNAME)?;
-            }
-        }
-        let message_type = match self.value(bytes, code::MESSAGE_TYPE).and_then(<[u8]>::first) {
-            None => return Err(DropReason::NotDhcp),
-            Some(&value) => MessageType::from_wire(value).ok_or(DropReason::MessageType)?,
-        };
+        self.look_for_faults(bytes, message_type);
         Ok(PacketView { bytes, parser: self, message_type })
     }
 
-    fn index(&mut self, bytes: &[u8], field: std::ops::Range<usize>) -> Result<(), DropReason> {
+    fn options(&mut self, bytes: &[u8]) {
+        // What follows a length of 16 bits cannot be a UDP payload.
+        let end = bytes.len().min(usize::from(u16::MAX));
+        self.index(bytes, FIXED_BYTES..end);
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+        //# The options in the 'options' field MUST be interpreted first, so that any 'option overload' options may be interpreted.
+        let overload = self.value(bytes, code::OVERLOAD).map_or(0, |value| value.first().copied().unwrap_or(0xff));
+        if overload > 3 {
+            self.faults.insert(Fault::Overload);
+            return;
+        }
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+        //# The 'file' field MUST be interpreted next (if the 'option overload' option indicates that the 'file' field contains DHCP options), followed by the 'sname' field.
+        if overload & 1 != 0 {
+            self.index(bytes, FILE);
+        }
+        if overload & 2 != 0 {
+            self.index(bytes, SNAME);
+        }
+    }
+
+    fn message_type(&self, bytes: &[u8]) -> Result<MessageType, DropReason> {
+        let truncated = self.faults.iter().any(|fault| fault == Fault::OptionTruncated);
+        match self.value(bytes, code::MESSAGE_TYPE) {
+            Some(value) => value.first().and_then(|&kind| MessageType::from_wire(kind)).ok_or(DropReason::MessageType),
+            // It may have been what was cut off.
+            None if truncated => Err(DropReason::OptionTruncated),
+            //= https://www.rfc-editor.org/rfc/rfc1534#section-2
+            //# Messages without the DHCP Message Type option are assumed to have been sent by a BOOTP client.
+            None => Ok(MessageType::Bootp),
+        }
+    }
+
+    /// Notes what is odd about a message that can be answered all the same.
+    fn look_for_faults(&mut self, bytes: &[u8], message_type: MessageType) {
+        let has = |code, len| self.value(bytes, code).is_some_and(|value| value.len() >= len);
+        let ciaddr = bytes[12..16] != [0; 4];
+        let fault = match message_type {
+            MessageType::Release | MessageType::Decline if !has(code::SERVER_ID, 4) => Some(Fault::NoServerId),
+            MessageType::Request if !ciaddr && !has(code::REQUESTED_ADDRESS, 4) => Some(Fault::NoAddressNamed),
+            MessageType::Discover if ciaddr => Some(Fault::StrayCiaddr),
+            _ => None,
+        };
+        let agent_is_whole = RelayAgent::new(self.value(bytes, code::RELAY_AGENT).unwrap_or_default()).is_whole();
+        let agent = (!agent_is_whole).then_some(Fault::RelayAgent);
+        fault.into_iter().chain(agent).for_each(|fault| self.faults.insert(fault));
+    }
+
+    fn index(&mut self, bytes: &[u8], field: std::ops::Range<usize>) {
         let mut at = field.start;
         while at < field.end {
             match bytes[at] {
                 code::PAD => at += 1,
-                code::END => return Ok(()),
+                code::END => return,
                 option => {
                     let len = match bytes.get(at + 1) {
                         Some(&len) if at + 1 < field.end => usize::from(len),
-                        _ => return Err(DropReason::OptionTruncated),
+                        _ => return self.faults.insert(Fault::OptionTruncated),
                     };
                     let start = at + 2;
                     if start + len > field.end {
-                        return Err(DropReason::OptionTruncated);
+                        // The rest of the field is no option; where it ends cannot be known.
+                        return self.faults.insert(Fault::OptionTruncated);
                     }
-                    self.remember(bytes, option, start, len)?;
+                    self.remember(bytes, option, start, len);
                     at = start + len;
                 }
             }
         }
         // No END: everything that was there is whole, so it counts.
-        Ok(())
     }
 
-    fn remember(&mut self, bytes: &[u8], option: u8, start: usize, len: usize) -> Result<(), DropReason> {
-        let mask = 1 << (option & 63);
-        let present = &mut self.present[usize::from(option >> 6)];
+    fn remember(&mut self, bytes: &[u8], option: u8, start: usize, len: usize) {
         let span = &mut self.spans[usize::from(option)];
-        if *present & mask == 0 {
-            *present |= mask;
+        if !self.present.contains(option) {
+            self.present.insert(option);
             *span = Span { start: start as u16, len: len as u16, joined: false };
-            return Ok(());
+            return;
         }
-        // RFC 3396 §7: parts of one option are joined in the order in which they come.
+        //= https://www.rfc-editor.org/rfc/rfc3396#section-4
+        //# However, an implementation which supports any concatenation-requiring option MUST be capable of concatenating received options for both concatenation-requiring and non-concatenation-requiring options.
         let before = usize::from(span.len);
         let last_in_buffer = span.joined && usize::from(span.start) + before == self.used;
         let copy = if last_in_buffer { 0 } else { before };
         if self.used + copy + len > JOINED_BYTES_MAX {
-            return Err(DropReason::OptionsTooLong);
+            self.broken.insert(option);
+            return self.faults.insert(Fault::OptionTooLong);
         }
         if !last_in_buffer {
             let (from, to) = (usize::from(span.start), self.used);
@@ -215,11 +283,10 @@ impl Parser {
         self.joined[self.used..self.used + len].copy_from_slice(&bytes[start..start + len]);
         self.used += len;
         span.len = (before + len) as u16;
-        Ok(())
     }
 
     fn value<'a>(&'a self, bytes: &'a [u8], option: u8) -> Option<&'a [u8]> {
-        if self.present[usize::from(option >> 6)] & (1 << (option & 63)) == 0 {
+        if !self.present.contains(option) || self.broken.contains(option) {
             return None;
         }
         let span = self.spans[usize::from(option)];
@@ -233,7 +300,7 @@ impl Parser {
 pub struct PacketView<'a> {
     bytes: &'a [u8],
     parser: &'a Parser,
-    /// Option 53.
+    /// Option 53; [`MessageType::Bootp`] where there is none.
     pub message_type: MessageType,
 }
 
@@ -268,7 +335,17 @@ impl<'a> PacketView<'a> {
         self.fixed::<4>(24).into()
     }
 
-    /// `chaddr`: never zero, never a group address.
+    /// `htype`, `hlen` and the 16 octets of `chaddr` as they came: what a lease query asks about.
+    pub fn hardware(&self) -> (u8, u8, [u8; 16]) {
+        (self.bytes[1], self.bytes[2], self.fixed(28))
+    }
+
+    /// What was wrong with the packet that does not keep it from being answered.
+    pub fn faults(&self) -> Faults {
+        self.parser.faults
+    }
+
+    /// `chaddr`: never zero, never a group address (but of a lease query, which may ask by something else).
     pub fn chaddr(&self) -> MacAddr {
         MacAddr(self.fixed(28))
     }
@@ -304,7 +381,30 @@ impl<'a> PacketView<'a> {
         self.option(code::ARCHITECTURE)?.first_chunk().map(|octets| u16::from_be_bytes(*octets))
     }
 
+    /// Option 82; empty where there is none.
+    pub fn relay_agent(&self) -> RelayAgent<'a> {
+        RelayAgent::new(self.option(code::RELAY_AGENT).unwrap_or_default())
+    }
+
+    /// The subnet that the client is to get an address of, where the relay or the client says another than that of `giaddr`.
+    pub fn selected_subnet(&self) -> Option<Ipv4Addr> {
+        //= https://www.rfc-editor.org/rfc/rfc3527#section-3
+        //# In the event that a DHCP server receives a packet that contains both a subnet-selection option [RFC 3011] and a link-selection sub-option, the information contained in the link-selection sub-option MUST be used to control the allocation of an IP address in preference to the information contained in the subnet-selection option.
+        self.relay_agent().link_selection().or_else(|| self.address_option(code::SUBNET_SELECTION))
+    }
+
+    /// What the server shall call itself: the relay's word (RFC 5107), which counts only where a relay is between.
+    pub fn server_id_override(&self) -> Option<Ipv4Addr> {
+        self.relay_agent().server_id_override().filter(|_| !self.giaddr().is_unspecified())
+    }
+
+    /// Whether option 55 lists `option`.
+    pub fn asks_for(&self, option: u8) -> bool {
+        self.option(code::PARAMETER_LIST).is_some_and(|list| list.contains(&option))
+    }
+
     fn address_option(&self, option: u8) -> Option<Ipv4Addr> {
+        // An option of fixed length that comes twice is joined like any other; the first value counts.
         let address = Ipv4Addr::from(*self.option(option)?.first_chunk::<4>()?);
         (!address.is_unspecified()).then_some(address)
     }

@@ -22,28 +22,80 @@ fn malformed_packets_are_dropped_with_their_reason() {
         ("a multicast chaddr", good.clone().at(28, &[1]).octets(), HardwareAddress),
         ("no chaddr", good.clone().at(28, &[0; 6]).octets(), HardwareAddress),
         ("no cookie", good.clone().at(236, &[0]).octets(), Cookie),
-        ("BOOTP", good.octets()[..240].to_vec(), NotDhcp),
-        ("an empty message type", [&good.octets()[..240], &[53, 0]].concat(), NotDhcp),
-        ("an OFFER", Packet::new(2, STRANGER).octets(), MessageType),
-        ("type 0", Packet::new(0, STRANGER).octets(), MessageType),
-        ("an option without length", [&good.0[..], &[12]].concat(), OptionTruncated),
-        ("an option past the end", [&good.0[..], &[12, 5, b'a']].concat(), OptionTruncated),
+        ("an empty message type", [&good.octets()[..240], &[53, 0]].concat(), MessageType),
+        ("the message type is cut off", [&good.octets()[..240], &[53, 1]].concat(), OptionTruncated),
         (
-            "`file` overloaded with an option past its end",
-            {
-                let overloaded = good.clone().option(code::OVERLOAD, &[1]).at(108, &[12, 200]);
-                overloaded.octets()
-            },
+            "the message type is behind what is cut off",
+            [&good.octets()[..240], &[12, 9, 53, 1, 1]].concat(),
             OptionTruncated,
         ),
-        (
-            "2,295 octets in parts",
-            (0..9).fold(good.clone(), |p, _| p.option(12, &[b'a'; 255])).octets(),
-            OptionsTooLong,
-        ),
+        ("an OFFER", Packet::new(2, STRANGER).octets(), MessageType),
+        ("type 0", Packet::new(0, STRANGER).octets(), MessageType),
     ] {
         assert_eq!(parse(&octets), Err(expected), "{why}");
     }
+}
+
+fn faults(packet: &[u8]) -> (Vec<Fault>, Option<Vec<u8>>) {
+    let mut parser = Parser::default();
+    let view = parser.parse(packet).unwrap();
+    (view.faults().iter().collect(), view.option(code::HOST_NAME).map(<[u8]>::to_vec))
+}
+
+/// What was whole counts; what was not is a fault of the packet, not its end.
+#[test]
+fn a_bad_option_does_not_take_a_good_packet_down() {
+    let good = Packet::discover(STRANGER).option(12, b"a");
+    let name = Some(b"a".to_vec());
+    for (why, octets, found, host_name) in [
+        ("nothing wrong", good.octets(), vec![], name.clone()),
+        ("an option without length", [&good.0[..], &[60]].concat(), vec![Fault::OptionTruncated], name.clone()),
+        ("an option past the end", [&good.0[..], &[60, 5, b'x']].concat(), vec![Fault::OptionTruncated], name.clone()),
+        (
+            "`file` overloaded with an option past its end",
+            good.clone().option(code::OVERLOAD, &[1]).at(108, &[60, 200]).octets(),
+            vec![Fault::OptionTruncated],
+            name.clone(),
+        ),
+        ("overload 4", good.clone().option(code::OVERLOAD, &[4]).octets(), vec![Fault::Overload], name.clone()),
+        ("overload of nothing", good.clone().option(code::OVERLOAD, &[]).octets(), vec![Fault::Overload], name.clone()),
+        (
+            "2,296 octets in parts: longer than is kept",
+            (0..9).fold(good.clone(), |p, _| p.option(12, &[b'a'; 255])).octets(),
+            vec![Fault::OptionTooLong],
+            None,
+        ),
+        ("half a sub-option", good.clone().option(82, &[1, 9, b'x']).octets(), vec![Fault::RelayAgent], name.clone()),
+        ("ciaddr in a DISCOVER", good.clone().at(12, &[10, 77, 2, 9]).octets(), vec![Fault::StrayCiaddr], name.clone()),
+        ("a RELEASE for nobody", Packet::new(7, STRANGER).octets(), vec![Fault::NoServerId], None),
+        ("a DECLINE for nobody", Packet::new(4, STRANGER).server(Ipv4Addr::UNSPECIFIED).octets(), vec![], None),
+        ("a REQUEST for nothing", Packet::request(STRANGER).octets(), vec![Fault::NoAddressNamed], None),
+    ] {
+        assert_eq!(faults(&octets), (found, host_name), "{why}");
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc1534#section-2
+//= type=test
+//# Messages without the DHCP Message Type option are assumed to have been sent by a BOOTP client.
+#[test]
+fn what_has_no_message_type_is_a_bootp_client() {
+    let bare = Packet::discover(STRANGER).0[..240].to_vec();
+    for (why, octets) in [
+        ("with the cookie", [&bare[..], &[255]].concat()),
+        ("with options", [&bare[..], &[12, 1, b'a', 255]].concat()),
+        ("cut behind the cookie", bare.clone()),
+        ("of 1985: a vendor area of zeros", Packet(bare.clone()).at(236, &[0; 4]).0),
+    ] {
+        assert_eq!(parse(&octets), Ok(MessageType::Bootp), "{why}");
+    }
+}
+
+#[test]
+fn a_lease_query_may_come_without_a_hardware_address() {
+    let query = Packet::new(10, STRANGER).at(1, &[0, 0]).at(28, &[0; 6]);
+    assert_eq!(parse(&query.octets()), Ok(MessageType::LeaseQuery));
+    query.view(|view| assert_eq!(view.hardware(), (0, 0, [0; 16])));
 }
 
 #[test]
@@ -95,9 +147,17 @@ fn values_that_are_too_short_or_zero_count_as_missing() {
     });
 }
 
+//= https://www.rfc-editor.org/rfc/rfc3396#section-4
+//= type=test
+//# However, an implementation which supports any concatenation-requiring option MUST be capable of concatenating received options for both concatenation-requiring and non-concatenation-requiring options.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+//= type=test
+//# The options in the 'options' field MUST be interpreted first, so that any 'option overload' options may be interpreted.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+//= type=test
+//# The 'file' field MUST be interpreted next (if the 'option overload' option indicates that the 'file' field contains DHCP options), followed by the 'sname' field.
 #[test]
 fn parts_of_an_option_are_joined_in_order_across_fields() {
-    // RFC 3396 §7; RFC 2131 §4.1: options, then `file`, then `sname`.
     let packet = Packet::discover(STRANGER)
         .option(12, b"ab")
         .option(61, b"x")
@@ -113,13 +173,36 @@ fn parts_of_an_option_are_joined_in_order_across_fields() {
     });
 }
 
+//= https://www.rfc-editor.org/rfc/rfc3527#section-3
+//= type=test
+//# In the event that a DHCP server receives a packet that contains both a subnet-selection option [RFC 3011] and a link-selection sub-option, the information contained in the link-selection sub-option MUST be used to control the allocation of an IP address in preference to the information contained in the subnet-selection option.
+#[test]
+fn the_relays_word_on_the_subnet_goes_before_the_clients() {
+    let by_client = Packet::discover(STRANGER).option(code::SUBNET_SELECTION, &[10, 77, 3, 0]);
+    let by_both = by_client.clone().option(82, &[5, 4, 10, 77, 2, 0]);
+    for (packet, selected) in
+        [(Packet::discover(STRANGER), None), (by_client, Some(ip(3, 0))), (by_both, Some(ip(2, 0)))]
+    {
+        packet.view(|view| assert_eq!(view.selected_subnet(), selected));
+    }
+}
+
+#[test]
+fn a_server_id_override_counts_only_from_a_relay() {
+    let packet = Packet::discover(STRANGER).option(82, &[11, 4, 10, 77, 2, 254]);
+    packet.view(|view| assert_eq!(view.server_id_override(), None));
+    packet.relayed_by(ip(2, 254)).view(|view| assert_eq!(view.server_id_override(), Some(ip(2, 254))));
+}
+
 #[test]
 fn a_parser_remembers_nothing_of_the_packet_before() {
     let mut parser = Parser::default();
     let rich = Packet::discover(STRANGER).option(12, b"name").option(12, b"more").octets();
     assert!(parser.parse(&rich).is_ok());
+    assert!(parser.parse(&[&rich[..rich.len() - 1], &[9]].concat()).is_ok_and(|view| !view.faults().is_empty()));
     let poor = Packet::discover(STRANGER).octets();
-    assert_eq!(parser.parse(&poor).unwrap().option(12), None);
+    let view = parser.parse(&poor).unwrap();
+    assert_eq!((view.option(12), view.faults().is_empty()), (None, true));
 }
 
 proptest! {
