@@ -104,14 +104,15 @@ pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Js
     let after: Option<(u16, MacAddr)> = after.transpose()?;
     let mut all = state.store.shared.model.reservations();
     all.retain(|(own, _)| {
-        only.is_none_or(|only| only == own.scope) && after.is_none_or(|after| (own.scope.0, own.mac) > after)
+        only.is_none_or(|only| only == own.scope)
+            && after.is_none_or(|after| (own.scope.0, own.mac.unwrap_or_default()) > after)
     });
     all.sort_unstable_by_key(|(own, _)| (own.scope, own.mac));
     all.truncate(limit + 1);
     durable(&state, all.iter().map(|(_, sequence)| *sequence).max().unwrap_or(0)).await?;
     let more = all.len() > limit;
     all.truncate(limit);
-    let next = all.last().filter(|_| more).map(|(own, _)| format!("{}/{}", own.scope.0, own.mac));
+    let next = all.last().filter(|_| more).map(|(own, _)| format!("{}/{}", own.scope.0, own.mac.unwrap_or_default()));
     Ok(Json(Page { items: all.iter().map(|(own, _)| shown(&state, own)).collect(), next }))
 }
 
@@ -271,7 +272,8 @@ pub fn checked_node(node: Option<String>) -> Result<Option<Box<str>>, ApiError> 
 pub fn shown(state: &ApiState, own: &Reservation) -> Shown {
     let text = |text: &Option<Box<str>>| text.as_deref().map(Into::into);
     Shown {
-        mac: own.mac,
+        // Those that are shown are by hardware address.
+        mac: own.mac.unwrap_or_default(),
         scope: state.store.shared.scopes.load().get(own.scope).map(|scope| scope.name.to_string()).unwrap_or_default(),
         address: own.address,
         hostname: text(&own.hostname),

@@ -13,10 +13,12 @@ use tokio::sync::oneshot;
 
 use super::counters::Counters;
 use crate::proto::decide::{Action, decide};
+use crate::proto::fixed::Circuit;
 use crate::proto::owner::{owner_of, worker_of};
+use crate::proto::pool::PoolSet;
 use crate::proto::reason::{ChosenBy, DropReason, NakReason};
 use crate::proto::reply::{self, Ack, Lease, Reply};
-use crate::proto::scope::{ClientKey, Machine, Scope, ScopeIndex};
+use crate::proto::scope::{ClientKey, Machine, Reservation, Scope, ScopeIndex};
 use crate::proto::time::{Millis, Now};
 use crate::proto::view::{MessageType, PacketView, Parser, code};
 use crate::store::event::{EventKind, RawEvent};
@@ -222,16 +224,22 @@ impl Desk {
         }
         self.counters.received(packet.message_type);
         self.counters.faults(packet.faults());
-        let client = self.table.client(now, key);
-        let job = Job { now, packet, port: arrival.from.port(), scope, key };
+        let agent = packet.relay_agent();
+        let (circuit_id, remote_id) = (agent.circuit_id(), agent.remote_id());
+        let circuit = Circuit { circuit_id: circuit_id.unwrap_or_default(), remote_id: remote_id.unwrap_or_default() };
+        let reservation = self.table.reservation_for(&scopes, key, packet.chaddr(), client_id, circuit);
+        let client = self.table.client(now, key, reservation.as_deref());
+        let job = Job { now, packet, port: arrival.from.port(), scope, key, reservation };
+        if let Some(address) = client.reserved.filter(|_| !client.reserved_available) {
+            self.ask_to_give_up(key, address);
+        }
         match decide(now.unix, packet, scope, &client) {
             Action::Drop(reason) => self.dropped(&job, reason),
             Action::Sight => self.sight(&job),
-            Action::Offer(offer) => match self.table.offer(now, scope, key, packet.chaddr(), &offer) {
+            Action::Offer(offer) => match self.table.offer(now, scope, key, packet.chaddr(), &offer, PoolSet::ALL) {
                 Ok((address, chosen_by)) => {
                     let buffer = self.buffers.pop().unwrap_or_default();
-                    let reservation = self.table.reservation(key).map(|own| &**own);
-                    let lease = Lease { address, secs: offer.lease_secs, reservation };
+                    let lease = Lease { address, secs: offer.lease_secs, reservation: job.reservation.as_deref() };
                     let reply = reply::offer(buffer, packet, job.port, scope, lease);
                     self.counters.offers.increment(1);
                     self.event(job.event(EventKind::Offered, Some(address), offer.lease_secs, chosen_by.as_str()));
@@ -275,8 +283,7 @@ impl Desk {
             }
             Action::Inform => {
                 let buffer = self.buffers.pop().unwrap_or_default();
-                let reservation = self.table.reservation(key).map(|own| &**own);
-                let reply = reply::inform(buffer, packet, scope, reservation);
+                let reply = reply::inform(buffer, packet, scope, job.reservation.as_deref());
                 self.counters.informs.increment(1);
                 self.out.push_back(Outgoing { scope: scope.index, reply });
             }
@@ -305,8 +312,8 @@ impl Desk {
 
     fn ack(&mut self, job: &Job<'_>, address: Ipv4Addr, secs: u32) -> Ack {
         let buffer = self.buffers.pop().unwrap_or_default();
-        let reservation = self.table.reservation(job.key).map(|own| &**own);
-        reply::ack(buffer, job.packet, job.port, job.scope, Lease { address, secs, reservation })
+        let lease = Lease { address, secs, reservation: job.reservation.as_deref() };
+        reply::ack(buffer, job.packet, job.port, job.scope, lease)
     }
 
     fn nak(&mut self, job: &Job<'_>, reason: NakReason) {
@@ -337,9 +344,6 @@ impl Desk {
         self.counters.dropped(reason);
         match reason {
             DropReason::ReservationUnavailable => {
-                if let Some(address) = self.table.reservation(job.key).map(|own| own.address) {
-                    self.ask_to_give_up(job.key, address);
-                }
                 self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
             }
             DropReason::PoolExhausted => {
@@ -509,6 +513,7 @@ struct Job<'a> {
     port: u16,
     scope: &'a Scope,
     key: ClientKey,
+    reservation: Option<Arc<Reservation>>,
 }
 
 impl Job<'_> {

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use reveille_config::dhcpd::{Boot, Dhcpd, ScopeKind};
 use reveille_config::{AddressRange, MacAddr, Subnet};
 
+use super::fixed::{Circuit, FixedReservations};
 use super::identity::{IdentifiedBy, Identity};
 use super::option::OptionBlock;
+use super::pool::{AddressMask, PoolSet};
 use super::reply::Templates;
 use super::view::code;
 
@@ -65,8 +67,8 @@ pub enum Origin {
 pub struct Reservation {
     /// The scope.
     pub scope: ScopeIndex,
-    /// The machine.
-    pub mac: MacAddr,
+    /// The machine; `None` where it is for a client identifier or for a port.
+    pub mac: Option<MacAddr>,
     /// Its address.
     pub address: Ipv4Addr,
     /// Option 12.
@@ -124,16 +126,30 @@ pub struct Scope {
     pub options: OptionBlock,
     /// Boot files.
     pub boot: Option<Boot>,
-    /// The configuration's reservations.
+    /// Addresses that no search of the pools finds: those excluded, and those of [`Self::fixed`].
+    pub kept: AddressMask,
+    /// The configuration's reservations by client identifier or port.
+    pub fixed: FixedReservations,
+    /// The configuration's reservations by hardware address.
     pub reservations: Vec<Arc<Reservation>>,
     /// Replies, encoded but for what differs from client to client.
     pub templates: Templates,
 }
 
 impl Scope {
-    /// Whether `address` lies in a pool.
+    /// Whether `address` may be handed out from a pool: it lies in one and is not kept out.
     pub fn in_pools(&self, address: Ipv4Addr) -> bool {
-        self.pools.iter().any(|pool| pool.contains(address))
+        self.pool_of(address).is_some() && !self.kept.contains(address)
+    }
+
+    /// The place of the pool that `address` lies in.
+    pub fn pool_of(&self, address: Ipv4Addr) -> Option<usize> {
+        self.pools.iter().position(|pool| pool.contains(address))
+    }
+
+    /// The ranges of some of its pools.
+    pub fn ranges(&self, pools: PoolSet) -> impl Iterator<Item = AddressRange> + Clone {
+        self.pools.iter().enumerate().filter(move |(place, _)| pools.contains(*place)).map(|(_, pool)| *pool)
     }
 
     /// Addresses in all pools.
@@ -148,7 +164,7 @@ impl Scope {
         let reservations = scope.reservations.iter().map(|fixed| {
             Arc::new(Reservation {
                 scope: index,
-                mac: fixed.mac,
+                mac: Some(fixed.mac),
                 address: fixed.address,
                 hostname: fixed.hostname.as_deref().map(Into::into),
                 boot_file: None,
@@ -158,7 +174,11 @@ impl Scope {
                 origin: Origin::Config,
             })
         });
+        let fixed = FixedReservations::default();
+        let kept = fixed.addresses().filter_map(|address| AddressRange::new(address, address));
         Self {
+            kept: AddressMask::new(scope.subnet, kept),
+            fixed,
             index,
             network,
             name: scope.name.as_str().into(),
@@ -231,6 +251,12 @@ impl Scopes {
         self.get(index).filter(|scope| scope.subnet.contains(&address))
     }
 
+    /// Networks and scopes to be changed by tests of what the configuration cannot say.
+    #[cfg(test)]
+    pub(crate) fn parts_mut(&mut self) -> (&mut [Network], &mut [Scope]) {
+        (&mut self.networks, &mut self.scopes)
+    }
+
     /// The network at `index`.
     pub fn network(&self, index: NetworkIndex) -> Option<&Network> {
         self.networks.get(usize::from(index.0))
@@ -239,6 +265,12 @@ impl Scopes {
     /// All networks, in order.
     pub fn networks(&self) -> &[Network] {
         &self.networks
+    }
+
+    /// The configuration's reservation on a network for this client identifier, else for this port.
+    pub fn fixed(&self, network: NetworkIndex, client_id: &[u8], circuit: Circuit<'_>) -> Option<&Arc<Reservation>> {
+        let scopes = self.network(network)?.scopes.iter().filter_map(|&scope| self.get(scope));
+        scopes.map(|scope| &scope.fixed).find_map(|fixed| fixed.find(client_id, circuit))
     }
 
     /// Whether every client is its hardware address, so that its owner is known before its scope.

@@ -9,7 +9,8 @@ use std::net::Ipv4Addr;
 
 use reveille_config::{AddressRange, Subnet};
 
-use super::atomic::{AtomicU32, AtomicU64, Ordering};
+use super::atomic::{AtomicU64, Ordering};
+use crate::proto::pool::{AddressMask, PoolSet};
 
 /// One bit for each address of a subnet. A /8 takes 2 MiB.
 #[derive(Debug)]
@@ -17,8 +18,8 @@ pub struct AddressMap {
     first: u32,
     words: Box<[AtomicU64]>,
     size: u64,
-    /// Not zero while a worker looks for an address in vain.
-    wanted: AtomicU32,
+    /// The pools in which a worker looks for an address in vain.
+    wanted: AtomicU64,
 }
 
 impl AddressMap {
@@ -27,7 +28,7 @@ impl AddressMap {
         let first = u32::from(subnet.network());
         let size = u64::from(u32::from(subnet.broadcast()) - first) + 1;
         let words = (0..size.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Self { first, words, size, wanted: AtomicU32::new(0) }
+        Self { first, words, size, wanted: AtomicU64::new(0) }
     }
 
     /// Whether the map is of the subnet that holds `address`.
@@ -53,12 +54,21 @@ impl AddressMap {
         self.place(address).is_some_and(|(word, mask)| word.load(Ordering::Acquire) & mask != 0)
     }
 
-    /// Takes a free address of `pools`; the search begins at `hash`, so that a client finds the same place again and workers rarely meet.
-    pub fn claim_any(&self, pools: &[AddressRange], hash: u64) -> Option<Ipv4Addr> {
-        let size: u64 = pools.iter().map(|pool| pool.size()).sum();
+    /// Takes a free address of `pools` that is neither in `kept` nor held in `kept_too`, a map of the same subnet. The search begins at `hash`, so that a client finds
+    /// the same place again and workers rarely meet.
+    pub fn claim_any(
+        &self,
+        pools: impl Iterator<Item = AddressRange> + Clone,
+        hash: u64,
+        kept: &AddressMask,
+        kept_too: Option<&Self>,
+    ) -> Option<Ipv4Addr> {
+        let size: u64 = pools.clone().map(|pool| pool.size()).sum();
         let start = hash.checked_rem(size)?;
+        let kept = |index: usize| kept.word(index) | kept_too.map_or(0, |map| map.words[index].load(Ordering::Acquire));
         // Once from the start to the end of the pools, then from their beginning to the start.
-        self.claim_between(pools, start, size).or_else(|| self.claim_between(pools, 0, start))
+        let claim = |from, to| self.claim_between(pools.clone(), from, to, kept);
+        claim(start, size).or_else(|| claim(0, start))
     }
 
     /// How many addresses of `range` somebody holds.
@@ -88,17 +98,25 @@ impl AddressMap {
         found
     }
 
-    /// Says that a pool is exhausted and somebody needs an address: a worker that has an expired lease gives one up.
-    pub fn ask_for_one(&self) {
-        self.wanted.store(1, Ordering::Relaxed);
+    /// Says that pools are exhausted and somebody needs an address: a worker that has an expired lease gives one up.
+    pub fn ask_for_one(&self, pools: PoolSet) {
+        self.wanted.fetch_or(pools.bits(), Ordering::Relaxed);
     }
 
-    /// Whether somebody needs an address; whoever hears `true` has taken it upon itself to give one up.
-    pub fn take_wanted(&self) -> bool {
-        self.wanted.load(Ordering::Relaxed) > 0 && self.wanted.swap(0, Ordering::Relaxed) > 0
+    /// In which pools somebody needs an address; whoever takes them has taken it upon itself to give one up in one of them.
+    pub fn take_wanted(&self) -> PoolSet {
+        // Nearly always there is nothing: then nothing is written.
+        let wanted = self.wanted.load(Ordering::Relaxed) != 0;
+        PoolSet::from_bits(if wanted { self.wanted.swap(0, Ordering::Relaxed) } else { 0 })
     }
 
-    fn claim_between(&self, pools: &[AddressRange], from: u64, to: u64) -> Option<Ipv4Addr> {
+    fn claim_between(
+        &self,
+        pools: impl Iterator<Item = AddressRange>,
+        from: u64,
+        to: u64,
+        kept: impl Fn(usize) -> u64,
+    ) -> Option<Ipv4Addr> {
         let mut before = 0;
         let mut claimed = None;
         for pool in pools {
@@ -107,7 +125,7 @@ impl AddressMap {
                 let at = |offset: u64| (u64::from(u32::from(pool.first())) + offset - before) as u32;
                 let range = AddressRange::new(at(first).into(), at(end - 1).into())?;
                 self.spans(range, |index, mask| {
-                    claimed = self.claim_in_word(index, mask);
+                    claimed = self.claim_in_word(index, mask & !kept(index));
                     claimed.is_some()
                 });
                 if claimed.is_some() {
@@ -175,7 +193,13 @@ mod tests {
         let pools = [range("10.0.0.10", "10.0.0.12"), range("10.0.0.60", "10.0.0.200"), range("10.0.1.0", "10.0.1.0")];
         for hash in [0, 1, 3, 77, 144, u64::MAX] {
             let map = AddressMap::new("10.0.0.0/23".parse().unwrap());
-            let given: HashSet<_> = std::iter::from_fn(|| map.claim_any(&pools, hash)).collect();
+            let kept = AddressMask::new("10.0.0.0/23".parse().unwrap(), [range("10.0.0.63", "10.0.0.65")]);
+            let also_kept = AddressMap::new("10.0.0.0/23".parse().unwrap());
+            assert!(also_kept.claim("10.0.0.11".parse().unwrap()));
+            let claim = || map.claim_any(pools.into_iter(), hash, &kept, Some(&also_kept));
+            let mut given: HashSet<_> = std::iter::from_fn(claim).collect();
+            assert_eq!(given.len(), 2 + 138 + 1, "hash {hash}, what is kept aside");
+            given.extend(std::iter::from_fn(|| map.claim_any(pools.into_iter(), hash, &AddressMask::default(), None)));
             assert_eq!(given.len(), 3 + 141 + 1, "hash {hash}");
             assert!(given.iter().all(|address| pools.iter().any(|pool| pool.contains(*address))));
             let counted: u64 = pools.iter().map(|pool| map.count(*pool)).sum();
@@ -213,7 +237,7 @@ mod tests {
     fn the_whole_address_space_fits() {
         let map = AddressMap::new("0.0.0.0/8".parse().unwrap());
         assert_eq!(
-            map.claim_any(&[range("0.255.255.255", "0.255.255.255")], 9),
+            map.claim_any([range("0.255.255.255", "0.255.255.255")].into_iter(), 9, &AddressMask::default(), None),
             Some("0.255.255.255".parse().unwrap())
         );
         assert!(AddressMap::new("255.255.255.255/32".parse().unwrap()).claim(Ipv4Addr::BROADCAST));
@@ -229,7 +253,9 @@ mod tests {
                 let (map, pools, given) = (&map, &pools, &given);
                 scope.spawn(move || {
                     for i in 0..2_000u64 {
-                        if let Some(address) = map.claim_any(pools, i * 31 + thread) {
+                        if let Some(address) =
+                            map.claim_any(pools.iter().copied(), i * 31 + thread, &AddressMask::default(), None)
+                        {
                             assert!(given.lock().unwrap().insert(address), "{address} given twice");
                             if i % 3 != 0 {
                                 assert!(given.lock().unwrap().remove(&address));

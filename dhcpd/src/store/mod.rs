@@ -16,6 +16,8 @@ pub mod reservation;
 pub mod sighting;
 pub mod snapshot;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::Receiver;
 use reveille_config::MacAddr;
 
-use crate::proto::identity::{Identity, IdentityKey};
+use crate::proto::identity::{IdentifiedBy, Identity, IdentityKey};
 use crate::proto::owner::{owner_of, worker_of};
 use crate::proto::scope::{ClientKey, Network, NetworkIndex, ScopeIndex, Scopes};
 use crate::proto::time::Now;
@@ -47,6 +49,8 @@ pub struct Shared {
     pub identity_key: IdentityKey,
     /// Who holds which address, by scope.
     pub maps: Vec<AddressMap>,
+    /// Addresses reserved by hardware address on a network that goes by client identifier, by scope: no worker can hold them for a client that it does not know.
+    kept: Vec<Option<AddressMap>>,
     /// What the API reads.
     pub model: Model,
     /// What happened.
@@ -140,6 +144,14 @@ impl Store {
             networks: scopes.networks().into(),
             identity_key,
             maps: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
+            kept: scopes
+                .iter()
+                .map(|scope| {
+                    let network = scopes.network(scope.network);
+                    let by_id = network.is_some_and(|network| network.identified_by == IdentifiedBy::ClientId);
+                    by_id.then(|| AddressMap::new(scope.subnet))
+                })
+                .collect(),
             model: Model::new(&scopes),
             events: Events::new(start_unix_micros),
             scopes: ArcSwap::new(Arc::clone(&scopes)),

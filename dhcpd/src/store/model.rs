@@ -152,10 +152,10 @@ impl Model {
         count.count() as u64
     }
 
-    /// Shows a reservation; says the one it replaces.
+    /// Shows a reservation by hardware address in the place of the machine's former one.
     pub fn put_reservation(&self, reservation: Arc<Reservation>, sequence: Sequence) {
-        let key = Machine { scope: reservation.scope, mac: reservation.mac };
-        let (mac, address) = (reservation.mac, reservation.address);
+        let Some(mac) = reservation.mac else { return };
+        let (key, address) = (Machine { scope: reservation.scope, mac }, reservation.address);
         if let Some((former, _)) = self.reservations.insert(key, (reservation, sequence)) {
             self.reserved.remove_if(&former.address, |_, holder| *holder == mac);
         }

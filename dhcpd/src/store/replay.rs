@@ -100,7 +100,7 @@ impl<'a> Recovery<'a> {
                 let text = |text: Box<str>| (!text.is_empty()).then_some(text);
                 let reservation = Reservation {
                     scope: machine.scope,
-                    mac,
+                    mac: Some(mac),
                     address,
                     hostname: text(hostname),
                     boot_file: text(boot_file),

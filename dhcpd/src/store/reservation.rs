@@ -4,14 +4,18 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use reveille_config::MacAddr;
 use reveille_config::limit::JOURNAL_PAYLOAD_BYTES_MAX;
 
 use super::journal::{Durable, Pending, Refusal};
 use super::record::Record;
 use super::table::{Reserved, Table};
+use crate::proto::fixed::Circuit;
+use crate::proto::identity::IdentifiedBy;
 use crate::proto::option::OptionBlock;
 use crate::proto::owner::worker_of;
-use crate::proto::scope::{ClientKey, Machine, Origin, Reservation, Scope, Scopes};
+use crate::proto::pool::PoolSet;
+use crate::proto::scope::{ClientKey, Machine, Origin, Reservation, Scope, ScopeIndex, Scopes};
 
 /// A reservation as it is asked for; its address may be open.
 #[derive(Debug, Clone)]
@@ -89,7 +93,7 @@ impl Table {
         let address = self.claim_for(key, &draft, former.as_ref().map(|(own, ..)| own.address))?;
         let reservation = Arc::new(Reservation {
             scope: draft.machine.scope,
-            mac: draft.machine.mac,
+            mac: Some(draft.machine.mac),
             address,
             hostname: draft.hostname,
             boot_file: draft.boot_file,
@@ -111,16 +115,21 @@ impl Table {
         } else {
             self.appender.append(kind, &self.payload, put).map_err(|refused| PutError::Journal(refused.reason))
         };
-        let pending = appended.inspect_err(|_| self.let_go(key, address))?;
+        let held_before = former.as_ref().is_some_and(|(own, holds, _)| *holds && own.address == address);
+        let pending = appended.inspect_err(|_| {
+            if !held_before {
+                self.let_go_reserved(key, address);
+            }
+        })?;
         let sequence = pending.sequence();
         self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
         self.reservations.insert(key, Reserved { reservation, holds: true, sequence });
         if let Some((own, holds, _)) = former {
             if own.scope != draft.machine.scope {
-                self.shared.model.remove_reservation(Machine { scope: own.scope, mac: own.mac });
+                self.shared.model.remove_reservation(Machine { scope: own.scope, ..draft.machine });
             }
             if holds && own.address != address {
-                self.let_go(key, own.address);
+                self.let_go_reserved(key, own.address);
             }
         }
         self.forget_sighting(draft.machine);
@@ -139,16 +148,25 @@ impl Table {
         let scope = scopes.get(draft.machine.scope).ok_or(PutError::NoScope)?;
         if let Some(address) = draft.address.or(reserved) {
             let for_another = self.shared.model.reserved_for(address).is_some_and(|holder| holder != mac);
-            let claimed = !for_another
-                && (self.acquire(key, address) || (self.give_up(key.network, address) && self.acquire(key, address)));
+            let held = self.holds(key, address);
+            let own_lease = self.keeps(key) && self.shared.model.lease(address).is_some_and(|row| row.mac == mac);
+            let mut claim =
+                || self.acquire(key, address) || (self.give_up(key.network, address) && self.acquire(key, address));
+            let claimed = !for_another && (own_lease || claim());
+            if claimed {
+                self.keep_instead(key, address, !held && !own_lease);
+            }
             return if claimed { Ok(address) } else { Err(PutError::Taken(address)) };
         }
         if let Some(address) = self.bound_address(key).filter(|address| scope.in_pools(*address))
             && self.acquire(key, address)
         {
+            self.keep_instead(key, address, false);
             return Ok(address);
         }
-        self.claim_from_pools(scope, mac).map(|(address, _)| address).ok_or(PutError::PoolExhausted)
+        let (address, _) = self.claim_from_pools(scope, PoolSet::ALL, mac).ok_or(PutError::PoolExhausted)?;
+        self.keep_instead(key, address, true);
+        Ok(address)
     }
 
     /// Removes an API reservation. `None` where there is none.
@@ -171,13 +189,88 @@ impl Table {
 
     /// Takes over a reservation found in the journal.
     pub(super) fn adopt_reservation(&mut self, reservation: Arc<Reservation>, sequence: u64) {
-        let machine = Machine { scope: reservation.scope, mac: reservation.mac };
+        let Some(mac) = reservation.mac else { return };
+        let machine = Machine { scope: reservation.scope, mac };
         let Some(key) = self.client_of(machine) else { return };
         self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
         let address = reservation.address;
-        self.reservations.insert(key, Reserved { reservation, holds: false, sequence });
-        self.hold_reserved(key, address);
+        let holds = self.keeps(key);
+        self.keep_instead(key, address, false);
+        self.reservations.insert(key, Reserved { reservation, holds, sequence });
+        if !holds {
+            self.hold_reserved(key, address);
+        }
         self.forget_sighting(machine);
+    }
+
+    /// The reservation that counts for a client: by its hardware address, else by its client identifier, else by its port.
+    pub fn reservation_for(
+        &self,
+        scopes: &Scopes,
+        key: ClientKey,
+        mac: MacAddr,
+        client_id: &[u8],
+        circuit: Circuit<'_>,
+    ) -> Option<Arc<Reservation>> {
+        let own = match key.identity.mac() {
+            Some(_) => self.reservations.get(&key).map(|own| Arc::clone(&own.reservation)),
+            // The machine's worker is another one than its client's: the reader's copy is the one at hand.
+            None => {
+                let mut scopes = self.shared.networks.get(usize::from(key.network.0))?.scopes.iter();
+                let model = &self.shared.model;
+                scopes.find_map(|&scope| model.reservation(Machine { scope, mac })).map(|(own, _)| own)
+            }
+        };
+        own.or_else(|| scopes.fixed(key.network, client_id, circuit).cloned())
+    }
+
+    /// Whether the client could claim its reserved address now. One that its worker holds for it is claimed meanwhile.
+    pub(super) fn can_have_reserved(&mut self, key: ClientKey, address: Ipv4Addr) -> bool {
+        let own = self.reservations.get(&key).filter(|own| own.reservation.address == address && !self.keeps(key));
+        match own.map(|own| own.holds) {
+            Some(true) => !self.in_quarantine(address),
+            Some(false) => self.hold_reserved(key, address),
+            None => {
+                let free = |table: &Self| {
+                    table.shared.place(key.network, address).is_some_and(|(_, map)| !map.is_held(address))
+                };
+                let available = self.holds(key, address) || free(self);
+                !self.in_quarantine(address) && (available || (self.give_up(key.network, address) && free(self)))
+            }
+        }
+    }
+
+    /// Whether reservations by hardware address only keep their address out of the pools: where clients go by their identifier.
+    pub(super) fn keeps(&self, key: ClientKey) -> bool {
+        let network = self.shared.networks.get(usize::from(key.network.0));
+        network.is_some_and(|network| network.identified_by == IdentifiedBy::ClientId)
+    }
+
+    /// Whether a reservation by hardware address keeps `address` out of the pools.
+    pub(super) fn is_kept(&self, scope: ScopeIndex, address: Ipv4Addr) -> bool {
+        let kept = self.shared.kept.get(usize::from(scope.0)).and_then(Option::as_ref);
+        kept.is_some_and(|kept| kept.is_held(address))
+    }
+
+    /// Where clients go by their identifier: keeps a reserved address out of the pools instead of holding it, so that whoever is the machine can claim it.
+    fn keep_instead(&self, key: ClientKey, address: Ipv4Addr, claimed: bool) {
+        let Some((scope, map)) = self.shared.place(key.network, address) else { return };
+        let Some(kept) = self.shared.kept.get(usize::from(scope.0)).and_then(Option::as_ref) else { return };
+        kept.claim(address);
+        if claimed {
+            map.release(address);
+        }
+    }
+
+    fn let_go_reserved(&mut self, key: ClientKey, address: Ipv4Addr) {
+        if !self.keeps(key) {
+            return self.let_go(key, address);
+        }
+        if let Some((scope, _)) = self.shared.place(key.network, address)
+            && let Some(kept) = self.shared.kept.get(usize::from(scope.0)).and_then(Option::as_ref)
+        {
+            kept.release(address);
+        }
     }
 
     /// The address that is reserved for a machine.
@@ -195,8 +288,9 @@ impl Table {
         let fixed: HashMap<ClientKey, &Arc<Reservation>> = scopes
             .iter()
             .flat_map(|scope| &scope.reservations)
-            .filter(|own| worker_of(own.mac, workers) == worker)
-            .filter_map(|own| Some((scopes.client_of(Machine { scope: own.scope, mac: own.mac })?, own)))
+            .filter_map(|own| Some((Machine { scope: own.scope, mac: own.mac? }, own)))
+            .filter(|(machine, _)| worker_of(machine.mac, workers) == worker)
+            .filter_map(|(machine, own)| Some((scopes.client_of(machine)?, own)))
             .collect();
         let is_config = |own: &Reserved| own.reservation.origin == Origin::Config;
         let gone =
@@ -208,7 +302,8 @@ impl Table {
             match self.reservations.get(&key) {
                 Some(own) if is_config(own) => continue,
                 Some(own) => {
-                    let machine = Machine { scope: own.reservation.scope, mac: own.reservation.mac };
+                    let mac = own.reservation.mac.unwrap_or_default();
+                    let machine = Machine { scope: own.reservation.scope, mac };
                     tracing::warn!(mac = %machine.mac, "the configuration's reservation replaces the one made over the API");
                     // Where the journal takes no record now, the next start tries again.
                     if self.delete_reservation(machine, ()).is_err() {
@@ -224,9 +319,11 @@ impl Table {
     fn remove_reserved(&mut self, key: ClientKey) {
         if let Some(former) = self.reservations.remove(&key) {
             let (own, holds) = (&former.reservation, former.holds);
-            self.shared.model.remove_reservation(Machine { scope: own.scope, mac: own.mac });
+            if let Some(mac) = own.mac {
+                self.shared.model.remove_reservation(Machine { scope: own.scope, mac });
+            }
             if holds {
-                self.let_go(key, own.address);
+                self.let_go_reserved(key, own.address);
             }
         }
     }
@@ -236,7 +333,7 @@ impl Table {
 pub(super) fn reserve_record(reservation: &Reservation) -> Record {
     let text = |text: &Option<Box<str>>| text.clone().unwrap_or_default();
     Record::Reserve {
-        mac: reservation.mac,
+        mac: reservation.mac.unwrap_or_default(),
         address: reservation.address,
         hostname: text(&reservation.hostname),
         boot_file: text(&reservation.boot_file),

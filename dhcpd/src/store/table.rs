@@ -20,6 +20,7 @@ use super::{Shared, sighting::SightingBook};
 use crate::proto::decide::{Bind, Binding, ClientState, Offer};
 use crate::proto::identity::Identity;
 use crate::proto::owner::address_hash;
+use crate::proto::pool::PoolSet;
 use crate::proto::reason::{ChosenBy, DropReason};
 use crate::proto::scope::{ClientKey, NetworkIndex, Reservation, Scope, ScopeIndex};
 use crate::proto::time::{Millis, Now, UnixSecs};
@@ -122,12 +123,10 @@ impl Table {
         }
     }
 
-    /// What is known of a client.
-    pub fn client(&mut self, now: Now, key: ClientKey) -> ClientState {
-        let reserved = self.reservations.get(&key).map(|reserved| (reserved.reservation.address, reserved.holds));
-        let reserved_available = reserved.is_some_and(|(address, holds)| {
-            (holds && !self.quarantine.contains_key(&address)) || self.hold_reserved(key, address)
-        });
+    /// What is known of a client, whose reservation is `reservation` (see [`Self::reservation_for`]).
+    pub fn client(&mut self, now: Now, key: ClientKey, reservation: Option<&Reservation>) -> ClientState {
+        let reserved = reservation.map(|own| own.address);
+        let reserved_available = reserved.is_some_and(|address| self.can_have_reserved(key, address));
         let client = self.clients.get(&key);
         let durable = self.appender.durable();
         let binding = client.and_then(|client| client.bound).map(|bound| Binding {
@@ -140,7 +139,7 @@ impl Table {
             durable: bound.sequence <= durable,
         });
         ClientState {
-            reserved: reserved.map(|(address, _)| address),
+            reserved,
             reserved_available,
             binding,
             offered: client.and_then(|client| client.offer).map(|offer| offer.address),
@@ -148,13 +147,8 @@ impl Table {
         }
     }
 
-    /// The client's reservation.
-    pub fn reservation(&self, key: ClientKey) -> Option<&Arc<Reservation>> {
-        self.reservations.get(&key).map(|reserved| &reserved.reservation)
-    }
-
-    /// Holds the first candidate that is free for the client, else where allowed an address of the scope's pools, and says which. Candidates may lie in any scope
-    /// of the client's network.
+    /// Holds the first candidate that is free for the client, else where the offer allows it an address of `pools`, which are the scope's, and says which.
+    /// Candidates may lie in any scope of the client's network.
     ///
     /// # Errors
     /// None is, as data.
@@ -165,11 +159,12 @@ impl Table {
         key: ClientKey,
         mac: MacAddr,
         offer: &Offer,
+        pools: PoolSet,
     ) -> Result<(Ipv4Addr, ChosenBy), DropReason> {
         let candidate = offer.candidates.iter().flatten().copied().find(|&(address, _)| self.acquire(key, address));
         let chosen = match candidate {
             Some(chosen) => chosen,
-            None if offer.from_pools => self.claim_from_pools(scope, mac).ok_or(DropReason::PoolExhausted)?,
+            None if offer.from_pools => self.claim_from_pools(scope, pools, mac).ok_or(DropReason::PoolExhausted)?,
             None => return Err(DropReason::ReservationUnavailable),
         };
         self.forget_offer_unless(key, Some(chosen.0));
@@ -332,8 +327,11 @@ impl Table {
         let shared = Arc::clone(&self.shared);
         for (map, scope) in shared.maps.iter().zip(0..) {
             // Who has nothing to give leaves the wish to others.
-            while self.oldest_expired(ScopeIndex(scope)).is_some() && map.take_wanted() {
-                self.reclaim_oldest(ScopeIndex(scope));
+            if self.has_expired(ScopeIndex(scope)) {
+                let wanted = map.take_wanted();
+                if !wanted.is_empty() && self.reclaim_oldest(ScopeIndex(scope), wanted).is_none() {
+                    map.ask_for_one(wanted);
+                }
             }
         }
     }
@@ -381,6 +379,11 @@ impl Table {
         self.appender.append(kind, &self.payload, promise)
     }
 
+    /// Whether `address` rests because somebody found it in use.
+    pub(super) fn in_quarantine(&self, address: Ipv4Addr) -> bool {
+        self.quarantine.contains_key(&address)
+    }
+
     /// Makes sure that the client holds `address`; `false` where somebody else does, or it is in quarantine.
     pub(super) fn acquire(&mut self, key: ClientKey, address: Ipv4Addr) -> bool {
         if self.quarantine.contains_key(&address) {
@@ -389,20 +392,27 @@ impl Table {
         self.holds(key, address) || self.claim(key.network, address)
     }
 
-    /// An address of the scope's pools for a machine: free from its hash on, else the one whose lease expired longest ago.
-    pub(super) fn claim_from_pools(&mut self, scope: &Scope, mac: MacAddr) -> Option<(Ipv4Addr, ChosenBy)> {
+    /// An address of the scope's `pools` for a machine: free from its hash on, else the one whose lease expired longest ago.
+    pub(super) fn claim_from_pools(
+        &mut self,
+        scope: &Scope,
+        pools: PoolSet,
+        mac: MacAddr,
+    ) -> Option<(Ipv4Addr, ChosenBy)> {
         let shared = Arc::clone(&self.shared);
-        let map = shared.maps.get(usize::from(scope.index.0))?;
-        if let Some(address) = map.claim_any(&scope.pools, address_hash(mac)) {
+        let index = usize::from(scope.index.0);
+        let (map, kept_too) = (shared.maps.get(index)?, shared.kept.get(index)?.as_ref());
+        if let Some(address) = map.claim_any(scope.ranges(pools), address_hash(mac), &scope.kept, kept_too) {
             return Some((address, ChosenBy::Pool));
         }
-        while let Some(address) = self.reclaim_oldest(scope.index) {
-            if scope.in_pools(address) && map.claim(address) {
+        while let Some(address) = self.reclaim_oldest(scope.index, pools) {
+            // Another worker may have been faster.
+            if map.claim(address) {
                 return Some((address, ChosenBy::Reclaimed));
             }
         }
         // Other workers may have expired leases to give up; the client will ask again.
-        map.ask_for_one();
+        map.ask_for_one(pools);
         None
     }
 
@@ -414,12 +424,13 @@ impl Table {
     }
 
     /// Whether this table has a reason, on behalf of this client, to hold `address`.
-    fn holds(&self, key: ClientKey, address: Ipv4Addr) -> bool {
+    pub(super) fn holds(&self, key: ClientKey, address: Ipv4Addr) -> bool {
         let client = self.clients.get(&key);
         client.is_some_and(|client| {
             client.bound.is_some_and(|bound| bound.address == address)
                 || client.offer.is_some_and(|offer| offer.address == address)
-        }) || self.reservations.get(&key).is_some_and(|own| own.holds && own.reservation.address == address)
+        }) || (!self.keeps(key)
+            && self.reservations.get(&key).is_some_and(|own| own.holds && own.reservation.address == address))
             || self.quarantine.contains_key(&address)
     }
 
@@ -494,15 +505,29 @@ impl Table {
         }
     }
 
-    fn oldest_expired(&self, scope: ScopeIndex) -> Option<ClientKey> {
+    /// The expired leases of a scope, the one that ended longest ago first.
+    fn expired_in(&self, scope: ScopeIndex) -> impl Iterator<Item = ClientKey> {
         let first = ClientKey { network: NetworkIndex(0), identity: Identity::of_mac(MacAddr::default()) };
         let from = (scope, Millis(0), first);
-        self.expired.range(from..).next().filter(|entry| entry.0 == scope).map(|entry| entry.2)
+        self.expired.range(from..).take_while(move |entry| entry.0 == scope).map(|entry| entry.2)
     }
 
-    fn reclaim_oldest(&mut self, scope: ScopeIndex) -> Option<Ipv4Addr> {
-        let key = self.oldest_expired(scope)?;
-        let address = self.bound_address(key)?;
+    fn has_expired(&self, scope: ScopeIndex) -> bool {
+        self.expired_in(scope).next().is_some()
+    }
+
+    /// Gives up the lease of the scope's `pools` that expired longest ago.
+    fn reclaim_oldest(&mut self, scope: ScopeIndex, pools: PoolSet) -> Option<Ipv4Addr> {
+        let scopes = self.shared.scopes.load();
+        let scope = scopes.get(scope)?;
+        let allowed = |address: Ipv4Addr| {
+            let in_pools = scope.in_pools(address) && scope.pool_of(address).is_some_and(|pool| pools.contains(pool));
+            in_pools && !self.is_kept(scope.index, address)
+        };
+        let mut expired =
+            self.expired_in(scope.index).filter_map(|key| self.bound_address(key).map(|address| (key, address)));
+        let (key, address) = expired.find(|&(_, address)| allowed(address))?;
+        drop(expired);
         self.reclaim(key, address).then_some(address)
     }
 
