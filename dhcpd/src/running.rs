@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ApiState, ListenError};
 use crate::io::engine::Engine;
-use crate::io::link::{LinkError, Ports, interfaces};
+use crate::io::link::{LinkError, PortOptions, Ports, interfaces};
 use crate::io::router_solicitation::RouterSolicitations;
 use crate::io::worker::Worker;
 use crate::io::{Clock, Waker};
@@ -124,8 +124,9 @@ pub async fn start(
     let store = Arc::new(store);
 
     // Every socket is opened before the first packet is answered, so that a start is all or nothing.
+    let options = |worker| PortOptions { worker, workers: config.workers, segmentation: true };
     let ports: Vec<Ports> =
-        (0..config.workers).map(|_| Ports::open(&scopes, config.workers)).collect::<Result<_, _>>()?;
+        (0..config.workers).map(|worker| Ports::open(&scopes, options(worker))).collect::<Result<_, _>>()?;
     let listeners = api::bind(&config.api).await?;
     let soliciting: Vec<Box<str>> = interfaces(&scopes)
         .into_iter()

@@ -1,5 +1,5 @@
 //! Keeps the arrows of ARCHITECTURE.md by reading the sources: `io, api → store → proto → config`, no daemon imports another,
-//! `proto/` stays pure, `unsafe` stays in `io/sys.rs`, and files stay small enough to hold one idea.
+//! `proto/` stays pure, `unsafe` stays in `io/sys`, and files stay small enough to hold one idea.
 //!
 //! The rules look at code without comments, strings and test modules; each rule is itself tried on a source that breaks it.
 

@@ -19,6 +19,8 @@ pub struct Counters {
     pub informs: Counter,
     /// Packets handed over to the worker that owns the client.
     pub handed_over: Counter,
+    /// Packets that the kernel dropped because a socket's receive buffer was full.
+    pub kernel_drops: Counter,
     /// New unknown machines that were not written down.
     pub sightings_shed: Counter,
 }
@@ -38,6 +40,10 @@ impl Default for Counters {
         describe_counter!(
             "reveille_dhcpd_handed_over_total",
             "Packets received by a worker that does not own the client"
+        );
+        describe_counter!(
+            "reveille_dhcpd_kernel_drops_total",
+            "Packets dropped by the kernel: a socket's receive buffer was full"
         );
         describe_counter!(
             "reveille_dhcpd_sightings_shed_total",
@@ -64,6 +70,7 @@ impl Default for Counters {
             offers: counter!("reveille_dhcpd_offers_total"),
             informs: counter!("reveille_dhcpd_informs_total"),
             handed_over: counter!("reveille_dhcpd_handed_over_total"),
+            kernel_drops: counter!("reveille_dhcpd_kernel_drops_total"),
             sightings_shed: counter!("reveille_dhcpd_sightings_shed_total"),
         }
     }
@@ -85,6 +92,13 @@ impl Counters {
     /// A packet was not answered.
     pub fn dropped(&self, reason: DropReason) {
         self.dropped[reason as usize].increment(1);
+    }
+
+    /// So many packets were not answered.
+    pub fn dropped_many(&self, reason: DropReason, count: usize) {
+        if count > 0 {
+            self.dropped[reason as usize].increment(count as u64);
+        }
     }
 
     /// A DHCPNAK was made.

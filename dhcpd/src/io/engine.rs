@@ -182,9 +182,19 @@ impl Engine {
         }
     }
 
-    /// A reply could not be sent.
-    pub fn handle_send_failed(&mut self) {
-        self.desk.counters.dropped(DropReason::SendFailed);
+    /// Some replies could not be sent.
+    pub fn handle_send_failed(&mut self, count: usize) {
+        self.desk.counters.dropped_many(DropReason::SendFailed, count);
+    }
+
+    /// Some packets were dropped unread: too many waited.
+    pub fn handle_shed(&mut self, count: usize) {
+        self.desk.counters.dropped_many(DropReason::Overloaded, count);
+    }
+
+    /// The kernel dropped some packets: a socket's buffer was full.
+    pub fn handle_kernel_drops(&mut self, count: u32) {
+        self.desk.counters.kernel_drops.increment(u64::from(count));
     }
 
     /// The end of a batch: readers of events may look.

@@ -1,23 +1,25 @@
 //! The sockets of the served interfaces. Two for each: broadcasts come in on one bound to any address, unicasts on one bound to the server's address, from which
 //! replies go out too, so that their source address is right. A packet socket sends frames to clients that cannot answer ARP yet.
 //!
-//! All are bound to their interface: no scope hears another's broadcasts. Receiving and sending are behind [`Port`] and [`Listener`], so that batched system
-//! calls can take their place.
+//! All are bound to their interface: no scope hears another's broadcasts. Where there are several workers each has such sockets, and the kernel steers
+//! ([`super::steering`]). Reading is [`super::intake`]'s, sending [`super::outbox`]'s.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::net::sockopt;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use super::sys;
-use crate::proto::frame::{End, frame};
-use crate::proto::reply::{CLIENT_PORT, Destination, Reply, SERVER_PORT};
+use super::{steering, sys};
+use crate::proto::frame::End;
+use crate::proto::reply::SERVER_PORT;
 use crate::proto::scope::{Scope, Scopes};
 
-/// What a socket asks the kernel to buffer, octets: about 10,000 requests.
+/// What a socket asks the kernel to buffer, octets: about 20,000 requests.
 const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
+/// What a socket may have on its way out, octets.
+const SEND_BUFFER_BYTES: usize = 4 << 20;
 
 /// Why the sockets of a scope are not there.
 #[derive(Debug, thiserror::Error)]
@@ -43,29 +45,35 @@ pub fn interfaces(scopes: &Scopes) -> Vec<Box<str>> {
     names
 }
 
+/// How a worker's sockets are set up.
+#[derive(Debug, Clone, Copy)]
+pub struct PortOptions {
+    /// The worker's number; workers open their sockets in order.
+    pub worker: usize,
+    /// How many there are.
+    pub workers: usize,
+    /// Whether datagrams may be put together: replies to a relay, and what one sender sends.
+    pub segmentation: bool,
+}
+
 /// A socket that requests come in on.
 #[derive(Debug)]
 pub struct Listener {
     socket: UdpSocket,
     /// On which link, by its place in [`interfaces`].
     pub link: usize,
-    /// Whether every worker has one that gets a copy of each datagram.
+    /// Whether every worker has one that gets a copy of each datagram: only where the kernel takes no filter.
     pub broadcast: bool,
+    /// What [`Self::kernel_drops`] said last.
+    dropped: u32,
 }
 
 impl Listener {
-    /// The next datagram, if one is there; says its length and who sent it.
-    ///
-    /// # Errors
-    /// As the system's. `WouldBlock` is not an error but `None`.
-    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddrV4)>> {
-        match self.socket.recv_from(buffer) {
-            Ok((len, SocketAddr::V4(from))) => Ok(Some((len, from))),
-            // An IPv4 socket knows no other.
-            Ok((_, SocketAddr::V6(_))) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Datagrams that the kernel dropped at this socket since the last call.
+    pub fn kernel_drops(&mut self) -> u32 {
+        // A kernel that does not say has never been seen; then there is nothing to count.
+        let dropped = sys::kernel_drops(self).unwrap_or(self.dropped);
+        dropped.wrapping_sub(std::mem::replace(&mut self.dropped, dropped))
     }
 }
 
@@ -78,30 +86,14 @@ impl AsFd for Listener {
 /// The way out of a scope.
 #[derive(Debug)]
 pub struct Port {
-    socket: UdpSocket,
-    packet: Socket,
-    interface: SockAddr,
-    server: End,
-    frame: Vec<u8>,
-}
-
-impl Port {
-    /// Sends a reply to where it belongs.
-    ///
-    /// # Errors
-    /// As the system's.
-    pub fn send(&mut self, reply: &Reply) -> io::Result<()> {
-        let to = match reply.destination {
-            Destination::Relay(address, port) => SocketAddrV4::new(address, port),
-            Destination::Unicast(address) => SocketAddrV4::new(address, CLIENT_PORT),
-            Destination::Broadcast => SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT),
-            Destination::Frame(mac, address) => {
-                frame(&mut self.frame, self.server, End { mac, address, port: CLIENT_PORT }, &reply.octets);
-                return self.packet.send_to(&self.frame, &self.interface).map(|_| ());
-            }
-        };
-        self.socket.send_to(&reply.octets, to).map(|_| ())
-    }
+    /// Bound to the server's address.
+    pub socket: UdpSocket,
+    /// Sends frames out of the scope's interface.
+    pub packet: Socket,
+    /// What a frame says of its sender.
+    pub server: End,
+    /// Whether replies to one relay may leave as one segmented message.
+    pub segmentation: bool,
 }
 
 /// The sockets of one worker: listeners, and a port for each scope in their order.
@@ -111,34 +103,42 @@ pub struct Ports {
     pub listeners: Vec<Listener>,
     /// Where replies go out, by scope.
     pub ports: Vec<Port>,
+    /// Whether a listener may hand over several datagrams as one.
+    pub coalesced: bool,
 }
 
 impl Ports {
-    /// Opens them for one of `workers` workers.
+    /// Opens them for one worker.
     ///
     /// # Errors
     /// What the system refused, and what to do.
-    pub fn open(scopes: &Scopes, workers: usize) -> Result<Self, LinkError> {
+    pub fn open(scopes: &Scopes, options: PortOptions) -> Result<Self, LinkError> {
+        let PortOptions { worker, workers, segmentation } = options;
         let names = interfaces(scopes);
-        let mut listeners = Vec::new();
-        let mut ports = Vec::new();
-        for scope in scopes.iter() {
+        let (mut listeners, mut ports, mut coalesced) = (Vec::new(), Vec::new(), false);
+        for (at, scope) in scopes.iter().enumerate() {
             let link = names.iter().position(|name| **name == *scope.interface).unwrap_or_default();
-            if !listeners.iter().any(|listener: &Listener| listener.link == link && listener.broadcast) {
+            if !scopes.iter().take(at).any(|before| before.interface == scope.interface) {
                 let socket = udp(scope, Ipv4Addr::UNSPECIFIED, workers)?;
-                listeners.push(Listener { socket, link, broadcast: true });
+                let filtered = steering::filter_broadcasts(&socket, worker, workers);
+                if let Err(error) = &filtered {
+                    tracing::warn!(interface = &*scope.interface, %error, "the kernel takes no filter: every worker reads every broadcast");
+                }
+                listeners.push(Listener { socket, link, broadcast: filtered.is_err(), dropped: 0 });
             }
             let socket = udp(scope, scope.server_address, workers)?;
+            // What the kernel puts together reaches one worker, so it is for one worker only.
+            coalesced |= segmentation && workers == 1 && sys::receive_coalesced(&socket).is_ok();
             let sender = socket.try_clone().map_err(|source| failed(scope, "cannot copy a socket".into(), source))?;
-            listeners.push(Listener { socket, link, broadcast: false });
-            ports.push(Port::open(scope, sender)?);
+            listeners.push(Listener { socket, link, broadcast: false, dropped: 0 });
+            ports.push(Port::open(scope, sender, segmentation)?);
         }
-        Ok(Self { listeners, ports })
+        Ok(Self { listeners, ports, coalesced })
     }
 }
 
 impl Port {
-    fn open(scope: &Scope, socket: UdpSocket) -> Result<Self, LinkError> {
+    fn open(scope: &Scope, socket: UdpSocket, segmentation: bool) -> Result<Self, LinkError> {
         let name = &scope.interface;
         let packet = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None).map_err(|source| {
             failed(
@@ -148,13 +148,12 @@ impl Port {
             )
         })?;
         let index = interface_index(name).map_err(|source| failed(scope, format!("no interface `{name}`"), source))?;
-        let interface = sys::interface_address(index);
         let mac = packet
-            .bind(&interface)
+            .bind(&sys::interface_address(index))
             .and_then(|()| sys::hardware_address(&packet))
             .map_err(|source| failed(scope, format!("cannot read the hardware address of `{name}`"), source))?;
         let server = End { mac, address: scope.server_address, port: SERVER_PORT };
-        Ok(Self { socket, packet, interface, server, frame: Vec::new() })
+        Ok(Self { socket, packet, server, segmentation })
     }
 }
 
@@ -203,16 +202,23 @@ fn udp(scope: &Scope, address: Ipv4Addr, workers: usize) -> Result<UdpSocket, Li
         };
         failed(scope, what, source)
     })?;
-    size_buffer(&socket, name);
+    size_buffers(&socket, name);
+    if let Err(error) = steering::steer_unicasts(&socket, workers) {
+        tracing::warn!(interface = &**name, %error, "the kernel does not steer: many packets are handed over between workers");
+    }
     Ok(socket.into())
 }
 
-/// Asks for a large receive buffer: bursts of a rack that powers on are lost in the default one. What the kernel gives is reported.
-fn size_buffer(socket: &Socket, interface: &str) {
+/// Asks for large buffers: bursts of a rack that powers on are lost in the default ones. What the kernel gives is reported.
+fn size_buffers(socket: &Socket, interface: &str) {
     let forced = sockopt::set_socket_recv_buffer_size_force(socket, RECEIVE_BUFFER_BYTES);
     if forced.is_err() {
         // Without CAP_NET_ADMIN the kernel gives at most net.core.rmem_max; what came of it is read back.
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+    }
+    if sockopt::set_socket_send_buffer_size_force(socket, SEND_BUFFER_BYTES).is_err() {
+        // A reply that finds it full is counted as such.
+        let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
     }
     match socket.recv_buffer_size() {
         Ok(bytes) if bytes < RECEIVE_BUFFER_BYTES => tracing::warn!(

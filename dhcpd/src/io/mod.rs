@@ -2,11 +2,15 @@
 //!
 //! [`engine::Engine`] is the conversation without sockets and clocks, so that tests can drive it; [`worker`] is the thread round it.
 
+mod backlog;
 mod clock;
 pub mod counters;
 pub mod engine;
+mod intake;
 pub mod link;
+mod outbox;
 pub mod router_solicitation;
+mod steering;
 mod sys;
 mod waker;
 pub mod worker;

@@ -1,25 +1,31 @@
-//! A worker's thread: receives in batches, lets the [`Engine`] think, sends, sleeps in `poll`.
+//! A worker's thread: reads in batches, lets the [`Engine`] think, sends in batches, sleeps in `epoll_wait`.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
 
-use super::engine::{Arrival, Engine, Proceed};
+use super::engine::{Engine, Proceed};
+use super::intake::Intake;
 use super::link::Ports;
+use super::outbox::{OUTBOX, Outbox};
 use super::{Clock, Waker};
+use crate::proto::time::{Millis, Now};
 
-/// Datagrams read from one socket before the others get their turn.
-const BATCH: usize = 64;
 /// Requests served between two batches.
 const REQUESTS: usize = 256;
-/// More than any UDP payload on an Ethernet; a longer one is cut and then dropped as malformed.
-const DATAGRAM_BYTES_MAX: usize = 4_096;
 /// The longest sleep, so that a clock that was set is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// How often the kernel is asked what it dropped.
+const DROPS_EVERY_SECS: u32 = 1;
+/// What epoll says of the waker; a listener is said by its place.
+const WAKER: u64 = u64::MAX;
+/// Sockets reported at once; the others are reported next time.
+const EVENTS: usize = 64;
 
 /// What a worker thread runs on.
 #[derive(Debug)]
@@ -47,85 +53,102 @@ impl Worker {
     }
 
     fn run(mut self) -> io::Result<()> {
-        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        let mut poll = Poll::open(&self.ports, &self.waker)?;
+        let mut intake = Intake::new(self.ports.coalesced);
+        let mut outbox = Outbox::default();
+        let mut drops_due = Millis(0);
         loop {
-            let received = self.receive(&mut buffer);
+            let received = intake.read(&self.ports.listeners, &mut poll.ready);
             let now = self.clock.now();
+            let ports = &mut self.ports.ports;
+            intake.serve(now, &mut self.engine, |engine| {
+                engine.handle_durable();
+                send(engine, &mut outbox, ports);
+            });
             let proceed = self.engine.handle_requests(now, REQUESTS);
             if self.engine.poll_timeout().is_some_and(|at| at <= now.monotonic) || received == 0 {
                 self.engine.handle_timeout(now);
             }
             self.engine.handle_durable();
-            self.send();
+            send(&mut self.engine, &mut outbox, &mut self.ports.ports);
             self.engine.handle_batch_end();
+            if drops_due <= now.monotonic {
+                drops_due = now.monotonic.plus_secs(DROPS_EVERY_SECS);
+                let drops = self.ports.listeners.iter_mut().map(super::link::Listener::kernel_drops);
+                self.engine.handle_kernel_drops(drops.fold(0, u32::wrapping_add));
+            }
             if proceed == Proceed::Stop {
                 return Ok(());
             }
-            if received == 0 && !self.engine.has_requests() {
-                self.sleep()?;
-            }
+            let busy = !intake.is_empty() || poll.ready.contains(&true) || self.engine.has_requests();
+            self.wait(&mut poll, &mut outbox, busy, now)?;
         }
     }
 
-    /// Reads what is there, at most a batch from each socket.
-    fn receive(&mut self, buffer: &mut [u8]) -> usize {
-        let mut received = 0;
-        let now = self.clock.now();
-        for listener in &self.ports.listeners {
-            for _ in 0..BATCH {
-                match listener.receive(buffer) {
-                    Ok(Some((len, from))) => {
-                        received += 1;
-                        let octets = &buffer[..len];
-                        let arrival = Arrival { octets, link: listener.link, from, broadcast: listener.broadcast };
-                        self.engine.handle_packet(now, arrival);
-                    }
-                    Ok(None) => break,
-                    // Errors of earlier sends (a host is unreachable, the link is down) are reported here; they are nobody's end.
-                    Err(error) => {
-                        tracing::debug!(%error, "a socket reports an error");
-                        break;
-                    }
-                }
-            }
+    /// Finds out which listeners have something to read; sleeps until one has, unless `busy`.
+    fn wait(&mut self, poll: &mut Poll, outbox: &mut Outbox, busy: bool, now: Now) -> io::Result<()> {
+        if busy {
+            return poll.wait(Duration::ZERO);
         }
-        received
-    }
-
-    fn send(&mut self) {
-        while let Some(outgoing) = self.engine.poll_send() {
-            let port = self.ports.ports.get_mut(usize::from(outgoing.scope.0));
-            if let Some(Err(error)) = port.map(|port| port.send(&outgoing.reply)) {
-                self.engine.handle_send_failed();
-                tracing::debug!(%error, destination = ?outgoing.reply.destination, "a reply could not be sent");
-            }
-            self.engine.recycle(outgoing.reply.octets);
-        }
-    }
-
-    fn sleep(&mut self) -> io::Result<()> {
         self.waker.will_sleep();
         // Once more: whoever came before the line above did not see that this thread sleeps.
         self.engine.handle_durable();
-        self.send();
-        if self.engine.has_requests() {
-            self.waker.is_awake();
-            return Ok(());
+        send(&mut self.engine, outbox, &mut self.ports.ports);
+        let mut timeout = Duration::ZERO;
+        if !self.engine.has_requests() {
+            let left = self.engine.poll_timeout().map(|at| Duration::from_millis(at.0.saturating_sub(now.monotonic.0)));
+            timeout = left.unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
         }
-        let now = self.clock.now();
-        let left = self.engine.poll_timeout().map(|at| Duration::from_millis(at.0.saturating_sub(now.monotonic.0)));
-        let timeout = left.unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(1 + self.ports.listeners.len());
-        fds.push(PollFd::from_borrowed_fd(self.waker.as_fd(), PollFlags::IN));
-        fds.extend(
-            self.ports.listeners.iter().map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)),
-        );
-        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
-        let polled = poll(&mut fds, Some(&timeout));
+        let polled = poll.wait(timeout);
         self.waker.is_awake();
-        match polled {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+        polled
+    }
+}
+
+/// Sends what the engine has to send.
+fn send(engine: &mut Engine, outbox: &mut Outbox, ports: &mut [super::link::Port]) {
+    loop {
+        outbox.replies.extend(std::iter::from_fn(|| engine.poll_send()).take(OUTBOX));
+        if outbox.replies.is_empty() {
+            return;
         }
+        let failed = outbox.send(ports);
+        engine.handle_send_failed(failed);
+        outbox.replies.drain(..).for_each(|sent| engine.recycle(sent.reply.octets));
+    }
+}
+
+/// Which listeners have something to read.
+struct Poll {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+    /// By the listeners' order.
+    ready: Vec<bool>,
+}
+
+impl Poll {
+    fn open(ports: &Ports, waker: &Waker) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, waker, epoll::EventData::new_u64(WAKER), epoll::EventFlags::IN)?;
+        for (at, listener) in ports.listeners.iter().enumerate() {
+            epoll::add(&epoll, listener, epoll::EventData::new_u64(at as u64), epoll::EventFlags::IN)?;
+        }
+        Ok(Self { epoll, events: Vec::with_capacity(EVENTS), ready: vec![false; ports.listeners.len()] })
+    }
+
+    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+        self.events.clear();
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in &self.events {
+            // All but the waker.
+            if let Some(ready) = usize::try_from(event.data.u64()).ok().and_then(|at| self.ready.get_mut(at)) {
+                *ready = true;
+            }
+        }
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod option;
 pub mod owner;
 pub mod pool;
+pub mod peek;
 pub mod reason;
 pub mod relay_agent;
 pub mod reply;

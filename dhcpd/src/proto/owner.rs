@@ -4,6 +4,11 @@ use reveille_config::MacAddr;
 
 use super::identity::Identity;
 
+/// The golden ratio as a fraction of 2³², odd.
+pub const WORKER_MULTIPLIER: u32 = 0x9e37_79b1;
+/// The upper half of the product is used.
+pub const WORKER_SHIFT: u32 = 16;
+
 /// The worker, below `workers`, that owns a client.
 pub const fn owner_of(identity: Identity, workers: usize) -> usize {
     match identity.mac() {
@@ -17,8 +22,8 @@ pub const fn owner_of(identity: Identity, workers: usize) -> usize {
 /// The last four octets of `chaddr` as one big-endian word, multiplied by the golden ratio (so that consecutive addresses spread), upper half, modulo.
 pub const fn worker_of(mac: MacAddr, workers: usize) -> usize {
     let [_, _, a, b, c, d] = mac.0;
-    let word = u32::from_be_bytes([a, b, c, d]).wrapping_mul(0x9e37_79b1);
-    (word >> 16) as usize % workers
+    let word = u32::from_be_bytes([a, b, c, d]).wrapping_mul(WORKER_MULTIPLIER);
+    (word >> WORKER_SHIFT) as usize % workers
 }
 
 /// Where a client's search for a free address starts: 64 well-mixed bits (the finaliser of SplitMix64), the same over restarts, so that a client

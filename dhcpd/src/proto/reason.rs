@@ -83,6 +83,8 @@ reasons! {
         NotARequestor = "not-a-requestor", "the lease query is from nobody who may ask";
         /// DHCPLEASEQUERY that asks for nothing, or for two things at once.
         MalformedQuery = "malformed-query", "the lease query names no single address, machine or client";
+        /// More DHCPDISCOVERs wait than can be answered in time; the clients ask again.
+        Overloaded = "overloaded", "the server is overloaded; those who chose it are served first";
         /// The reply could not be sent.
         SendFailed = "send-failed", "the reply could not be sent";
     }

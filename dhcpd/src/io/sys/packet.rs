@@ -1,5 +1,4 @@
-//! The one system structure that no crate handles safely: the address of a packet socket (packet(7)).
-#![allow(unsafe_code)]
+//! The address of a packet socket (packet(7)), which no crate handles safely.
 
 use std::io;
 

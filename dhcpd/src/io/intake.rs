@@ -1,0 +1,138 @@
+//! [`Intake`]: what a worker has read from its sockets and not served yet, and in which order it is served.
+//!
+//! A turn reads what waits, up to the arena's room. Requests, renewals and releases are served at once; DHCPDISCOVERs after them. When there is more than one turn can
+//! read, the server is behind: then DISCOVERs wait in the [`Backlog`], so that those who already chose this server are not lost behind those who only begin.
+
+use super::backlog::{BACKLOG_MAX, Backlog, PARKED_BYTES_MAX};
+use super::engine::{Arrival, Engine};
+use super::link::Listener;
+use super::sys::Arena;
+use crate::proto::peek::is_discover;
+use crate::proto::time::Now;
+
+/// Datagrams read in one turn; also the DISCOVERs served from the backlog in a turn in which everything could be read.
+const TURN: usize = 256;
+/// DISCOVERs served in a turn that could not read everything: fewer than it reads, so that reading catches up.
+const SERVED_WHILE_BEHIND: usize = 64;
+/// More than any UDP payload on an Ethernet; a longer one is cut and then dropped as malformed.
+const DATAGRAM_BYTES_MAX: usize = 2_048;
+/// Messages read in one turn where the kernel may put datagrams together.
+const COALESCED_TURN: usize = 64;
+/// Room for the longest UDP payload; odd in cache lines, so that the slots' beginnings do not all fall into one cache set.
+const COALESCED_BYTES_MAX: usize = 65_536 + 5 * 64;
+/// Datagrams served between two flushes of replies.
+const FLUSH_AFTER: usize = 128;
+
+/// Where a datagram lies in the arena.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    slot: u16,
+    index: u16,
+}
+
+/// See [`Listener`].
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    link: usize,
+    broadcast: bool,
+}
+
+/// One worker's intake.
+#[derive(Debug)]
+pub struct Intake {
+    arena: Arena,
+    /// Where each message in the arena came in.
+    sources: Vec<Source>,
+    /// DISCOVERs of this turn.
+    discovers: Vec<Place>,
+    backlog: Backlog,
+    /// The listener to begin with, so that none starves.
+    first: usize,
+    behind: bool,
+}
+
+impl Intake {
+    /// An empty intake; `coalesced`: the sockets put datagrams together.
+    pub fn new(coalesced: bool) -> Self {
+        let (slots, bytes) = if coalesced { (COALESCED_TURN, COALESCED_BYTES_MAX) } else { (TURN, DATAGRAM_BYTES_MAX) };
+        Self {
+            arena: Arena::new(slots, bytes),
+            sources: Vec::with_capacity(slots),
+            discovers: Vec::with_capacity(slots * 64),
+            backlog: Backlog::new(BACKLOG_MAX),
+            first: 0,
+            behind: false,
+        }
+    }
+
+    /// Whether nothing waits to be served.
+    pub fn is_empty(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
+    /// Reads what waits at the listeners that `ready` names, and takes from `ready` those that have no more. Says how many messages it read.
+    pub fn read(&mut self, listeners: &[Listener], ready: &mut [bool]) -> usize {
+        self.arena.clear();
+        self.sources.clear();
+        self.first = (self.first + 1) % listeners.len().max(1);
+        for i in 0..listeners.len() {
+            let at = (self.first + i) % listeners.len();
+            while ready[at] && self.arena.len() < self.arena.slots() {
+                match self.arena.receive(&listeners[at]) {
+                    Ok(more) => ready[at] = more,
+                    // Errors of earlier sends (a host is unreachable, the link is down) are reported here; they are nobody's end.
+                    Err(error) => {
+                        tracing::debug!(%error, "a socket reports an error");
+                        ready[at] = false;
+                    }
+                }
+                let Listener { link, broadcast, .. } = listeners[at];
+                self.sources.resize(self.arena.len(), Source { link, broadcast });
+            }
+        }
+        self.behind = self.arena.len() == self.arena.slots();
+        self.arena.len()
+    }
+
+    /// Hands what was read, and what waited before, to the engine; calls `flush` now and then and at the end.
+    pub fn serve(&mut self, now: Now, engine: &mut Engine, mut flush: impl FnMut(&mut Engine)) {
+        let Self { arena, sources, discovers, backlog, behind, .. } = self;
+        let mut served = 0;
+        let mut handle = |engine: &mut Engine, octets: &[u8], source: Source, from| {
+            let Source { link, broadcast } = source;
+            engine.handle_packet(now, Arrival { octets, link, from, broadcast });
+            served += 1;
+            if served % FLUSH_AFTER == 0 {
+                flush(engine);
+            }
+        };
+        discovers.clear();
+        for (slot, &source) in sources.iter().enumerate() {
+            let message = arena.message(slot);
+            for (index, octets) in message.datagrams().enumerate() {
+                if is_discover(octets) && discovers.len() < discovers.capacity() {
+                    discovers.push(Place { slot: slot as u16, index: index as u16 });
+                } else {
+                    handle(engine, octets, source, message.from);
+                }
+            }
+        }
+        let mut shed = backlog.drop_stale(now.monotonic);
+        for place in discovers {
+            let (message, source) = (arena.message(place.slot.into()), sources[usize::from(place.slot)]);
+            let octets = message.datagrams().nth(place.index.into()).unwrap_or_default();
+            if *behind && !source.broadcast && octets.len() <= PARKED_BYTES_MAX {
+                shed += usize::from(backlog.push(now.monotonic, source.link, message.from, octets));
+            } else {
+                handle(engine, octets, source, message.from);
+            }
+        }
+        for _ in 0..if *behind { SERVED_WHILE_BEHIND } else { TURN } {
+            let Some((parked, octets)) = backlog.pop() else { break };
+            let source = Source { link: parked.link, broadcast: false };
+            handle(engine, octets, source, parked.from);
+        }
+        engine.handle_shed(shed);
+        flush(engine);
+    }
+}
