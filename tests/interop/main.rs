@@ -5,3 +5,4 @@
 mod leases;
 mod router;
 mod stage;
+mod wire;
