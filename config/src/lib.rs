@@ -16,6 +16,7 @@ mod endpoint;
 mod mac;
 mod mistake;
 mod net;
+mod octets;
 mod print;
 mod read;
 mod secret;
@@ -24,8 +25,9 @@ mod suggest;
 pub use endpoint::{Endpoint, EndpointError};
 pub use environment::Environment;
 pub use mac::{MacAddr, MacAddrError};
-pub use mistake::Mistake;
+pub use mistake::{Mistake, Severity};
 pub use net::{AddressRange, Subnet};
+pub use octets::Octets;
 pub use option::{OptionSet, OptionValueError};
 pub use secret::{Secret, SecretError, SecretRef};
 
@@ -50,6 +52,18 @@ pub struct Config {
     /// Which values the file left to us; no part of what is configured.
     #[serde(skip)]
     defaults: Defaults,
+    #[serde(skip)]
+    advice: Advice,
+}
+
+/// What the check advises; no part of what is configured.
+#[derive(Debug, Clone, Default)]
+struct Advice(Vec<Mistake>);
+
+impl PartialEq for Advice {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Paths of the keys that were not given, such as `dhcpd.scope[0].lease_secs`.
@@ -88,6 +102,11 @@ impl Config {
     /// Every mistake there is, in the order of the file.
     pub fn parse(text: &str, file: &Path, environment: &dyn Environment) -> Result<Self, Vec<Mistake>> {
         read::parse(text, file, environment, &Part::ALL, &Part::ALL)
+    }
+
+    /// What is no mistake and likely to become trouble, in the order of the file.
+    pub fn advice(&self) -> &[Mistake] {
+        &self.advice.0
     }
 
     /// [`Config::parse`] for some of the daemons. The other tables are checked too, but what they refer to (directories, secrets) is

@@ -42,6 +42,16 @@ pub const LIST_ITEMS_MAX: usize = 64;
 pub const SCOPE_NAME_BYTES_MAX: usize = 64;
 /// Octets of a boot file's name: the `file` field of RFC 2131 §2 holds 128 with the closing zero.
 pub const BOOT_FILE_BYTES_MAX: usize = 127;
+/// Classes of one dhcpd.
+pub const CLASSES_MAX: usize = 16_384;
+/// Conditions within conditions (`all`, `any`, `not`) of one class.
+pub const CONDITION_DEPTH_MAX: usize = 8;
+/// Options that a configuration defines.
+pub const OPTION_DEFINITIONS_MAX: usize = 512;
+/// Boot profiles of one dhcpd.
+pub const BOOT_PROFILES_MAX: usize = 1_024;
+/// How long a reply may be held back, milliseconds.
+pub const REPLY_DELAY_MILLIS_MAX: u16 = 5_000;
 /// BMCs that one socket talks to at a time, sessions kept for the next command included; a command for one more is refused.
 pub const BMC_SESSIONS_MAX: usize = 16_384;
 /// Commands that wait for the same BMC; one more is refused.

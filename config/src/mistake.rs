@@ -10,10 +10,23 @@ use serde::Serialize;
 
 use crate::limit::EXCERPT_CHARS_MAX;
 
-/// One mistake of the operator in the configuration file.
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The file cannot be used.
+    #[default]
+    Error,
+    /// The file can be used, and this is likely to become trouble.
+    Advice,
+}
+
+/// One mistake of the operator in the configuration file, or a piece of advice about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{}: {what}", self.place())]
 pub struct Mistake {
+    /// Whether the file can be used all the same.
+    pub severity: Severity,
     /// The file, as it was named.
     pub file: PathBuf,
     /// Line, from 1; 0 where the file as a whole is meant (it cannot be read).
@@ -34,7 +47,16 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake about the whole file.
     pub(crate) fn whole_file(file: &Path, what: String, instead: Option<String>) -> Self {
-        Self { file: file.into(), line: 0, column: 0, width: 1, what, instead, excerpt: String::new() }
+        Self {
+            severity: Severity::Error,
+            file: file.into(),
+            line: 0,
+            column: 0,
+            width: 1,
+            what,
+            instead,
+            excerpt: String::new(),
+        }
     }
 
     /// `file:line:column`, or the file alone where it is meant as a whole.
@@ -47,7 +69,11 @@ impl Mistake {
     pub fn render(&self, color: bool) -> String {
         let paint = |code: &'static str| if color { code } else { "" };
         let (red, blue, bold, plain) = (paint("\x1b[1;31m"), paint("\x1b[1;34m"), paint("\x1b[1m"), paint("\x1b[0m"));
-        let mut text = format!("{red}error{plain}{bold}: {}{plain}\n", self.what);
+        let headline = match self.severity {
+            Severity::Error => format!("{red}error{plain}"),
+            Severity::Advice => format!("{}advice{plain}", paint("\x1b[1;33m")),
+        };
+        let mut text = format!("{headline}{bold}: {}{plain}\n", self.what);
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
         if self.line == 0 {
@@ -97,6 +123,7 @@ impl<'a> Source<'a> {
         let line_end = self.line_starts.get(line).map_or(self.text.len(), |&next| next - 1);
         let width = self.text[start..end.min(line_end).max(start)].trim_end().chars().count().max(1);
         Mistake {
+            severity: Severity::Error,
             file: self.file.into(),
             line,
             column: self.text[line_start..start].chars().count() + 1,

@@ -40,6 +40,50 @@ fn the_examples_are_valid_and_print_as_themselves() {
     assert_eq!(directory.count(), EXAMPLES.len(), "every example is in this test");
 }
 
+/// Whatever a condition says, what is printed of it is that condition.
+#[test]
+fn every_condition_prints_as_itself() {
+    let scope = EXAMPLES[0].1;
+    for (written, printed) in [
+        ("{ vendor-class = \"iDRAC\" }", "{ vendor-class = { equals = [\"iDRAC\"] } }"),
+        ("{ vendor-class = \"hex:00ff\" }", "{ vendor-class = { equals = [\"hex:00ff\"] } }"),
+        ("{ user-class = { starts-with = [\"a\", \"b\"] } }", "{ user-class = { starts-with = [\"a\", \"b\"] } }"),
+        (
+            "{ user-class = { starts-with = \"a\", contains = \"b\", present = false } }",
+            "{ all = [{ user-class = { starts-with = [\"a\"] } }, { user-class = { contains = [\"b\"] } }, { not = { user-class = { present = true } } }] }",
+        ),
+        ("{ option = { code = 77, equals = \"a\" } }", "{ user-class = { equals = [\"a\"] } }"),
+        (
+            "{ option = { name = \"dhcp-max-message-size\", equals = [576, 1500] } }",
+            "{ option = { code = 57, equals = [\"hex:0240\", \"hex:05dc\"] } }",
+        ),
+        (
+            "{ option = { name = \"rack\", equals = \"10.0.0.1\" } }",
+            "{ option = { code = 224, equals = [\"hex:0a000001\"] } }",
+        ),
+        (
+            "{ option = [{ code = 12, present = true }, { code = 13, present = true }] }",
+            "{ all = [{ option = { code = 12, present = true } }, { option = { code = 13, present = true } }] }",
+        ),
+        ("{ architecture = [7, \"efi_bc\", 99] }", "{ architecture = [\"efi_x64\", \"efi_bc\", 99] }"),
+        ("{ mac-prefix = \"B8-27-eb\" }", "{ mac-prefix = [\"b8:27:eb\"] }"),
+        ("{ relay = [\"10.0.0.0/8\", \"192.0.2.1\"] }", "{ relay = [\"10.0.0.0/8\", \"192.0.2.1/32\"] }"),
+        ("{ stage = [\"rom\", \"ipxe\", \"http\"] }", "{ stage = [\"rom\", \"ipxe\", \"http\"] }"),
+        (
+            "{ circuit-id = { contains = \"eth\" }, any = [{ remote-id = \"x\" }, { not = { stage = \"rom\" } }] }",
+            "{ all = [{ circuit-id = { contains = [\"eth\"] } }, { any = [{ remote-id = { equals = [\"x\"] } }, { not = { stage = [\"rom\"] } }] }] }",
+        ),
+        ("{ any = [{ vendor-class = \"a\" }] }", "{ vendor-class = { equals = [\"a\"] } }"),
+    ] {
+        let own = "[[dhcpd.option]]\ncode = 224\nname = \"rack\"\ntype = \"address\"\n";
+        let config = expect(&format!("{own}[[dhcpd.class]]\nname = \"c\"\nmatch = {written}\n{scope}"));
+        let text = config.to_toml();
+        let line = text.lines().find_map(|line| line.strip_prefix("match = ")).unwrap();
+        assert_eq!(line, printed);
+        assert_eq!(expect(&text), config);
+    }
+}
+
 /// The full example says of each key that is commented out what its default is.
 #[test]
 fn the_full_example_tells_the_defaults() {

@@ -456,6 +456,16 @@ fn urls_and_files() {
         ("ipxe = ¦\"http://user:pw@a/b\"", "the URL contains a user name", "no credentials"),
         ("http_x64 = ¦\"snponly.efi\"", "\"snponly.efi\" is not a URL", "http://"),
         ("efi_x64 = ¦\"\"", "`efi_x64` is empty", "leave the key out"),
+        (
+            "efi_x64 = ¦\"http://10.77.2.1/x.efi\"",
+            "architecture `efi_x64` fetches by TFTP and takes no URL",
+            "`next_server`",
+        ),
+        ("http_riscv64 = ¦\"x.efi\"", "\"x.efi\" is not a URL", "http://"),
+        ("¦efi_x46 = \"x.efi\"", "unknown key `efi_x46`", "did you mean `efi_x64`?"),
+        ("efi_x64 = \"a\"\n¦7 = \"b\"", "architecture 7 is given twice, by name and by number", "remove one"),
+        ("¦70000 = \"b\"", "unknown key `70000`", ""),
+        ("ipxe = ¦\"http://10.77.2.1/undionly.kpxe?x=1\"", "iPXE would load", "a script for iPXE"),
         (&long, "`efi_ia32` has 128 octets", "room for 127"),
     ] {
         row(ipxe, to, &[(what, instead)]);
@@ -503,6 +513,140 @@ fn urls_and_files() {
     ] {
         row("[provisioner.ipmi]", to, &[(what, instead)]);
     }
+}
+
+#[test]
+fn classes() {
+    let right = "match = { vendor-class = \"iDRAC\" }";
+    let class = |body: &str| format!("[[dhcpd.class]]\nname = \"pi\"\n{body}\n\n[[dhcpd.scope]]\nname = \"bmc\"");
+    let scope = "[[dhcpd.scope]]\nname = \"bmc\"";
+    let deep = format!("match = {}¦{{ vendor-class = \"a\" }}{}", "{ not = ".repeat(8), " }".repeat(8));
+    let twice = format!("{right}\n[[dhcpd.class]]\nname = ¦\"pi\"\n{right}");
+    for (body, what, instead) in [
+        (&format!("{right}\n¦boots = \"x\"")[..], "unknown key `boots` in `dhcpd.class[0]`", "did you mean `boot`?"),
+        ("match = ¦\"iDRAC\"", "`match` is a string, not a table", "{ vendor-class = \"iDRAC\" }"),
+        ("match = ¦{}", "`match` says nothing, so it would hold for everybody", "for example"),
+        ("match = { ¦vendor_class = \"a\" }", "unknown key `vendor_class`", "did you mean `vendor-class`?"),
+        ("match = { vendor-class = ¦\"\" }", "`vendor-class` is empty", "hex:"),
+        ("match = { vendor-class = ¦[] }", "an empty list: it would hold for nobody", "leave the key out"),
+        ("match = { vendor-class = ¦{} }", "does not say what it must be", "starts-with"),
+        (
+            "match = { vendor-class = { ¦start-with = \"a\", contains = \"b\" } }",
+            "unknown key `start-with`",
+            "`starts-with`",
+        ),
+        ("match = { circuit-id = ¦\"hex:0\" }", "is no pairs of hexadecimal digits", "hex:0a0b"),
+        ("match = { architecture = [7, ¦\"efi_x68\"] }", "unknown architecture \"efi_x68\"", "did you mean `efi_x64`?"),
+        ("match = { architecture = ¦70000 }", "out of bounds", "from 0 to 65535"),
+        ("match = { mac-prefix = ¦\"b8:27:e\" }", "is not the beginning of a MAC address", "\"b8:27:eb\""),
+        ("match = { mac-prefix = [\"b8-27\", ¦\"b8:27:eb:00:00:00:00\"] }", "is not the beginning", ""),
+        ("match = { relay = ¦\"10.77.1.9/24\" }", "is an address in a network", "\"10.77.1.0/24\""),
+        ("match = { stage = ¦\"bios\" }", "\"bios\" is not a stage of booting", "\"rom\""),
+        ("match = { option = ¦{ equals = \"a\" } }", "`option` does not say which one", "host-name"),
+        ("match = { option = { name = ¦\"hostname\", equals = \"a\" } }", "unknown option `hostname`", "`host-name`"),
+        (
+            "match = { option = ¦{ code = 12, name = \"host-name\", present = true } }",
+            "a name and a code",
+            "remove one",
+        ),
+        ("match = { option = { code = ¦255, present = true } }", "out of bounds", "from 1 to 254"),
+        (
+            "match = { option = { name = \"dhcp-max-message-size\", equals = ¦\"big\" } }",
+            "takes an integer from 0 to 65535",
+            "57 = 1500",
+        ),
+        ("match = { option = ¦{ code = 12 } }", "does not say what it must be", "equals"),
+        ("match = { any = ¦[] }", "`any` is an empty list", "vendor-class"),
+        (&deep, "more than 8 conditions stand in each other", "several classes"),
+        (&twice, "two classes have the name `pi`; the first is on line 7", "its own"),
+        (&format!("{right}\nboot = ¦\"pi\""), "there is no boot profile `pi`", "write [dhcpd.boot.pi]"),
+        (
+            &format!("{right}\nlease_secs = ¦9\nlease_secs_max = 8"),
+            "`lease_secs` = 9 is above `lease_secs_max` = 8",
+            "8 at most",
+        ),
+        (&format!("{right}\nquirks = {{ ¦broadcast = true }}"), "unknown key `broadcast`", "always_broadcast"),
+        (
+            &format!("{right}\nquirks = {{ reply_delay_millis = ¦5001 }}"),
+            "out of bounds",
+            "from 0 to 5000 milliseconds",
+        ),
+        (&format!("{right}\noptions = {{ ¦routes = [] }}"), "unknown option `routes`", "`routers`"),
+    ] {
+        row(scope, &class(body), &[(what, instead)]);
+    }
+    row(
+        scope,
+        &class("").replacen("[[dhcpd.class]]", "¦[[dhcpd.class]]", 1),
+        &[("`match` is missing", "add: match = {")],
+    );
+}
+
+#[test]
+fn profiles_and_own_options() {
+    let scope = "[[dhcpd.scope]]\nname = \"bmc\"";
+    for (added, what, instead) in [
+        ("[dhcpd.boot.¦\"a b\"]\nbios = \"x\"", "\"a b\" is not the name of a boot profile", "letters, digits"),
+        ("[dhcpd.boot]\nbios = ¦\"undionly.kpxe\"", "a boot profile has a name", "write [dhcpd.boot.bios]"),
+        ("[dhcpd.boot.arm]\n¦efi_arm = \"x\"", "unknown key `efi_arm` in `dhcpd.boot.arm`", "did you mean"),
+        ("[dhcpd.boot.arm]\nefi_arm64 = \"a.efi\"\nipxe = ¦\"tftp://10.77.2.1/a.efi\"", "again and for ever", ""),
+        (
+            "[[dhcpd.option]]\ncode = ¦3\nname = \"rack\"\ntype = \"text\"",
+            "has a name and a type already: `routers`",
+            "free number",
+        ),
+        (
+            "[[dhcpd.option]]\ncode = 224\nname = ¦\"Rack\"\ntype = \"text\"",
+            "is not the name of an option",
+            "lower-case",
+        ),
+        (
+            "[[dhcpd.option]]\ncode = 224\nname = ¦\"routers\"\ntype = \"text\"",
+            "`routers` is option 3 already",
+            "another name",
+        ),
+        (
+            "[[dhcpd.option]]\ncode = 224\nname = \"rack\"\ntype = ¦\"string\"",
+            "\"string\" is not a type",
+            "one of: address, ",
+        ),
+        ("[[dhcpd.option]]\ncode = ¦0\nname = \"rack\"\ntype = \"u8\"", "out of bounds", "from 1 to 254"),
+        (
+            "[[dhcpd.option]]\ncode = 224\nname = \"a\"\ntype = \"u8\"\n[[dhcpd.option]]\ncode = 224\nname = ¦\"b\"\ntype = \"u8\"",
+            "option 224 is defined twice, as `a` too; first on line 6",
+            "remove one",
+        ),
+    ] {
+        row(scope, &format!("{added}\n\n{scope}"), &[(what, instead)]);
+    }
+    let own = "[[dhcpd.option]]\ncode = 224\nname = \"rack\"\ntype = \"u16\"\n\n[[dhcpd.option]]\ncode = 1\nname = \"acs\"\ntype = \"text\"\nvendor = true\n\n";
+    for (options, what, instead) in [
+        ("{ rack = ¦\"seven\" }", "`rack` takes an integer from 0 to 65535", "rack = 1500"),
+        ("{ rack = 7, ¦224 = 8 }", "option 224 is given twice", "remove one"),
+        ("{ ¦acs = \"x\" }", "unknown option `acs`", ""),
+        ("{ vendor-encapsulated-options = ¦{ acx = \"x\" } }", "unknown sub-option `acx`", "vendor = true"),
+        ("{ vendor-encapsulated-options = ¦{ acs = 1 } }", "`acs` takes a text", ""),
+        ("{ vendor-encapsulated-options = ¦{ acs = \"x\", 1 = \"hex:61\" } }", "given twice", "remove one"),
+        ("{ routers = ¦{ a = 1 } }", "not a table", ""),
+    ] {
+        let text = RIGHT.replacen("options = { routers = [\"10.77.1.1\"] }", &format!("options = {options}"), 1);
+        check(&(own.to_owned() + &text), &[(what, instead)]);
+    }
+}
+
+#[test]
+fn advice_is_no_mistake() {
+    let text = RIGHT.replacen("http://10.77.2.1:8080/boot.ipxe", "http://boot.example:8080/boot.ipxe", 1);
+    let config = Config::parse(&text, Path::new("reveille.toml"), &environment()).unwrap();
+    let [advice] = config.advice() else { panic!("{:?}", config.advice()) };
+    assert_eq!((advice.line, advice.column), (30, 8));
+    assert!(
+        advice.render(false).starts_with("advice: firmware must look up `boot.example`"),
+        "{}",
+        advice.render(false)
+    );
+    let literal = Config::parse(RIGHT, Path::new("reveille.toml"), &environment()).unwrap();
+    assert!(literal.advice().is_empty());
 }
 
 #[test]
@@ -653,7 +797,7 @@ fn columns_count_characters_and_the_place_is_underlined() {
     assert_eq!(
         unknown.render(false),
         "error: unknown key `größe` in `dhcpd`\n --> reveille.toml:2:2\n  |\n2 |  \"größe\" = 1 # ä\n  |  ^^^^^^^\n  \
-         = help: known here: state_dir, api, workers, journal, scope\n"
+         = help: known here: state_dir, api, workers, journal, option, boot, class, scope\n"
     );
     assert!(unknown.render(true).contains("\x1b[1;31m^^^^^^^\x1b[0m"));
     assert_eq!(unknown.to_string(), "reveille.toml:2:2: unknown key `größe` in `dhcpd`");

@@ -18,7 +18,7 @@ pub struct Args {
     /// Print the effective configuration, defaults included; it can be used in place of the file
     #[arg(long)]
     print: bool,
-    /// Print the mistakes as JSON, to standard output
+    /// Print the mistakes, and advice where there is none, as JSON, to standard output
     #[arg(long, conflicts_with = "print")]
     json: bool,
 }
@@ -27,10 +27,16 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match Config::load(&args.file) {
         Ok(config) => {
+            if !args.json {
+                let color = std::io::stderr().is_terminal();
+                for advice in config.advice() {
+                    eprintln!("{}\n", advice.render(color).trim_end());
+                }
+            }
             if args.print {
                 output::line(config.to_toml().trim_end())?;
             } else if args.json {
-                output::json(&Vec::<()>::new())?;
+                output::json(&config.advice())?;
             } else {
                 output::line(&format!("{}: no mistakes", args.file.display()))?;
             }

@@ -2,6 +2,7 @@
 //!
 //! The one place that knows how option values are written, in the configuration file and in the lease API.
 
+mod definition;
 mod domain;
 mod table;
 mod value;
@@ -11,11 +12,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::Octets;
 use crate::limit::OPTION_BYTES_MAX;
 use crate::suggest;
 use table::Type;
 
-/// Options ready for the wire: code → value octets (without code and length; at most [`OPTION_BYTES_MAX`] octets each).
+pub use definition::{Definition, Definitions};
+
+/// Options ready for the wire: code → value octets (without code and length; at most [`OPTION_BYTES_MAX`] octets each, more than 255
+/// to be split as RFC 3396 has it).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OptionSet {
     values: BTreeMap<u8, Vec<u8>>,
@@ -63,9 +68,13 @@ impl OptionSet {
     /// # Errors
     /// The first option that is unknown, may not be set, is given twice (by name and by number) or has a value of the wrong type.
     pub fn from_json(options: &BTreeMap<String, Value>) -> Result<Self, OptionValueError> {
+        Self::read(&Definitions::default(), options)
+    }
+
+    fn read(definitions: &Definitions, options: &BTreeMap<String, Value>) -> Result<Self, OptionValueError> {
         let mut set = Self::default();
         for (key, value) in options {
-            let (code, octets) = encode(key, value)?;
+            let (code, octets) = definitions.encode(key, value)?;
             if set.values.insert(code, octets).is_some() {
                 return Err(OptionValueError(format!("option {code} is given twice, by name and by number")));
             }
@@ -75,7 +84,12 @@ impl OptionSet {
 
     /// The options as they are written: names where there are some, values in their types.
     pub fn to_json(&self) -> BTreeMap<String, Value> {
-        self.values.iter().map(|(&code, octets)| written(code, octets)).collect()
+        self.to_json_with(&Definitions::default())
+    }
+
+    /// [`OptionSet::to_json`] with the names and types of the configuration's own options.
+    pub fn to_json_with(&self, definitions: &Definitions) -> BTreeMap<String, Value> {
+        self.values.iter().map(|(&code, octets)| written(definitions, code, octets)).collect()
     }
 
     /// Adds an option; returns false, and changes nothing, where it is there already.
@@ -102,24 +116,28 @@ impl Serialize for OptionSet {
 /// An unknown name, an option that the server sets itself, a value of the wrong type or of more than [`OPTION_BYTES_MAX`] octets;
 /// the message says what would be right.
 pub fn encode(name_or_number: &str, value: &Value) -> Result<(u8, Vec<u8>), OptionValueError> {
-    check(name_or_number, value).map_err(|refusal| {
-        OptionValueError(match refusal.instead {
-            Some(instead) => format!("{}; {instead}", refusal.what),
-            None => refusal.what,
-        })
+    Definitions::default().encode(name_or_number, value)
+}
+
+fn refusal_error(refusal: Refusal) -> OptionValueError {
+    OptionValueError(match refusal.instead {
+        Some(instead) => format!("{}; {instead}", refusal.what),
+        None => refusal.what,
     })
 }
 
-/// [`encode`] with the reason in two parts.
-pub(crate) fn check(key: &str, value: &Value) -> Result<(u8, Vec<u8>), Refusal> {
-    let (code, entry) = find(key)?;
-    if let Some(why) = entry.and_then(|entry| entry.refused) {
-        let name = entry.map_or(key, |entry| entry.name);
-        let what = format!("option {code} (`{name}`) cannot be set: {why}");
+/// [`encode`] with the configuration's own options, and the reason in two parts.
+pub(crate) fn check(definitions: &Definitions, key: &str, value: &Value) -> Result<(u8, Vec<u8>), Refusal> {
+    let found = find(definitions, key)?;
+    let code = found.code;
+    if let Some(why) = found.refused {
+        let what = format!("option {code} (`{}`) cannot be set: {why}", found.name);
         return Err(Refusal { what, instead: Some("leave it out".into()), name: true });
     }
-    let kind = entry.map_or(Type::Hex, |entry| entry.kind);
-    let octets = value::encode(kind, value).map_err(|found| wrong_value(key, kind, &found, value))?;
+    let octets = match value {
+        Value::Object(entries) if code == VENDOR_ENCAPSULATED => definition::encapsulate(definitions, entries)?,
+        _ => value::encode(found.kind, value).map_err(|other| wrong_value(key, found.kind, &other, value))?,
+    };
     match octets.len() {
         1..=OPTION_BYTES_MAX => Ok((code, octets)),
         length => Err(Refusal {
@@ -130,8 +148,58 @@ pub(crate) fn check(key: &str, value: &Value) -> Result<(u8, Vec<u8>), Refusal> 
     }
 }
 
-fn find(key: &str) -> Result<(u8, Option<&'static table::Entry>), Refusal> {
+/// The octets with which an option that a client sends is compared: in the option's type, also of those that only clients send.
+pub(crate) fn match_value(definitions: &Definitions, code: u8, value: &Value) -> Result<Vec<u8>, Refusal> {
+    let key = code.to_string();
+    let found = find(definitions, &key)?;
+    if let (Value::String(text), true) = (value, matches!(found.kind, Type::Text | Type::Hex) || is_hex(value)) {
+        let octets = Octets::written(text).filter(|octets| !octets.0.is_empty());
+        return octets.map(|octets| octets.0).ok_or_else(|| wrong_value(&key, Type::Hex, &value::found(value), value));
+    }
+    // One address or number of a list may be what it must be.
+    let single = match found.kind {
+        Type::Addresses => Type::Address,
+        Type::U16s => Type::U16,
+        kind => kind,
+    };
+    value::encode(single, value).map_err(|other| wrong_value(&key, single, &other, value))
+}
+
+/// Whether the value gives octets themselves.
+fn is_hex(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.starts_with("hex:"))
+}
+
+/// The name of an option that everybody knows.
+pub(crate) fn known_name(code: u8) -> Option<&'static str> {
+    table::by_code(code).map(|entry| entry.name)
+}
+
+/// Option 43, the one that may be written as a table of sub-options.
+const VENDOR_ENCAPSULATED: u8 = 43;
+
+/// What a name or number stands for.
+struct Found {
+    code: u8,
+    name: String,
+    kind: Type,
+    refused: Option<&'static str>,
+}
+
+/// The octets that `hex:` lists; `None` where the text is no pairs of hexadecimal digits.
+pub(crate) fn hex(digits: &str) -> Option<Vec<u8>> {
+    value::hex(digits).ok()
+}
+
+fn find(definitions: &Definitions, key: &str) -> Result<Found, Refusal> {
     let unknown = |what, instead| Refusal { what, instead: Some(instead), name: true };
+    let known = |entry: &table::Entry| Found {
+        code: entry.code,
+        name: entry.name.into(),
+        kind: entry.kind,
+        refused: entry.refused,
+    };
+    let own = |own: &Definition| Found { code: own.code, name: own.name.clone(), kind: own.kind(), refused: None };
     if key.bytes().all(|b| b.is_ascii_digit()) && !key.is_empty() {
         let code = key.parse::<u8>().map_err(|_| {
             unknown(
@@ -139,14 +207,19 @@ fn find(key: &str) -> Result<(u8, Option<&'static table::Entry>), Refusal> {
                 "option numbers go from 1 to 254; 224 to 254 are free for private use".into(),
             )
         })?;
-        return Ok((code, table::by_code(code)));
+        let nameless = || Found { code, name: key.into(), kind: Type::Hex, refused: None };
+        return Ok(definitions
+            .coded(code)
+            .map(own)
+            .or_else(|| table::by_code(code).map(known))
+            .unwrap_or_else(nameless));
     }
-    if let Some(entry) = table::by_name(key) {
-        return Ok((entry.code, Some(entry)));
+    if let Some(found) = definitions.named(key).map(own).or_else(|| table::by_name(key).map(known)) {
+        return Ok(found);
     }
     let lower = key.to_ascii_lowercase().replace('_', "-");
     let meant = table::by_name(&lower).or_else(|| table::by_alias(&lower)).map(|entry| entry.name);
-    let meant = meant.or_else(|| suggest::nearest(key, table::OPTIONS.iter().map(|entry| entry.name)));
+    let meant = meant.or_else(|| suggest::nearest(key, definitions.names()));
     Err(unknown(
         format!("unknown option `{key}`"),
         match meant {
@@ -202,8 +275,8 @@ fn wrong_value(key: &str, kind: Type, found: &str, value: &Value) -> Refusal {
 }
 
 /// Name and value as they would be written; the inverse of [`encode`].
-fn written(code: u8, octets: &[u8]) -> (String, Value) {
-    let entry = table::by_code(code);
-    let name = entry.map_or_else(|| code.to_string(), |entry| entry.name.to_owned());
-    (name, value::write(entry.map_or(Type::Hex, |entry| entry.kind), octets))
+fn written(definitions: &Definitions, code: u8, octets: &[u8]) -> (String, Value) {
+    let found = find(definitions, &code.to_string());
+    let (name, kind) = found.map_or((code.to_string(), Type::Hex), |found| (found.name, found.kind));
+    (name, value::write(kind, octets))
 }

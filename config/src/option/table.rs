@@ -33,6 +33,25 @@ pub(super) enum Type {
     Domains,
 }
 
+impl Type {
+    /// The words by which the configuration names types.
+    pub(super) const WORDS: &'static [(&'static str, Self)] = &[
+        ("address", Address),
+        ("addresses", Addresses),
+        ("address-pairs", AddressPairs),
+        ("u8", U8),
+        ("u16", U16),
+        ("u32", U32),
+        ("i32", I32),
+        ("u16s", U16s),
+        ("bool", Bool),
+        ("text", Text),
+        ("hex", Hex),
+        ("routes", Routes),
+        ("domains", Domains),
+    ];
+}
+
 /// One option.
 #[derive(Debug)]
 pub(super) struct Entry {

@@ -1,21 +1,21 @@
 //! The table `[dhcpd]` with its scopes.
 
 use std::net::Ipv4Addr;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
 use super::bootd::state_dir;
+use super::class::{self, Known};
 use super::link;
 use super::listeners::Listeners;
-use super::reader::{At, Table, Value};
+use super::options::{self, options};
+use super::reader::{At, Table};
 use super::scopes::{self, ReservationFacts, ScopeFacts};
-use super::shape;
-use crate::dhcpd::{Boot, Dhcpd, FixedReservation, JournalSettings, Scope, ScopeKind};
-use crate::limit::{
-    BOOT_FILE_BYTES_MAX, BOOT_URL_BYTES_MAX, DHCPD_WORKERS_MAX, JOURNAL_RING_BYTES_MAX, SCOPE_NAME_BYTES_MAX,
-    SCOPES_MAX,
-};
+use super::{boot, shape};
+use crate::MacAddr;
+use crate::dhcpd::{Dhcpd, FixedReservation, JournalSettings, Scope, ScopeBoot, ScopeKind};
+use crate::limit::{DHCPD_WORKERS_MAX, JOURNAL_RING_BYTES_MAX, SCOPES_MAX};
 use crate::mistake::Source;
-use crate::{MacAddr, OptionSet, option};
+use crate::option::Definitions;
 
 /// `None` only after a mistake was noted.
 pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Listeners) -> Option<Dhcpd> {
@@ -24,6 +24,9 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
     let workers =
         table.or("workers", 1, |value| value.integer(1..=DHCPD_WORKERS_MAX as u64, "threads").map(|n| n as usize));
     let journal = journal(table.table_or_empty("journal"));
+    let definitions = options::definitions(&table, source);
+    let boots = boot::profiles(&table);
+    let (classes, known) = class::classes(&table, source, &boots, &definitions);
     let mut tables = table.tables("scope");
     if let Some(extra) = tables.get(SCOPES_MAX) {
         let what = format!("more than {SCOPES_MAX} scopes; this one and the next were not looked at");
@@ -33,10 +36,20 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
     if tables.is_empty() {
         table.required("scope", "[[dhcpd.scope]] with name, kind, interface, subnet and server_address");
     }
-    let (scopes, facts): (Vec<Option<Scope>>, Vec<ScopeFacts>) = tables.into_iter().map(scope).unzip();
+    let (scopes, facts): (Vec<Option<Scope>>, Vec<ScopeFacts>) =
+        tables.into_iter().map(|table| scope(table, &definitions, &known)).unzip();
     scopes::check(table.reader, source, &facts);
     table.finish();
-    Some(Dhcpd { state_dir: state_dir?, api, workers, journal, scopes: scopes.into_iter().collect::<Option<_>>()? })
+    Some(Dhcpd {
+        state_dir: state_dir?,
+        api,
+        workers,
+        journal,
+        definitions,
+        classes: classes?,
+        scopes: scopes.into_iter().collect::<Option<_>>()?,
+        boots,
+    })
 }
 
 /// A segment must hold all records that may wait for one commit, with room for the journal's own framing.
@@ -64,8 +77,9 @@ fn journal(table: Table<'_, '_>) -> JournalSettings {
 }
 
 /// The scope (`None` only after a mistake was noted) and what the checks across scopes need of it.
-fn scope(table: Table<'_, '_>) -> (Option<Scope>, ScopeFacts) {
-    let name = table.required("name", "\"provisioning\"").and_then(|value| scope_name(&value));
+fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> (Option<Scope>, ScopeFacts) {
+    let name =
+        table.required("name", "\"provisioning\"").and_then(|value| shape::name(&value, "a scope", "\"provisioning\""));
     let kind = table.required("kind", "\"dynamic\"").and_then(|value| match value.text("\"dynamic\"")?.value {
         "static" => Some(ScopeKind::Static),
         "dynamic" => Some(ScopeKind::Dynamic),
@@ -111,10 +125,13 @@ fn scope(table: Table<'_, '_>) -> (Option<Scope>, ScopeFacts) {
     let authoritative = switch("authoritative", dynamic);
     let always_broadcast = switch("always_broadcast", false);
     let answer_router_solicitations = switch("answer_router_solicitations", dynamic);
-    let options = table.table("options").map(options).unwrap_or_default();
-    let boot = table.table("boot").map(|boot_table| boot(boot_table, server_address.map(|address| address.value)));
+    let options = table.table("options").map(|table| options(table, definitions)).unwrap_or_default();
+    let boot = boot::of_scope(&table, server_address.map(|address| address.value));
+    if let Some(Some(At { value: ScopeBoot::Profile(name), start, end })) = &boot {
+        known.boot(&table, Some(&At { value: name.clone(), start: *start, end: *end }));
+    }
     let (reservations, reservation_facts): (Vec<_>, Vec<_>) =
-        table.tables("reservation").into_iter().map(reservation).unzip();
+        table.tables("reservation").into_iter().map(|table| reservation(table, definitions)).unzip();
     let facts = ScopeFacts {
         span: table.span.clone(),
         name: name.clone(),
@@ -145,27 +162,13 @@ fn scope(table: Table<'_, '_>) -> (Option<Scope>, ScopeFacts) {
             answer_router_solicitations,
             options,
             boot: match boot {
-                Some(boot) => Some(boot?),
+                Some(boot) => Some(boot?.value),
                 None => None,
             },
             reservations: reservations.into_iter().collect::<Option<_>>()?,
         })
     };
     (scope(), facts)
-}
-
-fn scope_name(value: &Value<'_, '_>) -> Option<At<String>> {
-    let text = value.text("\"provisioning\"")?;
-    let name = text.value;
-    let good = (1..=SCOPE_NAME_BYTES_MAX).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    match good {
-        true => Some(text.map(str::to_owned)),
-        false => value.wrong(
-            format!("{name:?} is not the name of a scope"),
-            format!("1 to {SCOPE_NAME_BYTES_MAX} letters, digits, `-` and `_`"),
-        ),
-    }
 }
 
 fn pools(table: &Table<'_, '_>, dynamic: bool) -> Vec<At<crate::AddressRange>> {
@@ -184,90 +187,7 @@ fn pools(table: &Table<'_, '_>, dynamic: bool) -> Vec<At<crate::AddressRange>> {
     table.or("pools", Vec::new(), |value| Some(value.list(example)?.iter().filter_map(shape::range).collect()))
 }
 
-/// A table of options by name or number.
-fn options(table: Table<'_, '_>) -> OptionSet {
-    let mut set = OptionSet::default();
-    for (key, value) in table.entries() {
-        let Some(json) = value.json() else { continue };
-        match option::check(key.value, &json) {
-            Ok((code, octets)) => {
-                if !set.insert(code, octets) {
-                    table.reader.wrong(
-                        key.span(),
-                        format!("option {code} is given twice, by name and by number"),
-                        "remove one",
-                    );
-                }
-            }
-            Err(refusal) => {
-                let span =
-                    if refusal.name { key.span() } else { faulty_item(key.value, &value).unwrap_or(value.span()) };
-                table.reader.wrong(span, refusal.what, refusal.instead.unwrap_or_default());
-            }
-        }
-    }
-    set
-}
-
-/// The item of a list that alone makes the option's value wrong.
-fn faulty_item(key: &str, value: &Value<'_, '_>) -> Option<Range<usize>> {
-    let items = value.inner.get_ref().as_array()?;
-    let wrong = |item: &&toml::Spanned<toml::de::DeValue<'_>>| {
-        let item = Value { reader: value.reader, name: value.name.clone(), inner: item };
-        item.json().is_some_and(|json| option::check(key, &serde_json::Value::Array(vec![json])).is_err())
-    };
-    items.iter().find(wrong).map(|item| item.span())
-}
-
-fn boot(table: Table<'_, '_>, server_address: Option<Ipv4Addr>) -> Option<Boot> {
-    let next_server = match table.get("next_server") {
-        Some(value) => value.parsed::<Ipv4Addr>("an IPv4 address", "\"10.77.2.1\"").map(|address| address.value),
-        None => {
-            table.defaulted("next_server");
-            server_address
-        }
-    };
-    let file = |key, example: &str| table.get(key).and_then(|value| boot_file(&value, example, BOOT_FILE_BYTES_MAX));
-    let url = |key| {
-        let value = table.get(key)?;
-        let example = "\"http://10.77.2.1:8080/snponly.efi\"";
-        shape::url(&value, &["http", "https"], example)?;
-        boot_file(&value, example, BOOT_URL_BYTES_MAX)
-    };
-    let ipxe = table.get("ipxe").and_then(|value| {
-        let example = "\"http://10.77.2.1:8080/boot.ipxe\"";
-        if value.text(example)?.value.contains("://") {
-            shape::url(&value, &["http", "https", "tftp"], example)?;
-        }
-        boot_file(&value, example, BOOT_URL_BYTES_MAX)
-    });
-    let boot = Boot {
-        bios: file("bios", "\"undionly.kpxe\""),
-        efi_ia32: file("efi_ia32", "\"snponly-ia32.efi\""),
-        efi_x64: file("efi_x64", "\"snponly.efi\""),
-        efi_arm64: file("efi_arm64", "\"snponly-arm64.efi\""),
-        http_ia32: url("http_ia32"),
-        http_x64: url("http_x64"),
-        http_arm64: url("http_arm64"),
-        ipxe,
-        // A scope without a server address is refused; nobody sees this one.
-        next_server: next_server.unwrap_or(Ipv4Addr::UNSPECIFIED),
-    };
-    table.finish();
-    next_server.map(|_| boot)
-}
-
-/// The name of a boot file that fits into its field.
-pub(super) fn boot_file(value: &Value<'_, '_>, example: &str, bytes_max: usize) -> Option<String> {
-    let text = shape::plain_text(value, example)?;
-    match text.len() {
-        length if length > bytes_max => value
-            .wrong(format!("`{}` has {length} octets", value.name), format!("a DHCP reply has room for {bytes_max}")),
-        _ => Some(text),
-    }
-}
-
-fn reservation(table: Table<'_, '_>) -> (Option<FixedReservation>, ReservationFacts) {
+fn reservation(table: Table<'_, '_>, definitions: &Definitions) -> (Option<FixedReservation>, ReservationFacts) {
     let mac = table.required("mac", "\"52:54:00:12:34:56\"").and_then(|value| {
         let mac = value.parsed::<MacAddr>("a MAC address", "\"52:54:00:12:34:56\"")?;
         match mac.value.octets()[0] & 1 == 1 || mac.value == MacAddr::default() {
@@ -282,7 +202,7 @@ fn reservation(table: Table<'_, '_>) -> (Option<FixedReservation>, ReservationFa
         .required("address", "\"10.77.1.10\"")
         .and_then(|value| value.parsed::<Ipv4Addr>("an IPv4 address", "\"10.77.1.10\""));
     let hostname = table.get("hostname").map(|value| shape::host_name(&value));
-    let options = table.table("options").map(options).unwrap_or_default();
+    let options = table.table("options").map(|table| options(table, definitions)).unwrap_or_default();
     table.finish();
     let reservation = || {
         Some(FixedReservation {

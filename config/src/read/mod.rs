@@ -3,10 +3,14 @@
 //! Three passes: syntax ([`syntax`]), each table by itself ([`dhcpd`], [`bootd`], [`provisioner`]), then what only several together
 //! can get wrong ([`scopes`], [`listeners`]). A pass goes on behind a mistake wherever that cannot produce a false one.
 
+mod boot;
 mod bootd;
+mod class;
+mod condition;
 mod dhcpd;
 mod link;
 mod listeners;
+mod options;
 mod provisioner;
 mod reader;
 mod scopes;
@@ -17,7 +21,7 @@ use std::path::Path;
 
 use crate::environment::Environment;
 use crate::limit::{CONFIG_BYTES_MAX, MISTAKES_MAX};
-use crate::mistake::{Mistake, Source};
+use crate::mistake::{Mistake, Severity, Source};
 use crate::{Config, Part};
 use listeners::Listeners;
 use reader::{Note, Reader, Table};
@@ -51,6 +55,12 @@ pub(crate) fn parse(
     if notes.is_empty() {
         if let Some(config) = &mut config {
             config.defaults.paths = collected.defaults;
+            let advice = |note: &Note| Mistake {
+                severity: Severity::Advice,
+                ..source.mistake(&note.span, &note.what, note.instead.as_deref(), &collected.masked)
+            };
+            config.advice.0 = collected.advice.iter().take(MISTAKES_MAX).map(advice).collect();
+            config.advice.0.sort_by_key(|advice| (advice.line, advice.column));
         }
         let internal = || {
             vec![Mistake::whole_file(
@@ -115,5 +125,6 @@ fn document(
         bootd: settled(bootd, wanted(Part::Bootd))?,
         provisioner: settled(provisioner, wanted(Part::Provisioner))?,
         defaults: Default::default(),
+        advice: Default::default(),
     })
 }

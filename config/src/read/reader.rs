@@ -51,6 +51,7 @@ pub(crate) struct Reader<'a> {
     /// Whether what the file refers to is looked at: not for the table of a daemon that runs elsewhere.
     pub looks: Cell<bool>,
     notes: RefCell<Vec<Note>>,
+    advice: RefCell<Vec<Note>>,
     defaults: RefCell<BTreeSet<String>>,
     masked: RefCell<Vec<Range<usize>>>,
 }
@@ -58,6 +59,8 @@ pub(crate) struct Reader<'a> {
 /// What a walk has collected.
 pub(crate) struct Collected {
     pub notes: Vec<Note>,
+    /// What is right and could be better.
+    pub advice: Vec<Note>,
     /// Paths of the keys that were not given.
     pub defaults: BTreeSet<String>,
     /// Octets that hold a secret.
@@ -70,6 +73,7 @@ impl<'a> Reader<'a> {
             environment,
             looks: Cell::new(true),
             notes: RefCell::default(),
+            advice: RefCell::default(),
             defaults: RefCell::default(),
             masked: RefCell::default(),
         }
@@ -78,6 +82,7 @@ impl<'a> Reader<'a> {
     pub fn finish(self) -> Collected {
         Collected {
             notes: self.notes.into_inner(),
+            advice: self.advice.into_inner(),
             defaults: self.defaults.into_inner(),
             masked: self.masked.into_inner(),
         }
@@ -87,6 +92,12 @@ impl<'a> Reader<'a> {
     pub fn wrong(&self, span: Range<usize>, what: impl Into<String>, instead: impl Into<String>) {
         let note = Note { span, what: what.into(), instead: Some(instead.into()), missing: false };
         self.notes.borrow_mut().push(note);
+    }
+
+    /// Notes what is no mistake and likely to become trouble.
+    pub fn advise(&self, span: Range<usize>, what: impl Into<String>, instead: impl Into<String>) {
+        let note = Note { span, what: what.into(), instead: Some(instead.into()), missing: false };
+        self.advice.borrow_mut().push(note);
     }
 
     /// Notes that something is not there, unless a syntax error may have swallowed it.
@@ -110,6 +121,16 @@ pub(crate) struct Table<'r, 'i> {
 impl<'r, 'i> Table<'r, 'i> {
     pub fn new(reader: &'r Reader<'r>, path: String, span: Range<usize>, entries: Option<&'r DeTable<'i>>) -> Self {
         Self { reader, path, span, entries, asked: RefCell::default() }
+    }
+
+    /// The same table known by another path in messages.
+    pub fn at_path(self, path: String) -> Self {
+        Self { path, ..self }
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_none_or(|entries| entries.is_empty())
     }
 
     /// The value of `key`, where it is there.
@@ -228,10 +249,16 @@ impl<'r, 'i> Table<'r, 'i> {
 
     /// Reports the keys that nobody asked for.
     pub fn finish(self) {
+        self.finish_except(|_| false);
+    }
+
+    /// [`Table::finish`] for a table whose keys are not all fixed: `known` says of the others which were looked at.
+    pub fn finish_except(self, known: impl Fn(&str) -> bool) {
+        let is_known = known;
         let asked = self.asked.borrow();
         for (key, value) in self.entries.into_iter().flatten() {
             let name = key.get_ref().as_ref();
-            if asked.contains(&name) {
+            if asked.contains(&name) || is_known(name) {
                 continue;
             }
             let what = if value.get_ref().is_table() { "table" } else { "key" };
@@ -345,6 +372,16 @@ impl<'r, 'i> Value<'r, 'i> {
         }
     }
 
+    /// The items of a list, or the value itself where it is none.
+    pub fn one_or_more(&self) -> Vec<Self> {
+        match self.inner.get_ref() {
+            DeValue::Array(items) => {
+                items.iter().map(|inner| Value { reader: self.reader, name: self.name.clone(), inner }).collect()
+            }
+            _ => vec![Value { reader: self.reader, name: self.name.clone(), inner: self.inner }],
+        }
+    }
+
     /// An absolute path.
     pub fn path(&self, example: &str) -> Option<At<PathBuf>> {
         let text = self.text(example)?;
@@ -378,7 +415,12 @@ impl<'r, 'i> Value<'r, 'i> {
                 return self.mistyped("a value that DHCP has", "write a string, a number, a boolean or a list");
             }
             DeValue::Array(items) => items.iter().map(|item| nested(item).json()).collect::<Option<Vec<_>>>()?.into(),
-            DeValue::Table(_) => serde_json::Value::Object(serde_json::Map::new()),
+            DeValue::Table(entries) => {
+                let entry = |(key, inner): (&Spanned<toml::de::DeString<'_>>, &'r Spanned<DeValue<'i>>)| {
+                    Some((key.get_ref().to_string(), nested(inner).json()?))
+                };
+                serde_json::Value::Object(entries.iter().map(entry).collect::<Option<_>>()?)
+            }
         })
     }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::reader::{At, Value};
+use crate::limit::SCOPE_NAME_BYTES_MAX;
 use crate::{AddressRange, Subnet};
 
 /// An IPv4 network with room for hosts, its host bits zero.
@@ -14,6 +15,15 @@ pub(super) fn subnet(value: &Value<'_, '_>) -> Option<At<Subnet>> {
             format!("the network is \"{}\"", net.trunc()),
         ),
         _ => Some(subnet),
+    }
+}
+
+/// `10.77.1.0/24`, or one address, which is the network of itself.
+pub(super) fn address_or_subnet(value: &Value<'_, '_>) -> Option<Subnet> {
+    let text = value.text("\"10.77.1.0/24\"")?;
+    match text.value.parse::<Ipv4Addr>() {
+        Ok(address) => Some(address.into()),
+        Err(_) => subnet(value).map(|subnet| subnet.value),
     }
 }
 
@@ -83,6 +93,20 @@ pub(super) fn url<'r>(value: &Value<'r, '_>, schemes: &[&str], example: &str) ->
     Some(text)
 }
 
+/// Advises against a host name in a URL that firmware fetches.
+pub(super) fn prefer_address(value: &Value<'_, '_>, url: &str) {
+    let authority =
+        url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let host = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(authority, |(host, _)| host);
+    if host.parse::<Ipv4Addr>().is_err() && !host.starts_with('[') && is_host_name(host) {
+        value.reader.advise(
+            value.span(),
+            format!("firmware must look up `{host}` before it can boot, and some cannot"),
+            "write the address, as in http://10.77.2.1:8080/…",
+        );
+    }
+}
+
 /// A URL to which paths are appended: `http://address:port`, without a path or a trailing slash.
 pub(super) fn base_url(value: &Value<'_, '_>) -> Option<At<String>> {
     let url = url(value, &["http", "https"], "\"http://10.77.2.1:8080\"")?;
@@ -128,6 +152,24 @@ pub(super) fn host_name(value: &Value<'_, '_>) -> Option<String> {
             "letters, digits and `-` in parts of at most 63, separated by dots: \"node-17\"",
         ),
     }
+}
+
+/// A name in this file: 1 to 64 letters, digits, `-` and `_`; `of` says of what.
+pub(super) fn name(value: &Value<'_, '_>, of: &str, example: &str) -> Option<At<String>> {
+    let text = value.text(example)?;
+    match is_name(text.value) {
+        true => Some(text.map(str::to_owned)),
+        false => value.wrong(format!("{:?} is not the name of {of}", text.value), NAME_SHAPE),
+    }
+}
+
+/// What a name in this file looks like.
+pub(super) const NAME_SHAPE: &str = "1 to 64 letters, digits, `-` and `_`";
+
+/// Whether it is a name as [`name`] wants it.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=SCOPE_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 /// The name of a network interface: 1 to 15 octets without `/`, `:` and white space, as Linux has it.

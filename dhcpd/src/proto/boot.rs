@@ -1,11 +1,12 @@
 //! Which file a client is told to boot: by what it says it is (RFC 4578; iPXE's user class; UEFI's `HTTPClient`).
 //!
-//! Order: the reservation's own file, then HTTPClient, then iPXE, then the ROM by architecture. iPXE is never given the ROM's file, so no client can be
-//! sent round in a circle.
+//! Order: HTTPClient, then iPXE, then the ROM by architecture. A file that a reservation names goes to the stage that can make use of it.
+//!
+//! Invariant: no client is sent round in a circle. iPXE is never given what firmware is given, a ROM never a URL, and `HTTPClient` never a name for TFTP.
 
 use std::net::Ipv4Addr;
 
-use reveille_config::dhcpd::Boot;
+use reveille_config::dhcpd::{Architecture, Boot, Fetches, Stage as BootStage, is_http_url};
 
 use super::view::{PacketView, code};
 
@@ -38,6 +39,16 @@ impl Stage {
         }
         Self::None
     }
+
+    /// The same in the configuration's words; `None` for what boots nothing.
+    pub const fn configured(self) -> Option<BootStage> {
+        match self {
+            Self::HttpClient => Some(BootStage::Http),
+            Self::Ipxe => Some(BootStage::Ipxe),
+            Self::Rom => Some(BootStage::Rom),
+            Self::None => None,
+        }
+    }
 }
 
 /// Boot information for one client.
@@ -51,22 +62,45 @@ pub struct BootAnswer<'a> {
     pub file: Option<&'a str>,
 }
 
-/// Chooses for a client; `own_file` is its reservation's.
-pub fn choose<'a>(packet: &PacketView<'_>, boot: Option<&'a Boot>, own_file: Option<&'a str>) -> BootAnswer<'a> {
+/// Chooses for a client. `own_file` is its reservation's; `server_address` is the TFTP server where the profile names none.
+pub fn choose<'a>(
+    packet: &PacketView<'_>,
+    boot: Option<&'a Boot>,
+    server_address: Ipv4Addr,
+    own_file: Option<&'a str>,
+) -> BootAnswer<'a> {
     let stage = Stage::of(packet);
-    let next_server = boot.map_or(Ipv4Addr::UNSPECIFIED, |boot| boot.next_server);
-    // A ROM so old that it does not say is a BIOS.
-    let architecture = packet.architecture().unwrap_or(0);
-    let of_scope = boot.and_then(|boot| match (stage, architecture) {
-        (Stage::HttpClient, 15) => boot.http_ia32.as_deref(),
-        (Stage::HttpClient, 16) => boot.http_x64.as_deref(),
-        (Stage::HttpClient, 19) => boot.http_arm64.as_deref(),
-        (Stage::Ipxe, _) => boot.ipxe.as_deref(),
-        (Stage::Rom, 0) => boot.bios.as_deref(),
-        (Stage::Rom, 6) => boot.efi_ia32.as_deref(),
-        (Stage::Rom, 7 | 9) => boot.efi_x64.as_deref(),
-        (Stage::Rom, 11) => boot.efi_arm64.as_deref(),
-        _ => None,
+    let next_server = boot.map_or(Ipv4Addr::UNSPECIFIED, |boot| boot.next_server.unwrap_or(server_address));
+    let of_profile = boot.and_then(|boot| match stage {
+        Stage::HttpClient => by_architecture(packet, boot, Fetches::Http),
+        Stage::Ipxe => boot.ipxe.as_deref(),
+        Stage::Rom => by_architecture(packet, boot, Fetches::Tftp),
+        Stage::None => None,
     });
-    BootAnswer { stage, next_server, file: own_file.or(of_scope) }
+    BootAnswer { stage, next_server, file: own_file.filter(|file| suits(stage, file)).or(of_profile) }
+}
+
+/// Whether a reservation's file is one for this stage: a script for iPXE, which is told by its name, or a program for firmware.
+fn suits(stage: Stage, file: &str) -> bool {
+    let path = file.split(['?', '#']).next().unwrap_or_default();
+    let script = path.ends_with(".ipxe");
+    match stage {
+        Stage::Ipxe => script,
+        Stage::HttpClient => !script && is_http_url(file),
+        Stage::Rom => !script && !file.contains("://"),
+        // Whoever asks for option 67 without booting is told what was written down.
+        Stage::None => true,
+    }
+}
+
+/// The file of the first of the client's architectures that has one (RFC 4578 §2.1: the option is a list), else of the nearest to it.
+fn by_architecture<'a>(packet: &PacketView<'_>, boot: &'a Boot, fetches: Fetches) -> Option<&'a str> {
+    let named = packet.option(code::ARCHITECTURE).unwrap_or_default();
+    // A ROM so old that it does not say is a BIOS.
+    let named = if named.len() < 2 { &[0, 0] } else { named };
+    let architectures = || named.chunks_exact(2).map(|pair| Architecture(u16::from_be_bytes([pair[0], pair[1]])));
+    let suits = |file: &&'a String| is_http_url(file) == (fetches == Fetches::Http);
+    let file = |architecture| boot.files.get(&architecture).filter(suits);
+    let exact = architectures().find_map(file);
+    exact.or_else(|| architectures().find_map(|one| file(one.fallback(fetches)?))).map(String::as_str)
 }

@@ -209,7 +209,8 @@ fn stamp(
             stamp.out[at..at + 4].copy_from_slice(&value.to_be_bytes());
         }
     }
-    let boot = boot::choose(packet, scope.boot.as_ref(), reservation.and_then(|own| own.boot_file.as_deref()));
+    let own_file = reservation.and_then(|own| own.boot_file.as_deref());
+    let boot = boot::choose(packet, scope.boot.as_deref(), scope.server_address, own_file);
     let wanted = packet.option(code::PARAMETER_LIST).map(CodeSet::of);
     let own = reservation.map(|own| &own.options);
     let configured = || own.into_iter().chain([&scope.options]);

@@ -3,10 +3,11 @@
 //! Invariant: a [`ScopeIndex`] means the same scope (name, subnet, interface, server address), and a [`NetworkIndex`] the same scopes and the same kind of identity,
 //! for the life of the process; only the rules change with a reload.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use reveille_config::dhcpd::{Boot, Dhcpd, ScopeKind};
+use reveille_config::dhcpd::{Boot, Dhcpd, ScopeBoot, ScopeKind};
 use reveille_config::{AddressRange, MacAddr, Subnet};
 
 use super::fixed::{Circuit, FixedReservations};
@@ -125,7 +126,7 @@ pub struct Scope {
     /// Options of every reply.
     pub options: OptionBlock,
     /// Boot files.
-    pub boot: Option<Boot>,
+    pub boot: Option<Arc<Boot>>,
     /// Addresses that no search of the pools finds: those excluded, and those of [`Self::fixed`].
     pub kept: AddressMask,
     /// The configuration's reservations by client identifier or port.
@@ -157,7 +158,12 @@ impl Scope {
         self.pools.iter().map(|pool| pool.size()).sum()
     }
 
-    fn compile(index: ScopeIndex, network: NetworkIndex, scope: &reveille_config::dhcpd::Scope) -> Self {
+    fn compile(
+        index: ScopeIndex,
+        network: NetworkIndex,
+        scope: &reveille_config::dhcpd::Scope,
+        boots: &HashMap<&str, Arc<Boot>>,
+    ) -> Self {
         let mask = scope.subnet.netmask().octets();
         let broadcast = scope.subnet.broadcast().octets();
         let defaults = [(code::SUBNET_MASK, &mask[..]), (code::BROADCAST_ADDRESS, &broadcast[..])];
@@ -197,7 +203,10 @@ impl Scope {
             always_broadcast: scope.always_broadcast,
             answer_router_solicitations: scope.answer_router_solicitations,
             options: OptionBlock::encode(scope.options.iter().chain(defaults)),
-            boot: scope.boot.clone(),
+            boot: scope.boot.as_ref().and_then(|boot| match boot {
+                ScopeBoot::Profile(name) => boots.get(name.as_str()).cloned(),
+                ScopeBoot::Own(own) => Some(Arc::new(own.clone())),
+            }),
             reservations: reservations.collect(),
             templates: Templates::encode(scope.server_address),
         }
@@ -226,7 +235,9 @@ impl Scopes {
             scopes: [ScopeIndex(i)].into(),
             identified_by: IdentifiedBy::Mac,
         };
-        let compile = |(scope, i)| Scope::compile(ScopeIndex(i), NetworkIndex(i), scope);
+        let boots: HashMap<&str, Arc<Boot>> =
+            config.boots.iter().map(|(name, boot)| (name.as_str(), Arc::new(boot.clone()))).collect();
+        let compile = |(scope, i)| Scope::compile(ScopeIndex(i), NetworkIndex(i), scope, &boots);
         let scopes: Vec<Scope> = config.scopes.iter().zip(0..).map(compile).collect();
         let networks = (0..).zip(&scopes).map(|(i, _)| network(i)).collect();
         let mut by_subnet: Vec<_> = scopes.iter().map(|scope| (scope.subnet.network(), scope.index)).collect();

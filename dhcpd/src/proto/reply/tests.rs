@@ -163,6 +163,13 @@ fn the_boot_file_depends_on_what_the_client_is() {
         ("another user class", pxe(0).option(77, b"iPXE2"), Some("undionly.kpxe"), Some("PXEClient")),
         ("UEFI HTTP", http(16), Some("http://10.77.2.1:8080/ipxe.efi"), Some("HTTPClient")),
         ("UEFI HTTP, arm64", http(19), None, Some("HTTPClient")),
+        (
+            "firmware that says `HTTPClient` and what it would say as `PXEClient`",
+            http(7),
+            Some("http://10.77.2.1:8080/ipxe.efi"),
+            Some("HTTPClient"),
+        ),
+        ("the second of two architectures", pxe(11).option(93, &[0, 7]), Some("snponly.efi"), Some("PXEClient")),
         ("an operating system", Packet::discover(STRANGER).option(60, b"MSFT 5.0"), None, None),
     ] {
         let reply = offer_to(&packet);
@@ -190,6 +197,30 @@ fn a_reservation_overrides_the_scope() {
     assert_eq!(option(&reply, 12), Some(b"node-1".to_vec()));
     assert_eq!(option(&reply, 67), Some(b"special.efi".to_vec()));
     assert_eq!(option(&reply, 3), Some(ip(2, 1).octets().to_vec()), "the rest stays the scope's");
+}
+
+/// Whatever file a reservation names, iPXE never gets what firmware gets, a ROM gets no URL and `HTTPClient` nothing else.
+#[test]
+fn no_client_is_sent_round_in_a_circle() {
+    let scopes = scopes(&[]);
+    let rom = Packet::discover(RESERVED).option(60, b"PXEClient").option(93, &[0, 7]);
+    let ipxe = rom.clone().option(77, b"iPXE");
+    let http = Packet::discover(RESERVED).option(60, b"HTTPClient").option(93, &[0, 16]);
+    let (script, of_http) = (Some("http://10.77.2.1:8080/boot.ipxe"), Some("http://10.77.2.1:8080/ipxe.efi"));
+    for (own, for_rom, for_ipxe, for_http) in [
+        ("special.efi", Some("special.efi"), script, of_http),
+        ("http://a/special.efi", Some("snponly.efi"), script, Some("http://a/special.efi")),
+        ("http://a/own.ipxe?mac=1", Some("snponly.efi"), Some("http://a/own.ipxe?mac=1"), of_http),
+        ("tftp://a/special.efi", Some("snponly.efi"), script, of_http),
+    ] {
+        for (packet, expected) in [(&rom, for_rom), (&ipxe, for_ipxe), (&http, for_http)] {
+            let scope = prov(&scopes);
+            let answer = packet.view(|view| {
+                boot::choose(view, scope.boot.as_deref(), scope.server_address, Some(own)).file.map(str::to_owned)
+            });
+            assert_eq!(answer.as_deref(), expected, "{own}");
+        }
+    }
 }
 
 #[test]

@@ -3,12 +3,22 @@
 //! These types are made only by [`crate::Config::parse`], which has checked what their docstrings promise; other crates read
 //! them and cannot build them (`#[non_exhaustive]`).
 
+mod architecture;
+mod boot;
+mod class;
+
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::option::Definitions;
 use crate::{AddressRange, Endpoint, MacAddr, OptionSet, Subnet};
+
+pub use architecture::{Architecture, Fetches};
+pub use boot::{Boot, is_http_url};
+pub use class::{Class, Condition, Field, LeaseTimes, Pattern, Quirks, Stage};
 
 /// The table `[dhcpd]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,6 +32,12 @@ pub struct Dhcpd {
     pub workers: usize,
     /// The journal's settings.
     pub journal: JournalSettings,
+    /// The options that the file defines.
+    pub definitions: Definitions,
+    /// The classes, in the order of the file, which is their precedence; names are unique.
+    pub classes: Vec<Class>,
+    /// Boot profiles by name.
+    pub boots: BTreeMap<String, Boot>,
     /// The scopes, in the order of the file; names are unique, subnets do not overlap.
     pub scopes: Vec<Scope>,
 }
@@ -78,7 +94,7 @@ pub struct Scope {
     /// Options of every reply: routers, domain-name-servers …
     pub options: OptionSet,
     /// Boot files; `None` where the scope boots nobody.
-    pub boot: Option<Boot>,
+    pub boot: Option<ScopeBoot>,
     /// Reservations that are part of the configuration; those made over the API live in the journal.
     pub reservations: Vec<FixedReservation>,
 }
@@ -121,6 +137,16 @@ impl ConflictMethod {
     }
 }
 
+/// What a scope's clients boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum ScopeBoot {
+    /// `boot = "name"`: a profile that exists.
+    Profile(String),
+    /// `[dhcpd.scope.boot]`: files of its own.
+    Own(Boot),
+}
+
 /// Who a scope serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -129,30 +155,6 @@ pub enum ScopeKind {
     Static,
     /// Anyone, from the pools.
     Dynamic,
-}
-
-/// The table `[dhcpd.scope.boot]`: which file a client is told to boot, by what it says it is (RFC 4578 option 93; iPXE's user class; `HTTPClient`).
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Boot {
-    /// `siaddr` and option 66: the TFTP server. Default: the scope's `server_address`.
-    pub next_server: Ipv4Addr,
-    /// ROM, architecture 0 (BIOS): e.g. `undionly.kpxe`.
-    pub bios: Option<String>,
-    /// ROM, architecture 6 (IA32 EFI).
-    pub efi_ia32: Option<String>,
-    /// ROM, architectures 7 and 9 (x64 EFI): e.g. `snponly.efi`.
-    pub efi_x64: Option<String>,
-    /// ROM, architecture 11 (arm64 EFI).
-    pub efi_arm64: Option<String>,
-    /// HTTPClient, architecture 15 (IA32): a URL.
-    pub http_ia32: Option<String>,
-    /// HTTPClient, architecture 16 (x64): a URL.
-    pub http_x64: Option<String>,
-    /// HTTPClient, architecture 19 (arm64): a URL.
-    pub http_arm64: Option<String>,
-    /// iPXE (user class `iPXE`), any architecture: the script's URL, e.g. `http://10.77.2.1:8080/boot.ipxe`.
-    pub ipxe: Option<String>,
 }
 
 /// One `[[dhcpd.scope.reservation]]`.

@@ -2,15 +2,16 @@
 //!
 //! What is printed parses again to an equal [`Config`]; secrets are printed as the references they came from.
 
+mod dhcpd;
+
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write as _};
 
 use serde_json::Value;
 
+use crate::Config;
 use crate::bootd::Bootd;
-use crate::dhcpd::{Boot, Dhcpd, FixedReservation, Scope, ScopeKind};
 use crate::provisioner::Provisioner;
-use crate::{Config, OptionSet};
 
 impl Config {
     /// The whole configuration with every default filled in and marked `# default`.
@@ -74,79 +75,6 @@ impl Printer<'_> {
     fn list(&mut self, key: &str, values: impl IntoIterator<Item: Display>) {
         let items: Vec<String> = values.into_iter().map(quoted).collect();
         self.line(key, format!("[{}]", items.join(", ")));
-    }
-
-    fn dhcpd(&mut self, dhcpd: &Dhcpd) {
-        self.table("dhcpd".into(), false);
-        self.string("state_dir", dhcpd.state_dir.display());
-        self.list("api", &dhcpd.api);
-        self.line("workers", dhcpd.workers);
-        self.table("dhcpd.journal".into(), false);
-        self.line("segment_bytes", dhcpd.journal.segment_bytes);
-        self.line("commit_gap_micros", dhcpd.journal.commit_gap_micros);
-        self.line("snapshot_after_bytes", dhcpd.journal.snapshot_after_bytes);
-        for (at, scope) in dhcpd.scopes.iter().enumerate() {
-            self.scope(format!("dhcpd.scope[{at}]"), scope);
-        }
-    }
-
-    fn scope(&mut self, path: String, scope: &Scope) {
-        self.table(path.clone(), true);
-        self.string("name", &scope.name);
-        self.string("kind", if scope.kind == ScopeKind::Static { "static" } else { "dynamic" });
-        self.string("interface", &scope.interface);
-        self.string("subnet", scope.subnet);
-        self.string("server_address", scope.server_address);
-        self.list("pools", &scope.pools);
-        self.line("lease_secs", scope.lease_secs);
-        self.line("lease_secs_min", scope.lease_secs_min);
-        self.line("lease_secs_max", scope.lease_secs_max);
-        self.line("offer_secs", scope.offer_secs);
-        self.line("decline_secs", scope.decline_secs);
-        self.string("conflict_check", scope.conflict.method.as_str());
-        self.line("conflict_wait_millis", scope.conflict.wait_millis);
-        self.line("cache_threshold_percent", scope.cache_threshold_percent);
-        self.line("authoritative", scope.authoritative);
-        self.line("always_broadcast", scope.always_broadcast);
-        self.line("answer_router_solicitations", scope.answer_router_solicitations);
-        self.options(format!("{path}.options"), &scope.options);
-        if let Some(boot) = &scope.boot {
-            self.boot(format!("{path}.boot"), boot);
-        }
-        for (at, reservation) in scope.reservations.iter().enumerate() {
-            self.reservation(format!("{path}.reservation[{at}]"), reservation);
-        }
-    }
-
-    fn boot(&mut self, path: String, boot: &Boot) {
-        self.table(path, false);
-        self.string("next_server", boot.next_server);
-        self.optional("bios", &boot.bios);
-        self.optional("efi_ia32", &boot.efi_ia32);
-        self.optional("efi_x64", &boot.efi_x64);
-        self.optional("efi_arm64", &boot.efi_arm64);
-        self.optional("http_ia32", &boot.http_ia32);
-        self.optional("http_x64", &boot.http_x64);
-        self.optional("http_arm64", &boot.http_arm64);
-        self.optional("ipxe", &boot.ipxe);
-    }
-
-    fn reservation(&mut self, path: String, reservation: &FixedReservation) {
-        self.table(path.clone(), true);
-        self.string("mac", reservation.mac);
-        self.string("address", reservation.address);
-        self.optional("hostname", &reservation.hostname);
-        self.options(format!("{path}.options"), &reservation.options);
-    }
-
-    fn options(&mut self, path: String, options: &OptionSet) {
-        if options.is_empty() {
-            return;
-        }
-        self.table(path, false);
-        for (name, value) in options.to_json() {
-            self.line(&name, json(&value));
-        }
     }
 
     fn bootd(&mut self, bootd: &Bootd) {

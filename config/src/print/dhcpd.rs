@@ -1,0 +1,174 @@
+//! The table `[dhcpd]`.
+
+use super::{Printer, json, quoted};
+use crate::dhcpd::{
+    Boot, Class, Condition, Dhcpd, Field, FixedReservation, LeaseTimes, Pattern, Quirks, Scope, ScopeBoot, ScopeKind,
+};
+use crate::option::Definitions;
+use crate::{Octets, OptionSet};
+
+impl Printer<'_> {
+    pub(super) fn dhcpd(&mut self, dhcpd: &Dhcpd) {
+        self.table("dhcpd".into(), false);
+        self.string("state_dir", dhcpd.state_dir.display());
+        self.list("api", &dhcpd.api);
+        self.line("workers", dhcpd.workers);
+        self.table("dhcpd.journal".into(), false);
+        self.line("segment_bytes", dhcpd.journal.segment_bytes);
+        self.line("commit_gap_micros", dhcpd.journal.commit_gap_micros);
+        self.line("snapshot_after_bytes", dhcpd.journal.snapshot_after_bytes);
+        for (at, own) in dhcpd.definitions.iter().enumerate() {
+            self.table(format!("dhcpd.option[{at}]"), true);
+            self.line("code", own.code);
+            self.string("name", &own.name);
+            self.string("type", own.kind);
+            if own.vendor {
+                self.line("vendor", true);
+            }
+        }
+        for (name, boot) in &dhcpd.boots {
+            self.boot(format!("dhcpd.boot.{name}"), boot);
+        }
+        let definitions = &dhcpd.definitions;
+        for (at, class) in dhcpd.classes.iter().enumerate() {
+            self.class(format!("dhcpd.class[{at}]"), class, definitions);
+        }
+        for (at, scope) in dhcpd.scopes.iter().enumerate() {
+            self.scope(format!("dhcpd.scope[{at}]"), scope, definitions);
+        }
+    }
+
+    fn class(&mut self, path: String, class: &Class, definitions: &Definitions) {
+        self.table(path.clone(), true);
+        self.string("name", &class.name);
+        self.line("match", condition(&class.condition));
+        self.optional("boot", &class.boot);
+        let LeaseTimes { default, min, max } = class.lease;
+        for (key, secs) in [("lease_secs", default), ("lease_secs_min", min), ("lease_secs_max", max)] {
+            if let Some(secs) = secs {
+                self.line(key, secs);
+            }
+        }
+        self.options(format!("{path}.options"), &class.options, definitions);
+        if class.quirks != Quirks::default() {
+            self.table(format!("{path}.quirks"), false);
+            let Quirks { always_broadcast, reply_delay_millis, ignore_link_selection } = class.quirks;
+            if let Some(always) = always_broadcast {
+                self.line("always_broadcast", always);
+            }
+            if let Some(millis) = reply_delay_millis {
+                self.line("reply_delay_millis", millis);
+            }
+            if let Some(ignore) = ignore_link_selection {
+                self.line("ignore_link_selection", ignore);
+            }
+        }
+    }
+
+    fn scope(&mut self, path: String, scope: &Scope, definitions: &Definitions) {
+        self.table(path.clone(), true);
+        self.string("name", &scope.name);
+        self.string("kind", if scope.kind == ScopeKind::Static { "static" } else { "dynamic" });
+        self.string("interface", &scope.interface);
+        self.string("subnet", scope.subnet);
+        self.string("server_address", scope.server_address);
+        self.list("pools", &scope.pools);
+        self.line("lease_secs", scope.lease_secs);
+        self.line("lease_secs_min", scope.lease_secs_min);
+        self.line("lease_secs_max", scope.lease_secs_max);
+        self.line("offer_secs", scope.offer_secs);
+        self.line("decline_secs", scope.decline_secs);
+        self.string("conflict_check", scope.conflict.method.as_str());
+        self.line("conflict_wait_millis", scope.conflict.wait_millis);
+        self.line("cache_threshold_percent", scope.cache_threshold_percent);
+        self.line("authoritative", scope.authoritative);
+        self.line("always_broadcast", scope.always_broadcast);
+        self.line("answer_router_solicitations", scope.answer_router_solicitations);
+        if let Some(ScopeBoot::Profile(name)) = &scope.boot {
+            self.string("boot", name);
+        }
+        self.options(format!("{path}.options"), &scope.options, definitions);
+        if let Some(ScopeBoot::Own(boot)) = &scope.boot {
+            self.boot(format!("{path}.boot"), boot);
+        }
+        for (at, reservation) in scope.reservations.iter().enumerate() {
+            self.reservation(format!("{path}.reservation[{at}]"), reservation, definitions);
+        }
+    }
+
+    fn boot(&mut self, path: String, boot: &Boot) {
+        self.table(path, false);
+        self.optional("next_server", &boot.next_server);
+        for (architecture, file) in &boot.files {
+            self.string(&architecture.to_string(), file);
+        }
+        self.optional("ipxe", &boot.ipxe);
+    }
+
+    fn reservation(&mut self, path: String, reservation: &FixedReservation, definitions: &Definitions) {
+        self.table(path.clone(), true);
+        self.string("mac", reservation.mac);
+        self.string("address", reservation.address);
+        self.optional("hostname", &reservation.hostname);
+        self.options(format!("{path}.options"), &reservation.options, definitions);
+    }
+
+    fn options(&mut self, path: String, options: &OptionSet, definitions: &Definitions) {
+        if options.is_empty() {
+            return;
+        }
+        self.table(path, false);
+        for (name, value) in options.to_json_with(definitions) {
+            self.line(&name, json(&value));
+        }
+    }
+}
+
+/// A condition as an inline table that reads back to it.
+fn condition(of: &Condition) -> String {
+    let inner = match of {
+        Condition::All(conditions) => format!("all = {}", items(conditions, condition)),
+        Condition::Any(conditions) => format!("any = {}", items(conditions, condition)),
+        Condition::Not(inner) => format!("not = {}", condition(inner)),
+        Condition::Content(field, pattern) => content(*field, pattern),
+        Condition::Architecture(all) => {
+            format!("architecture = {}", items(all, |one| one.name().map_or(one.to_string(), quoted)))
+        }
+        Condition::MacPrefix(all) => format!("mac-prefix = {}", items(all, mac_prefix)),
+        Condition::Relay(all) => format!("relay = {}", items(all, |subnet| quoted(subnet))),
+        Condition::Stage(all) => format!("stage = {}", items(all, |stage| quoted(stage.as_str()))),
+    };
+    format!("{{ {inner} }}")
+}
+
+fn items<T>(all: &[T], one: impl Fn(&T) -> String) -> String {
+    format!("[{}]", all.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+fn content(field: Field, pattern: &Pattern) -> String {
+    // Of an option with a type, a text would be read by that type.
+    let written: fn(&Octets) -> String = match field {
+        Field::Option(code) if code != 60 => |octets| {
+            let hex = octets.0.iter().fold(String::from("hex:"), |text, octet| text + &format!("{octet:02x}"));
+            quoted(hex)
+        },
+        _ => |octets| quoted(octets),
+    };
+    let pattern = match pattern {
+        Pattern::Equals(all) => format!("equals = {}", items(all, written)),
+        Pattern::StartsWith(all) => format!("starts-with = {}", items(all, written)),
+        Pattern::Contains(all) => format!("contains = {}", items(all, written)),
+        Pattern::Present => "present = true".into(),
+    };
+    match field {
+        Field::Option(60) => format!("vendor-class = {{ {pattern} }}"),
+        Field::Option(code) => format!("option = {{ code = {code}, {pattern} }}"),
+        Field::UserClass => format!("user-class = {{ {pattern} }}"),
+        Field::CircuitId => format!("circuit-id = {{ {pattern} }}"),
+        Field::RemoteId => format!("remote-id = {{ {pattern} }}"),
+    }
+}
+
+fn mac_prefix(octets: &Octets) -> String {
+    quoted(octets.0.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":"))
+}
