@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use reveille_config::MacAddr;
 use reveille_config::dto::event::{Event, EventPage};
 use reveille_config::limit::EVENTS_WAIT_SECS_MAX;
 use serde_json::{Map, Value};
@@ -68,7 +69,7 @@ fn event(state: &ApiState, sequence: u64, raw: RawEvent) -> Event {
         sequence,
         at_unix_millis: raw.at_unix_millis,
         kind: raw.kind.as_str().into(),
-        mac: Some(raw.mac),
+        mac: (raw.mac != MacAddr::default()).then_some(raw.mac),
         node: shared.model.reservation(key).and_then(|(own, _)| own.node.as_deref().map(Into::into)),
         message: message(&raw, &scope),
         detail,
@@ -88,6 +89,10 @@ fn message(raw: &RawEvent, scope: &str) -> String {
         EventKind::Refused => format!("{mac} was refused {address}: {why}"),
         EventKind::Released => format!("{mac} gave {address} back"),
         EventKind::Declined => format!("{mac} found {address} in use by somebody else; it rests"),
+        EventKind::Conflict if raw.mac == MacAddr::default() => {
+            format!("{address} is in use by a machine without a lease of it (it answers ping); it rests")
+        }
+        EventKind::Conflict => format!("{address} is in use by {mac}, which has no lease of it; it rests"),
         EventKind::Expired => format!("the lease of {address} for {mac} has expired"),
         EventKind::Sighting => format!("unknown machine {mac} asks on static scope {scope}"),
         EventKind::Reserved => format!("{address} is reserved for {mac}"),

@@ -2,6 +2,7 @@
 
 use metrics::{Counter, counter, describe_counter};
 
+use crate::proto::conflict::Method;
 use crate::proto::reason::{ChosenBy, DropReason, Fault, Faults, NakReason};
 use crate::proto::view::MessageType;
 
@@ -17,6 +18,10 @@ pub struct Counters {
     pub offers: Counter,
     /// DHCPACKs to DHCPINFORM.
     pub informs: Counter,
+    /// Checks begun, by how it is asked.
+    conflict_checks: [Counter; 2],
+    /// Addresses found in use by a machine without a lease.
+    pub conflicts: Counter,
     /// Packets handed over to the worker that owns the client.
     pub handed_over: Counter,
     /// Packets that the kernel dropped because a socket's receive buffer was full.
@@ -37,6 +42,14 @@ impl Default for Counters {
         describe_counter!("reveille_dhcpd_acks_total", "DHCPACKs made, by what allowed them");
         describe_counter!("reveille_dhcpd_naks_total", "DHCPNAKs made, by reason");
         describe_counter!("reveille_dhcpd_informs_total", "DHCPINFORMs answered");
+        describe_counter!(
+            "reveille_dhcpd_conflict_checks_total",
+            "Addresses checked before their first offer, by means"
+        );
+        describe_counter!(
+            "reveille_dhcpd_conflicts_total",
+            "Addresses found in use by a machine without a lease of it"
+        );
         describe_counter!(
             "reveille_dhcpd_handed_over_total",
             "Packets received by a worker that does not own the client"
@@ -69,6 +82,8 @@ impl Default for Counters {
                 .collect(),
             offers: counter!("reveille_dhcpd_offers_total"),
             informs: counter!("reveille_dhcpd_informs_total"),
+            conflict_checks: ["arp", "icmp"].map(|by| counter!("reveille_dhcpd_conflict_checks_total", "by" => by)),
+            conflicts: counter!("reveille_dhcpd_conflicts_total"),
             handed_over: counter!("reveille_dhcpd_handed_over_total"),
             kernel_drops: counter!("reveille_dhcpd_kernel_drops_total"),
             sightings_shed: counter!("reveille_dhcpd_sightings_shed_total"),
@@ -99,6 +114,11 @@ impl Counters {
         if count > 0 {
             self.dropped[reason as usize].increment(count as u64);
         }
+    }
+
+    /// The check of an address began.
+    pub fn conflict_checks(&self, by: Method) {
+        self.conflict_checks[by as usize].increment(1);
     }
 
     /// A DHCPNAK was made.

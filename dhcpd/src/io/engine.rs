@@ -3,6 +3,8 @@
 //! packet → view → scope → decision → table → (journal →) reply. A DHCPACK that promises a lease waits here as a [`Pending`] until its record is
 //! durable; offers and NAKs do not wait.
 
+mod conflict;
+
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -12,6 +14,7 @@ use crossbeam::channel::Receiver;
 use tokio::sync::oneshot;
 
 use super::counters::Counters;
+use crate::proto::conflict::Checks;
 use crate::proto::decide::{Action, decide};
 use crate::proto::fixed::Circuit;
 use crate::proto::owner::{owner_of, worker_of};
@@ -99,6 +102,10 @@ struct Desk {
     events_pushed: bool,
     /// When the log was last told that a pool is exhausted.
     exhausted_logged: Option<Millis>,
+    /// Offers that wait until it is known that nobody uses their address.
+    checks: Checks<conflict::Parked>,
+    /// The packet at hand has waited for a check.
+    resumed: Option<conflict::Resumed>,
 }
 
 impl Engine {
@@ -118,6 +125,8 @@ impl Engine {
             counters: Counters::default(),
             events_pushed: false,
             exhausted_logged: None,
+            checks: conflict::checks(part.workers),
+            resumed: None,
         };
         Self { parser: Parser::default(), desk, requests: part.requests }
     }
@@ -143,6 +152,7 @@ impl Engine {
                         Arrival { octets: &packet.octets, link: packet.link, from: packet.from, broadcast: false };
                     self.handle_packet(now, arrival);
                 }
+                Ok(Request::Answered(address, holder)) => self.handle_probe_result(now, address, holder),
                 Ok(request) => self.desk.request(now, request),
                 Err(_) => break,
             }
@@ -153,6 +163,7 @@ impl Engine {
     /// Does what is due by the clock.
     pub fn handle_timeout(&mut self, now: Now) {
         self.desk.table.tick(now);
+        self.go_on_where_clear(now);
     }
 
     /// Releases what has become durable, drops what has become void.
@@ -162,7 +173,7 @@ impl Engine {
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        self.desk.table.next_tick()
+        [self.desk.table.next_tick(), self.desk.checks.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The next reply to send.
@@ -177,9 +188,7 @@ impl Engine {
 
     /// Gives the memory of a sent reply back.
     pub fn recycle(&mut self, buffer: Vec<u8>) {
-        if self.desk.buffers.len() < BUFFERS_MAX {
-            self.desk.buffers.push(buffer);
-        }
+        self.desk.recycle(buffer);
     }
 
     /// Some replies could not be sent.
@@ -232,8 +241,10 @@ impl Desk {
         if owner != self.worker {
             return self.of_another(owner, arrival);
         }
-        self.counters.received(packet.message_type);
-        self.counters.faults(packet.faults());
+        if self.resumed.is_none() {
+            self.counters.received(packet.message_type);
+            self.counters.faults(packet.faults());
+        }
         let agent = packet.relay_agent();
         let (circuit_id, remote_id) = (agent.circuit_id(), agent.remote_id());
         let circuit = Circuit { circuit_id: circuit_id.unwrap_or_default(), remote_id: remote_id.unwrap_or_default() };
@@ -243,11 +254,16 @@ impl Desk {
         if let Some(address) = client.reserved.filter(|_| !client.reserved_available) {
             self.ask_to_give_up(key, address);
         }
+        if packet.message_type != MessageType::Discover {
+            self.no_longer_waits(&job, &client);
+        }
         match decide(now.unix, packet, scope, &client) {
             Action::Drop(reason) => self.dropped(&job, reason),
             Action::Sight => self.sight(&job),
             Action::Offer(offer) => match self.table.offer(now, scope, key, packet.chaddr(), &offer, PoolSet::ALL) {
+                Ok((address, by)) if self.waits_for_check(&job, arrival, &client, address, by) => {}
                 Ok((address, chosen_by)) => {
+                    let chosen_by = self.first_chosen_by(address, chosen_by);
                     let buffer = self.buffers.pop().unwrap_or_default();
                     let lease = Lease { address, secs: offer.lease_secs, reservation: job.reservation.as_deref() };
                     let reply = reply::offer(buffer, packet, job.port, scope, lease);
@@ -449,7 +465,7 @@ impl Desk {
             }
             Request::Barrier(answer) => _ = answer.send(()),
             // Handled by the engine.
-            Request::Packet(_) | Request::Stop => {}
+            Request::Packet(_) | Request::Answered(..) | Request::Stop => {}
         }
     }
 

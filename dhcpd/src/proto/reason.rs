@@ -85,6 +85,10 @@ reasons! {
         MalformedQuery = "malformed-query", "the lease query names no single address, machine or client";
         /// More DHCPDISCOVERs wait than can be answered in time; the clients ask again.
         Overloaded = "overloaded", "the server is overloaded; those who chose it are served first";
+        /// Too many addresses are being checked; the client asks again.
+        ConflictChecksFull = "conflict-checks-full", "too many addresses are being checked for a conflict at the same time";
+        /// One address after the other was found in use.
+        ConflictTries = "conflict-tries", "too many addresses in a row were found in use by others";
         /// The reply could not be sent.
         SendFailed = "send-failed", "the reply could not be sent";
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use reveille_config::dhcpd::{Boot, Dhcpd, ScopeBoot, ScopeKind};
+use reveille_config::dhcpd::{Boot, ConflictCheck, Dhcpd, ScopeBoot, ScopeKind};
 use reveille_config::{AddressRange, MacAddr, Subnet};
 
 use super::fixed::{Circuit, FixedReservations};
@@ -115,6 +115,8 @@ pub struct Scope {
     pub offer_secs: u32,
     /// How long a declined address rests, seconds.
     pub decline_secs: u32,
+    /// Whether and how it is asked who uses an address before it is offered.
+    pub conflict: ConflictCheck,
     /// Share of a lease, per cent, up to which a renewal is answered from disk; 0 is off.
     pub cache_threshold_percent: u8,
     /// Whether unknown clients are NAKed when their address is wrong for the link.
@@ -198,6 +200,7 @@ impl Scope {
             lease_secs_max: scope.lease_secs_max,
             offer_secs: scope.offer_secs,
             decline_secs: scope.decline_secs,
+            conflict: scope.conflict,
             cache_threshold_percent: scope.cache_threshold_percent,
             authoritative: scope.authoritative,
             always_broadcast: scope.always_broadcast,

@@ -22,6 +22,7 @@ kind = "static"
 interface = "vb0"
 subnet = "10.77.1.0/24"
 server_address = "10.77.1.1"
+conflict_check = "off"
 pools = ["10.77.1.100-10.77.1.109"]
 
 [[dhcpd.scope.reservation]]
@@ -35,6 +36,7 @@ kind = "dynamic"
 interface = "vp0"
 subnet = "10.77.2.0/24"
 server_address = "10.77.2.1"
+conflict_check = "off"
 pools = ["10.77.2.100-10.77.2.109"]
 lease_secs = 3600
 lease_secs_min = 600

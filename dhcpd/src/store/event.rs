@@ -37,6 +37,8 @@ pub enum EventKind {
     Released,
     /// A client found its address in use; durable.
     Declined,
+    /// An address that was about to be offered is in use by a machine without a lease; durable where it rests for that.
+    Conflict,
     /// A lease's time is over.
     Expired,
     /// An unknown machine asked for the first time on a static scope; durable.
@@ -60,6 +62,7 @@ impl EventKind {
             Self::Refused => "refused",
             Self::Released => "released",
             Self::Declined => "declined",
+            Self::Conflict => "conflict",
             Self::Expired => "expired",
             Self::Sighting => "sighting",
             Self::Reserved => "reserved",

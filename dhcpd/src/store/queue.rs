@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use reveille_config::MacAddr;
 use reveille_config::limit::WORKER_QUEUE_MAX;
 use tokio::sync::oneshot;
 
@@ -21,6 +22,8 @@ pub enum Request {
     GiveUp(NetworkIndex, Ipv4Addr, Option<oneshot::Sender<bool>>),
     /// A packet of a client that this worker owns, received by another.
     Packet(HandedOver),
+    /// Somebody answered for an address that was asked for; who, where the answer says.
+    Answered(Ipv4Addr, Option<MacAddr>),
     /// The scopes have changed.
     Reload,
     /// Answer: everything appended before is in the read model.
