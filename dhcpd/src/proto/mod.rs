@@ -5,6 +5,7 @@
 
 pub mod arp;
 pub mod boot;
+pub mod class;
 pub mod conflict;
 pub mod decide;
 pub mod fixed;
@@ -14,8 +15,8 @@ pub mod icmp;
 pub mod identity;
 pub mod option;
 pub mod owner;
-pub mod pool;
 pub mod peek;
+pub mod pool;
 pub mod reason;
 pub mod relay_agent;
 pub mod reply;
