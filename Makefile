@@ -42,10 +42,10 @@ check: ## Formatting, lints, documentation, dependency rules
 fmt: ## Format the sources
 	$(CARGO) fmt --all
 
-bench: ## Measure: new-lease DORA/s, durable, beside Kea and a stateless responder
+bench: ## Measure beside Kea, ISC dhcpd, dnsmasq and a stateless responder; ARGS=--quick, ARGS=--help
 	@$(PACKAGES) tests/lab/packages.txt bench/packages.txt
 	$(CARGO) build --locked --release -p reveille -p reveille-bench
-	$(TARGET)/release/reveille-bench dora --reveille $(TARGET)/release/reveille
+	$(TARGET)/release/reveille-bench run --reveille $(TARGET)/release/reveille $(ARGS)
 
 clean: ## Remove what was built here (the images' cache stays)
 	$(CARGO) clean

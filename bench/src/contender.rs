@@ -1,142 +1,202 @@
-//! The servers that are compared, each started the same way: in its own namespace, on its own core.
+//! The servers that are compared, and how each is set up to be at its best: no conflict probes, no logging of leases, and for
+//! renewals no answer from a cache.
 
+use std::fmt::Write;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context;
-use reveille_config::MacAddr;
-use reveille_lab::{Deadline, Namespace, Process, Run};
+use crate::generate::{RESERVED_BASE, RESERVED_FIRST, mac};
 
-/// The server's core; the generator has the other.
-const SERVER_CORE: &str = "0";
-const LOAD_CORE: &str = "1";
+/// The server's address; its network is 10.64.0.0/10.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
-pub const RELAY: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 2);
+/// The server's interface.
+pub const INTERFACE: &str = "srv0";
 
 /// Who answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Contender {
-    Reveille,
-    Kea,
+    /// The stateless responder over plain sockets.
     Ceiling,
+    /// The same with segmentation offload.
+    CeilingOffload,
+    /// Kea without multi-threading.
+    KeaSingle,
+    /// Kea with a pool of one thread.
+    KeaMulti,
+    /// ISC dhcpd.
+    IscDhcpd,
+    /// dnsmasq.
+    Dnsmasq,
+    /// Ours over plain sockets.
+    Reveille,
+    /// Ours with segmentation offload.
+    ReveilleOffload,
 }
 
 impl Contender {
-    pub const ALL: [Self; 3] = [Self::Ceiling, Self::Kea, Self::Reveille];
+    /// All of them, in the order of their turns.
+    pub const ALL: [Self; 8] = [
+        Self::Ceiling,
+        Self::KeaSingle,
+        Self::Reveille,
+        Self::KeaMulti,
+        Self::CeilingOffload,
+        Self::IscDhcpd,
+        Self::ReveilleOffload,
+        Self::Dnsmasq,
+    ];
 
     /// Its key in the results.
     pub fn key(self) -> &'static str {
         match self {
-            Self::Reveille => "reveille",
-            Self::Kea => "kea",
             Self::Ceiling => "ceiling",
+            Self::CeilingOffload => "ceiling_gso",
+            Self::KeaSingle => "kea_single",
+            Self::KeaMulti => "kea_multi",
+            Self::IscDhcpd => "isc_dhcpd",
+            Self::Dnsmasq => "dnsmasq",
+            Self::Reveille => "reveille",
+            Self::ReveilleOffload => "reveille_gso",
         }
     }
 
-    /// Whether an ACK of its survives a power cut.
+    /// Its name for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Ceiling => "stateless responder (ceiling)",
+            Self::CeilingOffload => "stateless responder, GSO",
+            Self::KeaSingle => "Kea, memfile, single-threaded",
+            Self::KeaMulti => "Kea, memfile, multi-threaded",
+            Self::IscDhcpd => "ISC dhcpd",
+            Self::Dnsmasq => "dnsmasq",
+            Self::Reveille => "Reveille dhcpd",
+            Self::ReveilleOffload => "Reveille dhcpd, GSO",
+        }
+    }
+
+    /// Whether an ACK of its survives a power cut. Kea never syncs; dnsmasq syncs, but rewrites its only file in place.
     pub fn durable(self) -> bool {
-        self == Self::Reveille
+        matches!(self, Self::Reveille | Self::ReveilleOffload | Self::IscDhcpd)
+    }
+
+    /// Whether the load uses segmentation offload.
+    pub fn offload(self) -> bool {
+        matches!(self, Self::CeilingOffload | Self::ReveilleOffload)
+    }
+
+    /// Whether it remembers clients.
+    pub fn has_state(self) -> bool {
+        !matches!(self, Self::Ceiling | Self::CeilingOffload)
+    }
+
+    /// How many clients outstanding it does best with: the peers' sockets drop beyond that.
+    pub fn window(self) -> u64 {
+        match self {
+            Self::KeaSingle | Self::KeaMulti => 128,
+            Self::IscDhcpd | Self::Dnsmasq => 64,
+            Self::Ceiling | Self::Reveille => 1_024,
+            Self::CeilingOffload | Self::ReveilleOffload => 2_048,
+        }
+    }
+
+    /// How many clients are bound before their renewals are measured.
+    pub fn renewing(self) -> u64 {
+        match self {
+            Self::Dnsmasq => 500,
+            Self::IscDhcpd => 1_500,
+            Self::KeaSingle | Self::KeaMulti => 20_000,
+            _ => 100_000,
+        }
     }
 }
 
-/// Two namespaces joined by a veth pair.
-pub struct Stage {
-    run: Run,
-    server: Namespace,
-    load: Namespace,
-    reveille: PathBuf,
-    started: u32,
+/// How our dhcpd is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct Ours {
+    /// Worker threads.
+    pub workers: usize,
+    /// Reservations in the file.
+    pub reservations: u32,
 }
 
-impl Stage {
-    /// Builds the stage; everything goes when it is dropped.
-    pub fn build(reveille: &Path) -> anyhow::Result<Self> {
-        let run = Run::start()?;
-        run.end_on_signals();
-        let (server, load) = (Namespace::create(&run, "server")?, Namespace::create(&run, "load")?);
-        server.bridge("br0", SERVER)?;
-        server.ip(&[&format!("addr del {SERVER}/24 dev br0"), &format!("addr add {SERVER}/10 dev br0")])?;
-        server.join("br0", "load0", &load, MacAddr([0x02, 0x64, 0, 0, 0, 2]))?;
-        load.ip(&[&format!("addr add {RELAY}/10 dev eth0")])?;
-        let reveille = reveille.canonicalize().with_context(|| format!("{}: build it first", reveille.display()))?;
-        Ok(Self { run, server, load, reveille, started: 0 })
-    }
-
-    /// Starts a contender with an empty table and waits until it serves.
-    pub fn start(&mut self, contender: Contender) -> anyhow::Result<Process> {
-        self.started += 1;
-        let name = format!("{}-{}", contender.key(), self.started);
-        let pinned = self.server.program("taskset").args(["-c", SERVER_CORE]);
-        let state = self.run.path(&name);
-        std::fs::create_dir_all(&state)?;
-        let (program, line) = match contender {
-            Contender::Ceiling => {
-                let own = std::env::current_exe()?;
-                (pinned.arg(own).args(["respond", "--address", &SERVER.to_string()]), "ready")
-            }
-            Contender::Reveille => {
-                let config = self.run.write(format!("{name}.toml"), reveille_config(&state))?;
-                (pinned.arg(&self.reveille).args(["dhcpd", "--log", "info", "--config"]).arg(config), "ready")
-            }
-            Contender::Kea => {
-                let config = self.run.write(format!("{name}.json"), kea_config(&state))?;
-                let pid_dir = self.run.dir();
-                let program = pinned.arg(reveille_lab::process::find("kea-dhcp4")?).arg("-c").arg(config);
-                (program.env("KEA_PIDFILE_DIR", pid_dir).env("KEA_LOCKFILE_DIR", "none"), "DHCP4_STARTED")
-            }
-        };
-        let mut process = program.start(&name)?;
-        process.wait_for_line(line, Deadline::secs(30))?;
-        Ok(process)
-    }
-
-    /// Loads whoever serves.
-    pub fn load(&self, millis: u64, outstanding: u32, first: u32) -> anyhow::Result<crate::generate::Outcome> {
-        let program = self.load.program("taskset").args(["-c", LOAD_CORE]).arg(std::env::current_exe()?).args([
-            "generate".to_owned(),
-            format!("--relay={RELAY}"),
-            format!("--server={SERVER}"),
-            format!("--millis={millis}"),
-            format!("--outstanding={outstanding}"),
-            format!("--first={first}"),
-        ]);
-        let printed = program.succeed(Deadline::secs(millis / 1000 + 30))?;
-        serde_json::from_str(&printed).with_context(|| format!("the generator printed: {printed}"))
+impl Default for Ours {
+    fn default() -> Self {
+        Self { workers: 1, reservations: 0 }
     }
 }
 
-fn reveille_config(state: &Path) -> String {
+/// Our configuration.
+pub fn reveille(state: &Path, ours: Ours) -> String {
     let state = state.display();
-    format!(
+    let mut text = format!(
         r#"[dhcpd]
 state_dir = "{state}"
 api = ["unix:{state}/dhcpd.sock"]
+workers = {}
 
 [[dhcpd.scope]]
 name = "load"
 kind = "dynamic"
-interface = "br0"
+interface = "{INTERFACE}"
 subnet = "10.64.0.0/10"
 server_address = "{SERVER}"
-pools = ["10.65.0.0-10.79.255.255"]
+pools = ["10.65.0.0-10.95.255.255"]
 lease_secs = 3600
+cache_threshold_percent = 0
+"#,
+        ours.workers
+    );
+    for number in 0..ours.reservations {
+        let address = Ipv4Addr::from(u32::from(RESERVED_BASE) + number);
+        let chaddr = mac(RESERVED_FIRST + number);
+        let _ = write!(text, "[[dhcpd.scope.reservation]]\nmac = \"{chaddr}\"\naddress = \"{address}\"\n");
+    }
+    text
+}
+
+/// Kea as it is fastest: its in-memory file, never synced, never cleaned up.
+pub fn kea(state: &Path, multi: bool) -> String {
+    let state = state.display();
+    format!(
+        r#"{{"Dhcp4": {{
+  "interfaces-config": {{"interfaces": ["{INTERFACE}/{SERVER}"], "dhcp-socket-type": "udp"}},
+  "lease-database": {{"type": "memfile", "persist": true, "name": "{state}/leases.csv", "lfc-interval": 0}},
+  "multi-threading": {{"enable-multi-threading": {multi}, "thread-pool-size": 1, "packet-queue-size": 1024}},
+  "valid-lifetime": 3600,
+  "cache-threshold": 0.0,
+  "loggers": [{{"name": "kea-dhcp4", "severity": "INFO", "output_options": [{{"output": "stdout"}}]}},
+              {{"name": "kea-dhcp4.leases", "severity": "WARN"}}],
+  "subnet4": [{{"subnet": "10.64.0.0/10", "pools": [{{"pool": "10.65.0.0 - 10.95.255.255"}}]}}]
+}}}}
 "#
     )
 }
 
-/// Kea as it is fastest: its in-memory file, never synced.
-fn kea_config(state: &Path) -> String {
-    let state = state.display();
+/// ISC dhcpd; it makes a record of every address of its pools at start, hence the smaller pool.
+pub fn isc_dhcpd() -> String {
     format!(
-        r#"{{"Dhcp4": {{
-  "interfaces-config": {{"interfaces": ["br0/{SERVER}"], "dhcp-socket-type": "udp"}},
-  "lease-database": {{"type": "memfile", "persist": true, "name": "{state}/leases.csv", "lfc-interval": 0}},
-  "multi-threading": {{"enable-multi-threading": true, "thread-pool-size": 1, "packet-queue-size": 1024}},
-  "valid-lifetime": 3600,
-  "loggers": [{{"name": "kea-dhcp4", "severity": "INFO", "output_options": [{{"output": "stdout"}}]}},
-              {{"name": "kea-dhcp4.leases", "severity": "WARN"}}],
-  "subnet4": [{{"subnet": "10.64.0.0/10", "pools": [{{"pool": "10.65.0.0 - 10.79.255.255"}}]}}]
-}}}}
-"#
+        "authoritative;\nping-check off;\ndhcp-cache-threshold 0;\ndefault-lease-time 3600;\nmax-lease-time 3600;\n\
+         server-identifier {SERVER};\nsubnet 10.64.0.0 netmask 255.192.0.0 {{ range 10.65.0.0 10.65.255.255; }}\n"
     )
+}
+
+/// dnsmasq's arguments.
+pub fn dnsmasq(state: &Path) -> Vec<String> {
+    let state = state.display();
+    [
+        "--conf-file=/dev/null".to_owned(),
+        "--no-daemon".to_owned(),
+        "--port=0".to_owned(),
+        "--user=root".to_owned(),
+        "--quiet-dhcp".to_owned(),
+        "--no-ping".to_owned(),
+        "--dhcp-authoritative".to_owned(),
+        "--bind-interfaces".to_owned(),
+        "--dhcp-lease-max=1000000".to_owned(),
+        format!("--interface={INTERFACE}"),
+        format!("--pid-file={state}/pid"),
+        format!("--dhcp-leasefile={state}/leases"),
+        "--dhcp-range=10.65.0.0,10.95.255.255,255.192.0.0,1h".to_owned(),
+    ]
+    .into()
 }

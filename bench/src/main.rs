@@ -4,10 +4,16 @@
 //! joined by a veth pair between two namespaces made for the run. Traffic goes nowhere else, and is bounded in count and time.
 
 mod contender;
-mod dora;
 mod generate;
+mod histogram;
+mod io;
+mod machine;
 mod packet;
+mod report;
 mod respond;
+mod serve_slow;
+mod stage;
+mod suite;
 
 use std::process::ExitCode;
 
@@ -23,19 +29,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// New leases a second: ours with every ACK on disk, Kea, and a stateless responder as the ceiling of plain sockets
-    Dora(dora::Args),
-    /// The load alone: a relay's worth of new clients against one server; prints JSON
+    /// The comparison: ours with every ACK on disk, Kea, ISC dhcpd, dnsmasq, and a stateless responder as the ceiling
+    Run(suite::Args),
+    /// The load alone: simulated clients against one server; prints JSON
     Generate(generate::Args),
     /// The stateless responder alone: answers every DISCOVER and REQUEST and remembers nothing
     Respond(respond::Args),
+    /// Our dhcpd on a disk that can be made slow at will: for the scenario of that name
+    ServeSlow(serve_slow::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Dora(args) => dora::run(&args),
+        Command::Run(args) => suite::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Respond(args) => respond::run(&args),
+        Command::ServeSlow(args) => serve_slow::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,4 +10,4 @@ pub mod store;
 
 mod running;
 
-pub use running::{ReloadError, RunError, Running, StartError, start};
+pub use running::{ReloadError, RunError, Running, StartError, start, start_on};

@@ -15,7 +15,7 @@ use crate::io::router_solicitation::RouterSolicitations;
 use crate::io::worker::Worker;
 use crate::io::{Clock, Waker};
 use crate::proto::scope::Scopes;
-use crate::store::journal::{DirectoryError, FileStorage, JournalOptions, JournalState};
+use crate::store::journal::{DirectoryError, FileStorage, JournalOptions, JournalState, Storage};
 use crate::store::queue::Request;
 use crate::store::{Store, StoreError};
 
@@ -103,6 +103,19 @@ pub async fn start(
     config: Arc<Dhcpd>,
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
 ) -> Result<Running, StartError> {
+    let storage = FileStorage::open(&config.state_dir.join("journal"))?;
+    start_on(Box::new(storage), config, metrics_text).await
+}
+
+/// Like [`start`], with the journal on a storage of the caller's: the benchmark's slow disk.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start_on(
+    storage: Box<dyn Storage>,
+    config: Arc<Dhcpd>,
+    metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
+) -> Result<Running, StartError> {
     let clock = Clock::default();
     let scopes = Arc::new(Scopes::compile(&config));
     let options = JournalOptions {
@@ -111,16 +124,9 @@ pub async fn start(
         snapshot_after_bytes: config.journal.snapshot_after_bytes,
         ..JournalOptions::default()
     };
-    let storage = FileStorage::open(&config.state_dir.join("journal"))?;
     let start_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (store, parts) = Store::open(
-        Box::new(storage),
-        options,
-        Arc::clone(&scopes),
-        config.workers,
-        clock.now(),
-        start_unix.as_micros() as u64,
-    )?;
+    let (store, parts) =
+        Store::open(storage, options, Arc::clone(&scopes), config.workers, clock.now(), start_unix.as_micros() as u64)?;
     let store = Arc::new(store);
 
     // Every socket is opened before the first packet is answered, so that a start is all or nothing.

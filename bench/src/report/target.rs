@@ -1,0 +1,95 @@
+//! What must be reached, and whether it is.
+
+use serde_json::{Map, Value, json};
+
+/// A bound on a figure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// One thing that must be reached.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The figure's key in the results.
+    pub figure: &'static str,
+    /// In words.
+    pub title: &'static str,
+    bound: Bound,
+    value: Option<f64>,
+}
+
+impl Target {
+    /// The bound as text.
+    pub fn wanted(&self) -> String {
+        match self.bound {
+            Bound::AtLeast(bound) => format!("≥ {}", super::pretty(bound)),
+            Bound::AtMost(bound) => format!("≤ {}", super::pretty(bound)),
+        }
+    }
+
+    /// What was measured.
+    pub fn got(&self) -> String {
+        self.value.map_or_else(|| "–".to_owned(), super::pretty)
+    }
+
+    /// Whether it is reached; `None` if it was not measured.
+    pub fn reached(&self) -> Option<bool> {
+        self.value.map(|value| match self.bound {
+            Bound::AtLeast(bound) => value >= bound,
+            Bound::AtMost(bound) => value <= bound,
+        })
+    }
+}
+
+/// All of them, held against the results.
+pub fn targets(results: &Map<String, Value>) -> Vec<Target> {
+    // The ACK may wait for the commit under way and for its own.
+    let sync_ms = results.get("fdatasync_us_p50").and_then(Value::as_f64).unwrap_or(0.0) / 1e3;
+    let table = [
+        ("dora_vs_kea", "new leases, times Kea", Bound::AtLeast(11.0)),
+        ("dora_vs_ceiling", "new leases, share of the stateless responder", Bound::AtLeast(0.70)),
+        ("dora_gso_vs_kea", "new leases with segmentation offload, times Kea", Bound::AtLeast(17.0)),
+        ("renew_vs_kea", "renewals, times Kea", Bound::AtLeast(10.0)),
+        ("avalanche_20k_s", "20,000 clients at once, seconds until all are bound", Bound::AtMost(0.25)),
+        (
+            "ack_p99_ms_at_50k",
+            "ACK at 50,000/s, 99th percentile, ms (2 ms and two fdatasyncs)",
+            Bound::AtMost(2.0 + 2.0 * sync_ms),
+        ),
+        ("offer_p99_ms_at_50k", "OFFER at 50,000/s, 99th percentile, ms", Bound::AtMost(1.0)),
+        ("goodput_at_overload", "goodput under overload, share of the peak", Bound::AtLeast(0.80)),
+        ("table_bytes_per_lease", "octets of the packet path for a plain lease", Bound::AtMost(128.0)),
+        ("replay_million_s", "restart with a million leases, seconds", Bound::AtMost(1.5)),
+        ("scaling_two_workers", "two workers, times one", Bound::AtLeast(1.7)),
+    ];
+    let value = |figure: &str| results.get(figure).and_then(Value::as_f64);
+    table.map(|(figure, title, bound)| Target { figure, title, bound, value: value(figure) }).into()
+}
+
+/// The same for programs.
+pub fn targets_json(targets: &[Target]) -> Value {
+    let entry = |target: &Target| {
+        let entry = json!({ "wanted": target.wanted(), "got": target.value, "reached": target.reached() });
+        (target.figure.to_owned(), entry)
+    };
+    Value::Object(targets.iter().map(entry).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_kept_or_not_or_unknown() {
+        let results = json!({ "dora_vs_kea": 12.0, "avalanche_20k_s": 0.3, "fdatasync_us_p50": 500.0,
+                              "ack_p99_ms_at_50k": 2.9 });
+        let targets = targets(results.as_object().expect("an object"));
+        let reached = |figure| targets.iter().find(|target| target.figure == figure).expect(figure).reached();
+        assert_eq!(reached("dora_vs_kea"), Some(true));
+        assert_eq!(reached("avalanche_20k_s"), Some(false));
+        assert_eq!(reached("ack_p99_ms_at_50k"), Some(true), "2 ms and two syncs of 0.5 ms");
+        assert_eq!(reached("renew_vs_kea"), None);
+    }
+}

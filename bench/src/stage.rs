@@ -1,0 +1,254 @@
+//! The stage: two namespaces joined by a veth pair, a server in one and the load in the other, each on its own core.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use reveille_config::MacAddr;
+use reveille_lab::{Deadline, Namespace, Process, Program, Run};
+
+use crate::contender::{self, Contender, INTERFACE, Ours, SERVER};
+use crate::generate::{Outcome, Phase};
+
+/// The server's core; the generator has the other.
+const SERVER_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+/// The relay that the clients are behind.
+pub const RELAY: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 2);
+const SERVER_MAC: MacAddr = MacAddr([0x02, 0x64, 0, 0, 0, 1]);
+const RELAY_MAC: MacAddr = MacAddr([0x02, 0x64, 0, 0, 0, 2]);
+
+/// Where clients are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    /// Behind the relay.
+    Relayed,
+    /// Behind the relay, which uses segmentation offload.
+    Offloaded,
+    /// On the server's link.
+    Direct,
+}
+
+/// Two namespaces, and what was started in them.
+pub struct Stage {
+    /// The run that all belongs to.
+    pub run: Run,
+    server: Namespace,
+    load: Namespace,
+    reveille: PathBuf,
+    started: u32,
+}
+
+/// A server that serves.
+pub struct Server {
+    /// Its process.
+    pub process: Process,
+    /// Its state directory.
+    pub state: PathBuf,
+    /// From its start until it served.
+    pub ready_after: Duration,
+}
+
+impl Server {
+    /// Ends it in good order.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        self.process.stop(Duration::from_secs(10))?;
+        // A million leases a turn would fill the disk.
+        std::fs::remove_dir_all(&self.state).context("cannot remove a server's state")
+    }
+}
+
+impl Stage {
+    /// Builds the stage; everything goes when it is dropped.
+    ///
+    /// # Errors
+    /// This is not root, or the program is not built.
+    pub fn build(reveille: &Path) -> anyhow::Result<Self> {
+        let reveille = reveille.canonicalize().with_context(|| format!("{}: build it first", reveille.display()))?;
+        let run = Run::start()?;
+        run.end_on_signals();
+        let (server, load) = (Namespace::create(&run, "server")?, Namespace::create(&run, "load")?);
+        for namespace in [&server, &load] {
+            namespace.set("net/ipv6/conf/all/disable_ipv6", "1")?;
+        }
+        server.ip(&[
+            &format!(
+                "link add {INTERFACE} address {SERVER_MAC} type veth peer name eth0 address {RELAY_MAC} netns {}",
+                load.name()
+            ),
+            &format!("addr add {SERVER}/10 dev {INTERFACE}"),
+            &format!("link set {INTERFACE} up"),
+        ])?;
+        load.ip(&[&format!("addr add {RELAY}/10 dev eth0"), "link set eth0 up"])?;
+        Ok(Self { run, server, load, reveille, started: 0 })
+    }
+
+    /// Starts a contender with an empty table and waits until it serves.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(&mut self, contender: Contender) -> anyhow::Result<Server> {
+        let state = self.new_state(contender.key())?;
+        self.start_in(contender, &state, Ours::default(), SERVER_CORE)
+    }
+
+    /// A new empty state directory.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn new_state(&mut self, name: &str) -> anyhow::Result<PathBuf> {
+        self.started += 1;
+        let state = self.run.path(format!("{name}-{}", self.started));
+        std::fs::create_dir_all(&state)?;
+        Ok(state)
+    }
+
+    /// Starts our dhcpd on `cores` with a set-up of its own.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_ours(&mut self, ours: Ours, cores: &str) -> anyhow::Result<Server> {
+        let state = self.new_state("reveille")?;
+        self.start_in(Contender::Reveille, &state, ours, cores)
+    }
+
+    /// Starts a contender on what `state` holds.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_in(&mut self, contender: Contender, state: &Path, ours: Ours, cores: &str) -> anyhow::Result<Server> {
+        let config = state.with_extension("conf");
+        let pinned = self.pinned(cores);
+        let (program, line) = match contender {
+            Contender::Ceiling | Contender::CeilingOffload => {
+                let program = pinned.arg(std::env::current_exe()?).args(["respond", "--address", &SERVER.to_string()]);
+                (if contender.offload() { program.arg("--offload") } else { program }, "ready")
+            }
+            Contender::Reveille | Contender::ReveilleOffload => {
+                std::fs::write(&config, contender::reveille(state, ours))?;
+                (pinned.arg(&self.reveille).args(["dhcpd", "--log", "info", "--config"]).arg(&config), "ready")
+            }
+            Contender::KeaSingle | Contender::KeaMulti => {
+                std::fs::write(&config, contender::kea(state, contender == Contender::KeaMulti))?;
+                let program = pinned.arg(reveille_lab::process::find("kea-dhcp4")?).arg("-c").arg(&config);
+                let pid_dir = self.run.dir().to_owned();
+                (program.env("KEA_PIDFILE_DIR", pid_dir).env("KEA_LOCKFILE_DIR", "none"), "DHCP4_STARTED")
+            }
+            Contender::IscDhcpd => {
+                std::fs::write(&config, contender::isc_dhcpd())?;
+                let leases = state.join("leases");
+                std::fs::write(&leases, "")?;
+                let program = pinned.arg(reveille_lab::process::find("dhcpd")?).args(["-4", "-f", "-q", "-cf"]);
+                let program = program.arg(&config).arg("-lf").arg(&leases).arg("-pf").arg(state.join("pid"));
+                (program.arg(INTERFACE), "Server starting service")
+            }
+            Contender::Dnsmasq => {
+                let program = pinned.arg(reveille_lab::process::find("dnsmasq")?).args(contender::dnsmasq(state));
+                (program, "DHCP, IP range")
+            }
+        };
+        self.watch(program, contender.key(), state, line)
+    }
+
+    /// Starts our dhcpd on a disk that is slow while the file `slow` below its state directory exists.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_on_slow_disk(&mut self, delay: Duration) -> anyhow::Result<(Server, PathBuf)> {
+        let state = self.new_state("slow")?;
+        let (config, slow) = (state.with_extension("conf"), state.join("slow"));
+        std::fs::write(&config, contender::reveille(&state, Ours::default()))?;
+        let program = self.pinned(SERVER_CORE).arg(std::env::current_exe()?).args(["serve-slow", "--delay-millis"]);
+        let program = program.arg(delay.as_millis().to_string()).arg("--while").arg(&slow).arg("--config").arg(&config);
+        Ok((self.watch(program, "serve-slow", &state, "ready")?, slow))
+    }
+
+    fn pinned(&self, cores: &str) -> Program {
+        self.server.program("taskset").args(["-c", cores])
+    }
+
+    fn watch(&mut self, program: Program, name: &str, state: &Path, line: &str) -> anyhow::Result<Server> {
+        self.started += 1;
+        let begin = Instant::now();
+        let mut process = program.start(&format!("{name}-{}", self.started))?;
+        process.wait_for_line(line, Deadline::secs(60).every(Duration::from_millis(5)))?;
+        Ok(Server { process, state: state.to_owned(), ready_after: begin.elapsed() })
+    }
+
+    /// Loads whoever serves, phase by phase; fails at the first answer that must not be.
+    ///
+    /// # Errors
+    /// The server is dead or answers wrongly.
+    pub fn load(&self, server: &Server, clients: Clients, plan: &[Phase]) -> anyhow::Result<Vec<Outcome>> {
+        let deadline = deadline(plan);
+        let printed = self.generator(server, clients, plan)?.succeed(deadline)?;
+        outcomes(&printed)
+    }
+
+    /// Like [`Self::load`], with something done when a phase begins.
+    ///
+    /// # Errors
+    /// Like [`Self::load`]'s.
+    pub fn load_with(
+        &mut self,
+        server: &mut Server,
+        clients: Clients,
+        plan: &[Phase],
+        mut at: impl FnMut(&mut Server, &str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<Outcome>> {
+        self.started += 1;
+        let deadline = deadline(plan);
+        let mut generator = self.generator(server, clients, plan)?.start(&format!("load-{}", self.started))?;
+        for phase in plan {
+            generator.wait_for_line(&format!("phase {}", phase.name), deadline)?;
+            at(server, &phase.name)?;
+        }
+        let status = generator.wait(deadline)?;
+        let printed = std::fs::read_to_string(generator.log().path())?;
+        if !status.success() {
+            bail!("the generator failed: {printed}");
+        }
+        outcomes(&printed)
+    }
+
+    fn generator(&self, server: &Server, clients: Clients, plan: &[Phase]) -> anyhow::Result<Program> {
+        let program = self.load.program("taskset").args(["-c", LOAD_CORE]).arg(std::env::current_exe()?);
+        let program = program.args([
+            "generate".to_owned(),
+            format!("--server={SERVER}"),
+            format!("--server-pid={}", server.process.pid()),
+            format!("--plan={}", serde_json::to_string(plan)?),
+        ]);
+        Ok(match clients {
+            Clients::Relayed => program.arg(format!("--relay={RELAY}")),
+            Clients::Offloaded => program.arg(format!("--relay={RELAY}")).arg("--offload"),
+            Clients::Direct => program.args(["--interface=eth0", &format!("--server-mac={SERVER_MAC}")]),
+        })
+    }
+
+    /// A program beside the load, on its core.
+    pub fn beside(&self, program: &str) -> Program {
+        self.load.program("taskset").args(["-c", LOAD_CORE, program])
+    }
+}
+
+fn deadline(plan: &[Phase]) -> Deadline {
+    Deadline::secs(plan.iter().map(|phase| phase.millis / 1000 + 2).sum::<u64>() + 30)
+}
+
+fn outcomes(printed: &str) -> anyhow::Result<Vec<Outcome>> {
+    let lines = printed.lines().filter(|line| line.starts_with('{'));
+    let outcomes: Vec<Outcome> = lines
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("the generator printed: {printed}"))?;
+    if let Some((name, what)) = outcomes.iter().find_map(|o| Some((&o.name, o.first_violation.as_ref()?))) {
+        let count: u64 = outcomes.iter().map(|outcome| outcome.violations).sum();
+        bail!("{count} wrong answers, the first in the phase {name}: {what}");
+    }
+    Ok(outcomes)
+}

@@ -1,0 +1,73 @@
+//! How long answers take at a load that can be served: open loop, counted from when each message was due.
+
+use anyhow::ensure;
+use serde_json::{Map, Value, json};
+
+use super::{Bench, median, rounded};
+use crate::contender::Contender;
+use crate::generate::{Latency, Outcome, Pace, Phase};
+use crate::stage::Clients;
+
+/// New leases a second.
+const RATES: [u64; 3] = [1_000, 10_000, 50_000];
+
+/// Ours at every rate, Kea at those that it can serve.
+pub fn measure(bench: &mut Bench) -> anyhow::Result<()> {
+    let mut latencies = Map::new();
+    for contender in [Contender::Reveille, bench.kea()] {
+        let mut by_rate = Map::new();
+        for rate in RATES.into_iter().filter(|rate| contender == Contender::Reveille || *rate <= 10_000) {
+            let mut turns = Vec::new();
+            for _ in 0..bench.rounds {
+                bench.say(&format!("{} at {rate}/s", contender.title()));
+                let server = bench.stage.start(contender)?;
+                let warm = Phase::new("warm", Pace::Rate(rate), 500);
+                let plan = [warm, Phase::new("load", Pace::Rate(rate), bench.millis(3_000))];
+                turns.extend(bench.stage.load(&server, Clients::Relayed, &plan)?.pop());
+                server.stop()?;
+            }
+            ensure!(turns.iter().all(|turn| turn.bound > 0), "{} bound nobody at {rate}/s", contender.key());
+            by_rate.insert(rate.to_string(), summary(contender, &turns));
+            if contender == Contender::Reveille {
+                figures(bench, rate, &turns);
+            }
+        }
+        latencies.insert(contender.key().to_owned(), Value::Object(by_rate));
+    }
+    bench.results.insert("latency".into(), Value::Object(latencies));
+    Ok(())
+}
+
+fn of(turns: &[Outcome], figure: impl Fn(&Outcome) -> f64) -> f64 {
+    rounded(median(&turns.iter().map(figure).collect::<Vec<_>>()) / 1e3, 3)
+}
+
+fn figures(bench: &mut Bench, rate: u64, turns: &[Outcome]) {
+    type Part = (&'static str, fn(&Outcome) -> Latency);
+    let parts: [Part; 2] = [("offer", |o| o.offer_us), ("ack", |o| o.ack_us)];
+    for (name, latency) in parts {
+        let at = rate / 1_000;
+        bench.figure(&format!("{name}_p50_ms_at_{at}k"), of(turns, |o| latency(o).p50), true);
+        bench.figure(&format!("{name}_p99_ms_at_{at}k"), of(turns, |o| latency(o).p99), true);
+        bench.figure(&format!("{name}_p999_ms_at_{at}k"), of(turns, |o| latency(o).p999), true);
+    }
+}
+
+fn summary(contender: Contender, turns: &[Outcome]) -> Value {
+    let part = |latency: fn(&Outcome) -> Latency| {
+        json!({
+            "p50_ms": of(turns, |o| latency(o).p50),
+            "p99_ms": of(turns, |o| latency(o).p99),
+            "p999_ms": of(turns, |o| latency(o).p999),
+            "max_ms": of(turns, |o| latency(o).max),
+        })
+    };
+    json!({
+        "bound_per_s": rounded(median(&turns.iter().map(Outcome::per_second).collect::<Vec<_>>()), 0),
+        "unanswered": turns.iter().map(|o| o.unanswered).sum::<u64>(),
+        "offer": part(|o| o.offer_us),
+        "ack": part(|o| o.ack_us),
+        "dora": part(|o| o.dora_us),
+        "durable": contender.durable(),
+    })
+}
