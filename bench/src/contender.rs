@@ -143,6 +143,7 @@ server_address = "{SERVER}"
 pools = ["10.65.0.0-10.95.255.255"]
 lease_secs = 3600
 cache_threshold_percent = 0
+conflict_check = "off"
 "#,
         ours.workers
     );
@@ -163,7 +164,7 @@ pub fn kea(state: &Path, multi: bool) -> String {
   "lease-database": {{"type": "memfile", "persist": true, "name": "{state}/leases.csv", "lfc-interval": 0}},
   "multi-threading": {{"enable-multi-threading": {multi}, "thread-pool-size": 1, "packet-queue-size": 1024}},
   "valid-lifetime": 3600,
-  "cache-threshold": 0.0,
+  "cache-threshold": 0.000001,
   "loggers": [{{"name": "kea-dhcp4", "severity": "INFO", "output_options": [{{"output": "stdout"}}]}},
               {{"name": "kea-dhcp4.leases", "severity": "WARN"}}],
   "subnet4": [{{"subnet": "10.64.0.0/10", "pools": [{{"pool": "10.65.0.0 - 10.95.255.255"}}]}}]
