@@ -38,6 +38,8 @@ pub struct Dhcpd {
     pub classes: Vec<Class>,
     /// Boot profiles by name.
     pub boots: BTreeMap<String, Boot>,
+    /// Relays and concentrators that may ask for leases (DHCPLEASEQUERY, RFC 4388), by their `giaddr`; default none.
+    pub leasequery: Vec<Subnet>,
     /// The scopes, in the order of the file; names are unique, subnets do not overlap.
     pub scopes: Vec<Scope>,
 }
@@ -89,6 +91,10 @@ pub struct Scope {
     pub authoritative: bool,
     /// Whether replies to clients without an address are always broadcast (broken ROMs).
     pub always_broadcast: bool,
+    /// Whether BOOTP clients are served, with an address that is theirs for ever (RFC 1534); default no.
+    pub bootp: bool,
+    /// Whether a client that asks for rapid commit (RFC 4039) is bound without a DHCPREQUEST; default no.
+    pub rapid_commit: bool,
     /// Whether IPv6 router solicitations on the link are answered with "no router here" (iPXE otherwise waits 13 s). Default: dynamic scopes yes.
     pub answer_router_solicitations: bool,
     /// Options of every reply: routers, domain-name-servers …

@@ -13,6 +13,7 @@ impl Printer<'_> {
         self.string("state_dir", dhcpd.state_dir.display());
         self.list("api", &dhcpd.api);
         self.line("workers", dhcpd.workers);
+        self.list("leasequery", &dhcpd.leasequery);
         self.table("dhcpd.journal".into(), false);
         self.line("segment_bytes", dhcpd.journal.segment_bytes);
         self.line("commit_gap_micros", dhcpd.journal.commit_gap_micros);
@@ -83,6 +84,8 @@ impl Printer<'_> {
         self.line("cache_threshold_percent", scope.cache_threshold_percent);
         self.line("authoritative", scope.authoritative);
         self.line("always_broadcast", scope.always_broadcast);
+        self.line("bootp", scope.bootp);
+        self.line("rapid_commit", scope.rapid_commit);
         self.line("answer_router_solicitations", scope.answer_router_solicitations);
         if let Some(ScopeBoot::Profile(name)) = &scope.boot {
             self.string("boot", name);

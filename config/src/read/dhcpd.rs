@@ -27,6 +27,10 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
     let definitions = options::definitions(&table, source);
     let boots = boot::profiles(&table);
     let (classes, known) = class::classes(&table, source, &boots, &definitions);
+    let leasequery = table.or("leasequery", Vec::new(), |value| {
+        let items = value.list("\"10.77.0.0/16\"")?;
+        Some(items.iter().filter_map(|item| shape::subnet(item).map(|subnet| subnet.value)).collect())
+    });
     let mut tables = table.tables("scope");
     if let Some(extra) = tables.get(SCOPES_MAX) {
         let what = format!("more than {SCOPES_MAX} scopes; this one and the next were not looked at");
@@ -45,6 +49,7 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
         api,
         workers,
         journal,
+        leasequery,
         definitions,
         classes: classes?,
         scopes: scopes.into_iter().collect::<Option<_>>()?,
@@ -124,6 +129,8 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     let switch = |key, default| table.or(key, default, |value| value.boolean());
     let authoritative = switch("authoritative", dynamic);
     let always_broadcast = switch("always_broadcast", false);
+    let bootp = switch("bootp", false);
+    let rapid_commit = switch("rapid_commit", false);
     let answer_router_solicitations = switch("answer_router_solicitations", dynamic);
     let options = table.table("options").map(|table| options(table, definitions)).unwrap_or_default();
     let boot = boot::of_scope(&table, server_address.map(|address| address.value));
@@ -159,6 +166,8 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
             cache_threshold_percent,
             authoritative,
             always_broadcast,
+            bootp,
+            rapid_commit,
             answer_router_solicitations,
             options,
             boot: match boot {

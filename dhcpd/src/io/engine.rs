@@ -14,14 +14,16 @@ use crossbeam::channel::Receiver;
 use tokio::sync::oneshot;
 
 use super::counters::Counters;
+use crate::proto::answer::scope_of;
 use crate::proto::conflict::Checks;
-use crate::proto::decide::{Action, decide};
+use crate::proto::decide::{Action, Bind, ClientState, Commit, Offer, decide, lease_secs};
 use crate::proto::fixed::Circuit;
+use crate::proto::leasequery;
 use crate::proto::owner::{owner_of, worker_of};
 use crate::proto::pool::PoolSet;
 use crate::proto::reason::{ChosenBy, DropReason, NakReason};
-use crate::proto::reply::{self, Ack, Lease, Reply};
-use crate::proto::scope::{ClientKey, Machine, Reservation, Scope, ScopeIndex};
+use crate::proto::reply::{Ack, Asker, Lease, Reply};
+use crate::proto::scope::{ClientKey, Machine, Reservation, Scope, ScopeIndex, Scopes};
 use crate::proto::time::{Millis, Now};
 use crate::proto::view::{MessageType, PacketView, Parser, code};
 use crate::store::event::{EventKind, RawEvent};
@@ -32,6 +34,10 @@ use crate::store::reservation::{Change, Put, PutError};
 use crate::store::sighting::Sighted;
 use crate::store::table::{BindRefusal, ClientFacts, Table, refusal_reason};
 use crate::store::{Shared, WorkerPart};
+
+mod recent;
+
+use recent::Recent;
 
 /// Reply buffers kept for reuse.
 const BUFFERS_MAX: usize = 1_024;
@@ -99,6 +105,7 @@ struct Desk {
     out: VecDeque<Outgoing>,
     buffers: Vec<Vec<u8>>,
     counters: Counters,
+    recent: Recent,
     events_pushed: bool,
     /// When the log was last told that a pool is exhausted.
     exhausted_logged: Option<Millis>,
@@ -123,6 +130,7 @@ impl Engine {
             out: VecDeque::new(),
             buffers: Vec::new(),
             counters: Counters::default(),
+            recent: Recent::default(),
             events_pushed: false,
             exhausted_logged: None,
             checks: conflict::checks(part.workers),
@@ -222,18 +230,23 @@ impl Desk {
         if owner != self.worker && scopes.all_identified_by_mac() {
             return self.of_another(owner, arrival);
         }
-        let ciaddr = match packet.message_type {
-            MessageType::Discover => Ipv4Addr::UNSPECIFIED,
-            _ => packet.ciaddr(),
-        };
+        if packet.message_type == MessageType::LeaseQuery {
+            return match owner == self.worker {
+                true => self.lease_query(now, packet, arrival, &scopes),
+                false => self.of_another(owner, arrival),
+            };
+        }
         let link = self.links.get(arrival.link).map_or("", |name| name);
-        let Some(scope) = scopes.select(link, packet.giaddr(), ciaddr) else {
-            // Of a broadcast each worker has its own copy: one of them counts it.
-            if owner == self.worker || !arrival.broadcast {
-                self.counters.received(packet.message_type);
-                self.counters.dropped(DropReason::NoScope);
+        let scope = match scope_of(&scopes, link, packet) {
+            Ok(scope) => scope,
+            Err(reason) => {
+                // Of a broadcast each worker has its own copy: one of them counts it.
+                if owner == self.worker || !arrival.broadcast {
+                    self.counters.received(packet.message_type);
+                    self.counters.dropped(reason);
+                }
+                return;
             }
-            return;
         };
         let client_id = packet.option(code::CLIENT_ID).unwrap_or_default();
         let key = shared.client_on(scope.network, packet.chaddr(), client_id);
@@ -243,43 +256,37 @@ impl Desk {
         }
         if self.resumed.is_none() {
             self.counters.received(packet.message_type);
-            self.counters.faults(packet.faults());
+            let faults = packet.faults();
+            if !faults.is_empty() {
+                self.counters.faults(faults);
+                tracing::debug!(mac = %packet.chaddr(), ?faults, "a message with faults is looked at all the same");
+            }
         }
         let agent = packet.relay_agent();
         let (circuit_id, remote_id) = (agent.circuit_id(), agent.remote_id());
         let circuit = Circuit { circuit_id: circuit_id.unwrap_or_default(), remote_id: remote_id.unwrap_or_default() };
         let reservation = self.table.reservation_for(&scopes, key, packet.chaddr(), client_id, circuit);
         let client = self.table.client(now, key, reservation.as_deref());
-        let job = Job { now, packet, port: arrival.from.port(), scope, key, reservation };
+        let job = Job { now, packet, port: arrival.from.port(), scopes: &scopes, scope, key, reservation };
         if let Some(address) = client.reserved.filter(|_| !client.reserved_available) {
             self.ask_to_give_up(key, address);
         }
-        if packet.message_type != MessageType::Discover {
+        if !matches!(packet.message_type, MessageType::Discover | MessageType::Bootp) {
             self.no_longer_waits(&job, &client);
         }
-        match decide(now.unix, packet, scope, &client) {
+        match decide(now.unix, packet, &scopes, scope, &client) {
             Action::Drop(reason) => self.dropped(&job, reason),
             Action::Sight => self.sight(&job),
-            Action::Offer(offer) => match self.table.offer(now, scope, key, packet.chaddr(), &offer, PoolSet::ALL) {
-                Ok((address, by)) if self.waits_for_check(&job, arrival, &client, address, by) => {}
-                Ok((address, chosen_by)) => {
-                    let chosen_by = self.first_chosen_by(address, chosen_by);
-                    let buffer = self.buffers.pop().unwrap_or_default();
-                    let lease = Lease { address, secs: offer.lease_secs, reservation: job.reservation.as_deref() };
-                    let reply = reply::offer(buffer, packet, job.port, scope, lease);
-                    self.counters.offers.increment(1);
-                    self.event(job.event(EventKind::Offered, Some(address), offer.lease_secs, chosen_by.as_str()));
-                    self.out.push_back(Outgoing { scope: scope.index, reply });
+            Action::Offer(offer) => self.offer(&job, arrival, &client, &offer),
+            Action::Bind(bind) => {
+                let held = client.binding.filter(|binding| binding.address == bind.address);
+                if held.is_some_and(|binding| !binding.durable) && self.recent.is_copy(now.monotonic, packet) {
+                    return self.dropped(&job, DropReason::Duplicate);
                 }
-                Err(reason) => self.dropped(&job, reason),
-            },
-            Action::Bind(bind) => self.bind(
-                &job,
-                &bind,
-                client.binding.is_some_and(|b| b.address == bind.address && b.remaining_secs > 0),
-            ),
-            Action::Recall { address, remaining_secs } => {
-                let ack = self.ack(&job, address, remaining_secs);
+                self.bind(&job, &bind, None, held.is_some_and(|binding| binding.remaining_secs > 0));
+            }
+            Action::Recall { address, remaining_secs, commit } => {
+                let ack = self.ack(&job, commit, address, remaining_secs);
                 // Decided from the same table an instant ago, so it is still there.
                 match self.table.recall(key, ack) {
                     Some(ack) => {
@@ -309,24 +316,50 @@ impl Desk {
             }
             Action::Inform => {
                 let buffer = self.buffers.pop().unwrap_or_default();
-                let reply = reply::inform(buffer, packet, scope, job.reservation.as_deref());
+                let reply = job.asker(job.scope).inform(buffer);
                 self.counters.informs.increment(1);
                 self.out.push_back(Outgoing { scope: scope.index, reply });
             }
         }
     }
 
-    fn bind(&mut self, job: &Job<'_>, bind: &crate::proto::decide::Bind, renewal: bool) {
-        let ack = self.ack(job, bind.address, bind.lease_secs);
+    /// Holds an address for the client, and offers it or, where it asks for no more, binds it at once.
+    fn offer(&mut self, job: &Job<'_>, arrival: Arrival<'_>, client: &ClientState, offer: &Offer) {
+        if offer.commit.is_some() && self.recent.is_copy(job.now.monotonic, job.packet) {
+            return self.dropped(job, DropReason::Duplicate);
+        }
+        let chosen = self.table.offer(job.now, job.scope, job.key, job.packet.chaddr(), offer, PoolSet::ALL);
+        let (address, chosen_by) = match chosen {
+            Ok((address, by)) if self.waits_for_check(job, arrival, client, address, by) => return,
+            Ok((address, by)) => (address, self.first_chosen_by(address, by)),
+            Err(reason) => return self.dropped(job, reason),
+        };
+        let scope = job.scope_of(address);
+        let secs = offer.remaining_secs.unwrap_or_else(|| lease_secs(job.packet, scope));
+        if let Some(commit) = offer.commit {
+            let bind = Bind { address, chosen_by, lease_secs: secs, ends: job.now.unix.plus(secs) };
+            return self.bind(job, &bind, Some(commit), false);
+        }
+        let buffer = self.buffers.pop().unwrap_or_default();
+        let reply = job.asker(scope).offer(buffer, Lease { address, secs });
+        self.counters.offers.increment(1);
+        self.event(job.event(EventKind::Offered, Some(address), secs, chosen_by.as_str()));
+        self.out.push_back(Outgoing { scope: scope.index, reply });
+    }
+
+    fn bind(&mut self, job: &Job<'_>, bind: &Bind, commit: Option<Commit>, renewal: bool) {
+        let ack = self.ack(job, commit, bind.address, bind.lease_secs);
         let hostname = text(job.packet.option(code::HOST_NAME));
         let client_id = job.packet.option(code::CLIENT_ID).unwrap_or_default();
-        let facts = ClientFacts { mac: job.packet.chaddr(), client_id, hostname: &hostname };
+        let relay_agent = job.packet.relay_agent().octets();
+        let facts = ClientFacts { mac: job.packet.chaddr(), client_id, hostname: &hostname, relay_agent };
         match self.table.bind(job.now, job.key, bind, facts, ack) {
             Ok(pending) => {
+                self.recent.note(job.now.monotonic, job.packet);
                 self.counters.ack(bind.chosen_by);
                 let kind = if renewal { EventKind::Renewed } else { EventKind::Bound };
                 let event = job.event(kind, Some(bind.address), bind.lease_secs, bind.chosen_by.as_str());
-                self.waiting.push_back(Waiting::Ack { pending, scope: job.scope.index, event });
+                self.waiting.push_back(Waiting::Ack { pending, scope: event.scope, event });
             }
             Err(BindRefusal::Taken(_)) => {
                 self.ask_to_give_up(job.key, bind.address);
@@ -336,18 +369,47 @@ impl Desk {
         }
     }
 
-    fn ack(&mut self, job: &Job<'_>, address: Ipv4Addr, secs: u32) -> Ack {
+    fn ack(&mut self, job: &Job<'_>, commit: Option<Commit>, address: Ipv4Addr, secs: u32) -> Ack {
         let buffer = self.buffers.pop().unwrap_or_default();
-        let lease = Lease { address, secs, reservation: job.reservation.as_deref() };
-        reply::ack(buffer, job.packet, job.port, job.scope, lease)
+        let (asker, lease) = (job.asker(job.scope_of(address)), Lease { address, secs });
+        match commit {
+            None => asker.ack(buffer, lease),
+            Some(Commit::Rapid) => asker.rapid_ack(buffer, lease),
+            Some(Commit::Bootp) => asker.bootp(buffer, address),
+        }
     }
 
     fn nak(&mut self, job: &Job<'_>, reason: NakReason) {
         let buffer = self.buffers.pop().unwrap_or_default();
-        let reply = reply::nak(buffer, job.packet, job.port, job.scope, reason);
+        let reply = job.asker(job.scope).nak(buffer, reason);
         self.counters.nak(reason);
         self.event(job.event(EventKind::Refused, job.packet.requested_address(), 0, reason.as_str()));
         self.out.push_back(Outgoing { scope: job.scope.index, reply });
+    }
+
+    /// Answers a relay or concentrator that asks for a lease, from the read model.
+    fn lease_query(&mut self, now: Now, packet: &PacketView<'_>, arrival: Arrival<'_>, scopes: &Scopes) {
+        self.counters.received(packet.message_type);
+        self.counters.faults(packet.faults());
+        let link = self.links.get(arrival.link).map_or("", |name| name);
+        // Any scope of the link says what this server is called there.
+        let unrelayed = || scopes.select(link, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
+        let scope = scope_of(scopes, link, packet).ok().or_else(unrelayed);
+        let by = match (leasequery::question(packet), scope) {
+            (Ok(_), _) if !scopes.may_query(packet.giaddr()) => Err(DropReason::NotARequestor),
+            (Ok(by), Some(scope)) => Ok((by, scope)),
+            (Ok(_), None) => Err(DropReason::NoScope),
+            (Err(reason), _) => Err(reason),
+        };
+        match by {
+            Ok((by, scope)) => {
+                let answer = self.shared.lease_query(now.unix, scopes, by);
+                let buffer = self.buffers.pop().unwrap_or_default();
+                let reply = leasequery::reply(buffer, packet, arrival.from.port(), scope.server_address, &answer);
+                self.out.push_back(Outgoing { scope: scope.index, reply });
+            }
+            Err(reason) => self.counters.dropped(reason),
+        }
     }
 
     fn sight(&mut self, job: &Job<'_>) {
@@ -537,18 +599,32 @@ struct Job<'a> {
     now: Now,
     packet: &'a PacketView<'a>,
     port: u16,
+    scopes: &'a Scopes,
     scope: &'a Scope,
     key: ClientKey,
     reservation: Option<Arc<Reservation>>,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// The scope of the client's network that holds `address`.
+    fn scope_of(&self, address: Ipv4Addr) -> &'a Scope {
+        if self.scope.subnet.contains(&address) {
+            return self.scope;
+        }
+        self.scopes.of_address(address).filter(|scope| scope.network == self.scope.network).unwrap_or(self.scope)
+    }
+
+    /// Who is answered, out of a scope of the network.
+    fn asker(&'a self, scope: &'a Scope) -> Asker<'a> {
+        Asker { packet: self.packet, from_port: self.port, scope, reservation: self.reservation.as_deref() }
+    }
+
     fn event(&self, kind: EventKind, address: Option<Ipv4Addr>, lease_secs: u32, reason: &'static str) -> RawEvent {
         RawEvent {
             at_unix_millis: self.now.unix_millis,
             kind,
             mac: self.packet.chaddr(),
-            scope: self.scope.index,
+            scope: address.map_or(self.scope, |address| self.scope_of(address)).index,
             address,
             lease_secs,
             reason,

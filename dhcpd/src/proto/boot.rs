@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use reveille_config::dhcpd::{Architecture, Boot, Fetches, Stage as BootStage, is_http_url};
 
-use super::view::{PacketView, code};
+use super::view::{MessageType, PacketView, code};
 
 /// The stage of booting that a client is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,7 +17,7 @@ pub enum Stage {
     HttpClient,
     /// iPXE: option 77 is `iPXE`.
     Ipxe,
-    /// A PXE ROM: option 60 begins with `PXEClient`, or option 93 is there.
+    /// A PXE ROM: option 60 begins with `PXEClient`, or option 93 is there. A BOOTP client, which says nothing of itself, is one too.
     Rom,
     /// No boot client: an operating system, a BMC.
     None,
@@ -33,6 +33,9 @@ impl Stage {
         // iPXE sends the four octets as they are; RFC 3004 would put a length before them.
         if let Some(b"iPXE" | b"\x04iPXE") = packet.option(code::USER_CLASS) {
             return Self::Ipxe;
+        }
+        if packet.message_type == MessageType::Bootp {
+            return Self::Rom;
         }
         if vendor_class.starts_with(b"PXEClient") || packet.option(code::ARCHITECTURE).is_some() {
             return Self::Rom;

@@ -8,9 +8,9 @@ use std::net::Ipv4Addr;
 use reveille_config::dhcpd::ScopeKind;
 
 use super::reason::{ChosenBy, DropReason, NakReason};
-use super::scope::Scope;
+use super::scope::{Scope, Scopes};
 use super::time::UnixSecs;
-use super::view::{MessageType, PacketView};
+use super::view::{MessageType, PacketView, code};
 
 /// What the store knows of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +57,8 @@ pub enum Action {
         address: Ipv4Addr,
         /// What is left of the lease, seconds.
         remaining_secs: u32,
+        /// In what form, where the client sent no DHCPREQUEST.
+        commit: Option<Commit>,
     },
     /// Send a DHCPNAK.
     Nak(NakReason),
@@ -70,15 +72,26 @@ pub enum Action {
     Inform,
 }
 
-/// A DHCPOFFER to make.
+/// An address to choose, and to offer or bind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
     /// Addresses to try, best first.
     pub candidates: [Option<(Ipv4Addr, ChosenBy)>; 4],
     /// Whether any other address of the pools will do.
     pub from_pools: bool,
-    /// The lease time to tell, seconds.
-    pub lease_secs: u32,
+    /// What the disk still promises of the first candidate, which is what is told then; `None`: tell [`lease_secs`] of the address's scope.
+    pub remaining_secs: Option<u32>,
+    /// Whether the address is bound at once instead of offered.
+    pub commit: Option<Commit>,
+}
+
+/// How an address is bound without a DHCPREQUEST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// The client asked for it with option 80 (RFC 4039): a DHCPACK.
+    Rapid,
+    /// The client speaks BOOTP (RFC 1534): a BOOTREPLY, and the address for ever.
+    Bootp,
 }
 
 /// A binding to make.
@@ -94,22 +107,24 @@ pub struct Bind {
     pub ends: UnixSecs,
 }
 
-/// Decides about one message. `packet` has been found to belong to `scope`, `client` is what is known of (`scope`, `chaddr`).
-pub fn decide(now: UnixSecs, packet: &PacketView<'_>, scope: &Scope, client: &ClientState) -> Action {
+/// Decides about one message. `packet` has been found to belong to `scope` of `scopes`, `client` is what is known of who sent it.
+pub fn decide(now: UnixSecs, packet: &PacketView<'_>, scopes: &Scopes, scope: &Scope, client: &ClientState) -> Action {
+    let link = Link { scopes, scope };
+    //= https://www.rfc-editor.org/rfc/rfc1534#section-2
+    //# If a DHCP server that is not configured to support BOOTP clients receives a BOOTREQUEST message from a BOOTP client, that server silently discards the BOOTREQUEST message.
+    if packet.message_type == MessageType::Bootp && !scope.bootp {
+        return Action::Drop(DropReason::NotDhcp);
+    }
     if scope.kind == ScopeKind::Static && client.reserved.is_none() {
         return match packet.message_type {
-            MessageType::Discover | MessageType::Request | MessageType::Inform => Action::Sight,
             MessageType::Release | MessageType::Decline => Action::Drop(DropReason::UnknownMachine),
-            MessageType::Bootp => Action::Drop(DropReason::NotDhcp),
-            MessageType::LeaseQuery => Action::Drop(DropReason::NotARequestor),
+            _ => Action::Sight,
         };
     }
     match packet.message_type {
-        MessageType::Bootp => Action::Drop(DropReason::NotDhcp),
-        MessageType::LeaseQuery => Action::Drop(DropReason::NotARequestor),
-        MessageType::Discover => discover(packet, scope, client),
-        MessageType::Request => request(now, packet, scope, client),
-        MessageType::Release | MessageType::Decline if is_for_another_server(packet, scope) => {
+        MessageType::Discover | MessageType::Bootp => discover(packet, link, client),
+        MessageType::Request => request(now, packet, link, client),
+        MessageType::Release | MessageType::Decline if link.is_for_another_server(packet) => {
             Action::Drop(DropReason::OtherServer)
         }
         MessageType::Release => match client.binding {
@@ -118,30 +133,76 @@ pub fn decide(now: UnixSecs, packet: &PacketView<'_>, scope: &Scope, client: &Cl
         },
         MessageType::Decline => match packet.requested_address() {
             None => Action::Drop(DropReason::NoAddress),
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.3
+            //# The server MUST mark the network address as not available and SHOULD notify the local system administrator of a possible configuration problem.
             // Only its own address, or anybody could make the pools run dry.
             Some(address) if client.offered == Some(address) => Action::Decline(address),
             Some(address) if client.binding.is_some_and(|b| b.address == address) => Action::Decline(address),
             Some(_) => Action::Drop(DropReason::NotTheClients),
         },
         MessageType::Inform => {
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-3.4
+            //# The server SHOULD check the network address in a DHCPINFORM message for consistency, but MUST NOT check for an existing lease.
             let ciaddr = packet.ciaddr();
             if ciaddr.is_unspecified() {
                 Action::Drop(DropReason::NoAddress)
-            } else if !scope.subnet.contains(&ciaddr) {
+            } else if !link.holds(ciaddr) {
                 Action::Drop(DropReason::OutsideSubnet)
             } else {
                 Action::Inform
             }
         }
+        // Answered before it comes here, or not at all: it is no client's.
+        MessageType::LeaseQuery => Action::Drop(DropReason::NotARequestor),
     }
 }
 
-fn is_for_another_server(packet: &PacketView<'_>, scope: &Scope) -> bool {
-    packet.server_id().is_some_and(|id| id != scope.server_address)
+/// The scopes that share the link on which the client is.
+#[derive(Clone, Copy)]
+struct Link<'a> {
+    scopes: &'a Scopes,
+    /// The one that the packet was found to be for.
+    scope: &'a Scope,
 }
 
-/// The lease time for what the client asks, seconds.
-fn lease_secs(packet: &PacketView<'_>, scope: &Scope) -> u32 {
+impl Link<'_> {
+    /// The scope of the link that holds `address`.
+    fn scope_of(&self, address: Ipv4Addr) -> Option<&Scope> {
+        if self.scope.subnet.contains(&address) {
+            return Some(self.scope);
+        }
+        self.scopes.of_address(address).filter(|scope| scope.network == self.scope.network)
+    }
+
+    /// Whether `address` belongs on the link.
+    fn holds(&self, address: Ipv4Addr) -> bool {
+        self.scope_of(address).is_some()
+    }
+
+    /// Whether `address` is handed out on the link to whoever asks.
+    fn in_pools(&self, address: Ipv4Addr) -> bool {
+        self.scope_of(address).is_some_and(|scope| scope.kind == ScopeKind::Dynamic && scope.in_pools(address))
+    }
+
+    /// Whether the client speaks to another server: not to any address of this one, nor to what a relay calls it (RFC 5107).
+    fn is_for_another_server(&self, packet: &PacketView<'_>) -> bool {
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+        //# A server with multiple network addresses MUST be prepared to to accept any of its network addresses as identifying that server in a DHCP message.
+        packet.server_id().is_some_and(|id| {
+            id != self.scope.server_address
+                && packet.server_id_override() != Some(id)
+                && self.scopes.of_address(id).is_none_or(|scope| scope.server_address != id)
+        })
+    }
+}
+
+/// The lease time for what the client asks of a scope, seconds.
+pub fn lease_secs(packet: &PacketView<'_>, scope: &Scope) -> u32 {
+    if packet.message_type == MessageType::Bootp {
+        //= https://www.rfc-editor.org/rfc/rfc1534#section-2
+        //# Thus the DHCP server must assign an infinite lease duration to for automatic addresses assigned to BOOTP clients.
+        return u32::MAX;
+    }
     packet.lease_secs().map_or(scope.lease_secs, |asked| asked.clamp(scope.lease_secs_min, scope.lease_secs_max))
 }
 
@@ -155,29 +216,44 @@ fn remaining_on_disk(scope: &Scope, client: &ClientState, address: Ipv4Addr) -> 
 }
 
 /// RFC 2131 §4.3.1. `ciaddr` is not looked at: ROMs leave rubbish there.
-fn discover(packet: &PacketView<'_>, scope: &Scope, client: &ClientState) -> Action {
+fn discover(packet: &PacketView<'_>, link: Link<'_>, client: &ClientState) -> Action {
+    let scope = link.scope;
     let dynamic = scope.kind == ScopeKind::Dynamic;
     let reserved = client.reserved.filter(|_| client.reserved_available);
     if reserved.is_none() && !dynamic {
         return Action::Drop(DropReason::ReservationUnavailable);
     }
-    let in_pools = |address: &Ipv4Addr| dynamic && scope.in_pools(*address);
+    let commit = match packet.message_type {
+        MessageType::Bootp => Some(Commit::Bootp),
+        _ if scope.rapid_commit && packet.option(code::RAPID_COMMIT).is_some() => Some(Commit::Rapid),
+        _ => None,
+    };
+    let in_pools = |address: &Ipv4Addr| link.in_pools(*address);
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+    //# If an address is available, the new address SHOULD be chosen as follows:
     let candidates = [
         reserved.map(|address| (address, ChosenBy::Reservation)),
         client.binding.map(|binding| binding.address).filter(in_pools).map(|address| (address, ChosenBy::Binding)),
         client.offered.filter(in_pools).map(|address| (address, ChosenBy::Offer)),
         packet.requested_address().filter(in_pools).map(|address| (address, ChosenBy::Requested)),
     ];
-    let best = candidates.iter().flatten().next();
-    match best.and_then(|&(address, _)| remaining_on_disk(scope, client, address)) {
+    let best = candidates.iter().flatten().next().map(|&(address, _)| address);
+    let on_disk = best.and_then(|address| Some((address, remaining_on_disk(scope, client, address)?)));
+    match (on_disk, commit) {
+        // A BOOTP client takes whatever it is told for ever.
+        (Some((address, remaining_secs)), Some(commit)) if commit == Commit::Rapid || remaining_secs == u32::MAX => {
+            Action::Recall { address, remaining_secs, commit: Some(commit) }
+        }
         // Promised already, so it is also the address that will be claimed.
-        Some(remaining_secs) => Action::Offer(Offer { candidates, from_pools: false, lease_secs: remaining_secs }),
-        None if !client.accepting => Action::Drop(DropReason::JournalRefusing),
-        None => Action::Offer(Offer { candidates, from_pools: dynamic, lease_secs: lease_secs(packet, scope) }),
+        (Some((_, remaining_secs)), None) => {
+            Action::Offer(Offer { candidates, from_pools: false, remaining_secs: Some(remaining_secs), commit: None })
+        }
+        _ if !client.accepting => Action::Drop(DropReason::JournalRefusing),
+        _ => Action::Offer(Offer { candidates, from_pools: dynamic, remaining_secs: None, commit }),
     }
 }
 
-/// The states of RFC 2131 §4.3.2 in which a client sends DHCPREQUEST. RENEWING and REBINDING differ only in where the reply goes.
+/// The states (RFC 2131 §4.3.2) in which a client sends DHCPREQUEST. RENEWING and REBINDING differ only in where the reply goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RequestState {
     Selecting,
@@ -185,15 +261,19 @@ enum RequestState {
     Renewing,
 }
 
-fn request(now: UnixSecs, packet: &PacketView<'_>, scope: &Scope, client: &ClientState) -> Action {
-    if is_for_another_server(packet, scope) {
+fn request(now: UnixSecs, packet: &PacketView<'_>, link: Link<'_>, client: &ClientState) -> Action {
+    if link.is_for_another_server(packet) {
         return Action::Forget;
     }
+    let scope = link.scope;
     let (ciaddr, asked) = (packet.ciaddr(), packet.requested_address());
     let known = client.offered.or(client.binding.map(|binding| binding.address));
     let (state, address) = match (packet.server_id(), asked) {
-        _ if !ciaddr.is_unspecified() => (RequestState::Renewing, ciaddr),
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+        //# If the DHCPREQUEST message contains a 'server identifier' option, the message is in response to a DHCPOFFER message.
         (Some(_), Some(asked)) => (RequestState::Selecting, asked),
+        // Some clients name the server also when they renew.
+        _ if !ciaddr.is_unspecified() => (RequestState::Renewing, ciaddr),
         (None, Some(asked)) => (RequestState::InitReboot, asked),
         // Some clients name no address at all; they can only mean the one that they were offered.
         (_, None) => match known {
@@ -202,19 +282,23 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, scope: &Scope, client: &Clien
         },
     };
     let grant = |chosen_by| match remaining_on_disk(scope, client, address) {
-        Some(remaining_secs) => Action::Recall { address, remaining_secs },
+        Some(remaining_secs) => Action::Recall { address, remaining_secs, commit: None },
         None if !client.accepting => Action::Drop(DropReason::JournalRefusing),
         None => {
-            let lease_secs = lease_secs(packet, scope);
+            let lease_secs = lease_secs(packet, link.scope_of(address).unwrap_or(scope));
             Action::Bind(Bind { address, chosen_by, lease_secs, ends: now.plus(lease_secs) })
         }
     };
-    // Whoever chose this server wants an answer; to others it says only what it knows (RFC 2131 §4.3.2).
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+    //# If the DHCP server has no record of this client, then it MUST remain silent, and MAY output a warning to the network administrator.
+    // Whoever chose this server wants an answer; to others it says only what it knows.
     let nak_if = |knows: bool, reason| {
         if knows || state == RequestState::Selecting { Action::Nak(reason) } else { Action::Drop(DropReason::NoRecord) }
     };
     let is_known = client.reserved.is_some() || client.binding.is_some();
-    if !scope.subnet.contains(&address) {
+    if !link.holds(address) {
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+        //# Server SHOULD send a DHCPNAK message to the client if the 'requested IP address' is incorrect, or is on the wrong network.
         return nak_if(is_known || scope.authoritative, NakReason::WrongNetwork);
     }
     match client.reserved {
@@ -225,7 +309,7 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, scope: &Scope, client: &Clien
     }
     let bound = client.binding.is_some_and(|binding| binding.address == address);
     if bound || client.offered == Some(address) {
-        return if scope.in_pools(address) {
+        return if link.in_pools(address) {
             grant(if bound { ChosenBy::Binding } else { ChosenBy::Offer })
         } else {
             Action::Nak(NakReason::NotInPool)
@@ -233,7 +317,7 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, scope: &Scope, client: &Clien
     }
     match state {
         // The offer was forgotten over a restart; if the address is still free, it is the client's.
-        RequestState::Selecting if client.binding.is_none() && scope.in_pools(address) => grant(ChosenBy::Requested),
+        RequestState::Selecting if client.binding.is_none() && link.in_pools(address) => grant(ChosenBy::Requested),
         RequestState::Selecting if client.binding.is_none() => Action::Nak(NakReason::NotInPool),
         _ => nak_if(client.binding.is_some(), NakReason::NotTheClients),
     }

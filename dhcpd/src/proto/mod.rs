@@ -3,6 +3,7 @@
 //! What is absent here: sockets, files, clocks, randomness, logs, metrics, async. Time is a parameter, buffers are the caller's, and every
 //! outcome is data with its reason. Whoever can build a [`scope::Scope`] can ask the decision core offline.
 
+pub mod answer;
 pub mod arp;
 pub mod boot;
 pub mod class;
@@ -13,6 +14,7 @@ pub mod fqdn;
 pub mod frame;
 pub mod icmp;
 pub mod identity;
+pub mod leasequery;
 pub mod option;
 pub mod owner;
 pub mod peek;

@@ -2,8 +2,8 @@
 //!
 //! [`Reply`] can be sent. [`Ack`] cannot: a DHCPACK that promises a lease is opened only after the journal has made its promise durable (DESIGN.md, rule 3).
 //!
-//! Order of options: message type, server identifier, times, the reservation's and the scope's options, boot, echoes, and relay agent information verbatim
-//! and last (RFC 3046 §2.2); END comes before the padding to 300 octets (some ROMs take no less, and read END first).
+//! Order of options: message type, server identifier, times, boot, then what the client asks for in its order, what every client needs, echoes, and relay agent
+//! information verbatim and last (RFC 3046 §2.2); END comes before the padding to 300 octets (some ROMs take no less, and read END first).
 
 use std::net::Ipv4Addr;
 
@@ -11,27 +11,27 @@ use dhcproto::v4::{self, DhcpOption, HType, Message, MessageType as Wire, Opcode
 use dhcproto::{Encodable, Encoder};
 use reveille_config::MacAddr;
 
-use super::boot::{self, Stage};
+use super::boot::{self, BootAnswer, Stage};
+use super::fqdn;
 use super::option::{CodeSet, OptionBlock};
 use super::reason::NakReason;
 use super::scope::{Reservation, Scope};
-use super::view::{FIXED_BYTES, PacketView, code};
+use super::view::{FIXED_BYTES, MessageType, PacketView, code};
+use stamp::{Room, Stamp};
+
+pub(crate) mod stamp;
 
 /// Every reply has at least so many octets (BOOTP's minimum, RFC 1542 §2.1).
 pub const REPLY_BYTES_MIN: usize = 300;
 /// No reply has more: an Ethernet frame's worth.
 pub const REPLY_BYTES_MAX: usize = 1_472;
-/// Octets of IP and UDP headers, which option 57 counts (RFC 2132 §9.10).
-const IP_UDP_BYTES: usize = 28;
-/// What a client takes that does not say (RFC 2131 §2).
-const MESSAGE_BYTES_DEFAULT: usize = 576;
 /// The port of servers and relays.
 pub const SERVER_PORT: u16 = 67;
 /// The port of clients.
 pub const CLIENT_PORT: u16 = 68;
 /// Sent whether or not the client lists them in option 55: without these a ROM or a careless client is lost.
-const ALWAYS: CodeSet =
-    CodeSet::of(&[code::SUBNET_MASK, 3, code::VENDOR_SPECIFIC, code::VENDOR_CLASS, code::TFTP_SERVER, code::BOOT_FILE]);
+const ALWAYS: [u8; 6] =
+    [code::SUBNET_MASK, code::ROUTERS, code::VENDOR_SPECIFIC, code::VENDOR_CLASS, code::TFTP_SERVER, code::BOOT_FILE];
 /// PXE_DISCOVERY_CONTROL = 8 ("do not look for boot servers, take the file"), then the inner END.
 const PXE_NO_DISCOVERY: [u8; 4] = [6, 1, 8, 255];
 
@@ -72,6 +72,8 @@ impl Ack {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Template {
     octets: Box<[u8]>,
+    /// Where the value of option 54 lies.
+    server_id: Option<usize>,
     /// Where the values of options 51, 58 and 59 lie.
     times: Option<[usize; 3]>,
 }
@@ -83,12 +85,13 @@ pub struct Templates {
     ack: Template,
     inform: Template,
     nak: Template,
+    bootp: Template,
 }
 
 impl Templates {
     /// Encodes them with the wire library.
     pub fn encode(server_address: Ipv4Addr) -> Self {
-        let template = |kind, timed: bool| {
+        let template = |kind: Option<Wire>, timed: bool| {
             let mut message = Message::default();
             message.set_opcode(Opcode::BootReply).set_htype(HType::Eth);
             message.set_flags(v4::Flags::default());
@@ -104,226 +107,257 @@ impl Templates {
                 octets.extend_from_slice(&encoded);
                 octets.len() - encoded.len() + 2
             };
-            put(DhcpOption::MessageType(kind));
-            put(DhcpOption::ServerIdentifier(server_address));
+            let server_id = kind.map(|kind| {
+                put(DhcpOption::MessageType(kind));
+                put(DhcpOption::ServerIdentifier(server_address))
+            });
             if timed {
                 times =
                     [put(DhcpOption::AddressLeaseTime(0)), put(DhcpOption::Renewal(0)), put(DhcpOption::Rebinding(0))];
             }
-            Template { octets: octets.into(), times: timed.then_some(times) }
+            Template { octets: octets.into(), server_id, times: timed.then_some(times) }
         };
         Self {
-            offer: template(Wire::Offer, true),
-            ack: template(Wire::Ack, true),
-            inform: template(Wire::Ack, false),
-            nak: template(Wire::Nak, false),
+            offer: template(Some(Wire::Offer), true),
+            ack: template(Some(Wire::Ack), true),
+            inform: template(Some(Wire::Ack), false),
+            nak: template(Some(Wire::Nak), false),
+            bootp: template(None, false),
         }
     }
 }
 
-/// What a lease reply says.
+/// Who is answered, and out of what.
 #[derive(Debug, Clone, Copy)]
-pub struct Lease<'a> {
-    /// `yiaddr`.
-    pub address: Ipv4Addr,
-    /// Option 51, seconds; T1 is half of it and T2 seven eighths (RFC 2131 §4.4.5).
-    pub secs: u32,
+pub struct Asker<'a> {
+    /// What it sent.
+    pub packet: &'a PacketView<'a>,
+    /// The UDP port that it came from.
+    pub from_port: u16,
+    /// The scope that answers.
+    pub scope: &'a Scope,
     /// The client's reservation.
     pub reservation: Option<&'a Reservation>,
 }
 
-/// A DHCPOFFER. `buffer` is reused for the reply's octets, `from_port` is the port that the request came from.
-pub fn offer(buffer: Vec<u8>, packet: &PacketView<'_>, from_port: u16, scope: &Scope, lease: Lease<'_>) -> Reply {
-    let destination = destination(packet, from_port, scope, lease.address);
-    let octets = stamp(buffer, &scope.templates.offer, packet, scope, Some(lease), lease.reservation);
-    Reply { octets, destination }
+/// What a lease reply promises or offers.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease {
+    /// `yiaddr`.
+    pub address: Ipv4Addr,
+    /// Option 51, seconds; T1 is half of it and T2 seven eighths (RFC 2131 §4.4.5).
+    pub secs: u32,
 }
 
-/// A DHCPACK that promises a lease.
-pub fn ack(buffer: Vec<u8>, packet: &PacketView<'_>, from_port: u16, scope: &Scope, lease: Lease<'_>) -> Ack {
-    let destination = destination(packet, from_port, scope, lease.address);
-    let mut octets = stamp(buffer, &scope.templates.ack, packet, scope, Some(lease), lease.reservation);
-    octets[12..16].copy_from_slice(&packet.ciaddr().octets());
-    Ack(Reply { octets, destination })
-}
-
-/// The answer to DHCPINFORM: options, no lease, straight to `ciaddr` (RFC 2131 §4.3.5).
-pub fn inform(buffer: Vec<u8>, packet: &PacketView<'_>, scope: &Scope, reservation: Option<&Reservation>) -> Reply {
-    let mut octets = stamp(buffer, &scope.templates.inform, packet, scope, None, reservation);
-    octets[12..16].copy_from_slice(&packet.ciaddr().octets());
-    Reply { octets, destination: Destination::Unicast(packet.ciaddr()) }
-}
-
-/// A DHCPNAK with its reason in words (RFC 2131 §4.3.2; table 3).
-pub fn nak(buffer: Vec<u8>, packet: &PacketView<'_>, from_port: u16, scope: &Scope, reason: NakReason) -> Reply {
-    let mut stamp = Stamp::begin(buffer, &scope.templates.nak, packet);
-    stamp.put(code::MESSAGE, reason.text().as_bytes());
-    stamp.echoes(packet, Stage::None);
-    let mut octets = stamp.finish(packet);
-    let giaddr = packet.giaddr();
-    let destination = if giaddr.is_unspecified() {
-        Destination::Broadcast
-    } else {
-        // The client may have no address on this link, so the relay is told to broadcast.
-        octets[10] |= 0x80;
-        Destination::Relay(giaddr, relay_port(from_port))
-    };
-    Reply { octets, destination }
-}
-
-/// Where a relay hears: port 67 (RFC 2131 §4.1), whatever privileged port it sends from. A load generator that plays relay from an
-/// unprivileged port, as perfdhcp does, is answered there.
-fn relay_port(from_port: u16) -> u16 {
-    if from_port < 1024 { 67 } else { from_port }
-}
-
-fn destination(packet: &PacketView<'_>, from_port: u16, scope: &Scope, yiaddr: Ipv4Addr) -> Destination {
-    let (giaddr, ciaddr) = (packet.giaddr(), packet.ciaddr());
-    // What a client writes into `ciaddr` of a DISCOVER is not to be trusted.
-    let has_address = !ciaddr.is_unspecified() && packet.message_type != super::view::MessageType::Discover;
-    if !giaddr.is_unspecified() {
-        Destination::Relay(giaddr, relay_port(from_port))
-    } else if has_address {
-        Destination::Unicast(ciaddr)
-    } else if packet.broadcast_flag() || scope.always_broadcast {
-        Destination::Broadcast
-    } else {
-        Destination::Frame(packet.chaddr(), yiaddr)
+impl Asker<'_> {
+    /// A DHCPOFFER. `buffer` is reused for the reply's octets.
+    pub fn offer(&self, buffer: Vec<u8>, lease: Lease) -> Reply {
+        let octets = self.stamp(buffer, &self.scope.templates.offer, Some(lease), |_| {});
+        Reply { octets, destination: self.destination(lease.address) }
     }
-}
 
-fn stamp(
-    buffer: Vec<u8>,
-    template: &Template,
-    packet: &PacketView<'_>,
-    scope: &Scope,
-    lease: Option<Lease<'_>>,
-    reservation: Option<&Reservation>,
-) -> Vec<u8> {
-    let mut stamp = Stamp::begin(buffer, template, packet);
-    if let Some(lease) = lease {
-        stamp.out[16..20].copy_from_slice(&lease.address.octets());
-        let [t1, t2] =
-            if lease.secs == u32::MAX { [u32::MAX; 2] } else { [lease.secs / 2, lease.secs - lease.secs / 8] };
-        for (at, value) in template.times.into_iter().flatten().zip([lease.secs, t1, t2]) {
-            stamp.out[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    /// A DHCPACK that promises a lease.
+    pub fn ack(&self, buffer: Vec<u8>, lease: Lease) -> Ack {
+        let mut octets = self.stamp(buffer, &self.scope.templates.ack, Some(lease), |_| {});
+        octets[12..16].copy_from_slice(&self.packet.ciaddr().octets());
+        Ack(Reply { octets, destination: self.destination(lease.address) })
+    }
+
+    /// A DHCPACK that answers a DHCPDISCOVER at once (RFC 4039).
+    pub fn rapid_ack(&self, buffer: Vec<u8>, lease: Lease) -> Ack {
+        //= https://www.rfc-editor.org/rfc/rfc4039#section-4
+        //# A server MUST include this option in a DHCPACK message sent in a response to a DHCPDISCOVER message when completing the DHCPDISCOVER-DHCPACK message exchange.
+        let rapid = |stamp: &mut Stamp| stamp.put(code::RAPID_COMMIT, &[], &[]);
+        let octets = self.stamp(buffer, &self.scope.templates.ack, Some(lease), rapid);
+        Ack(Reply { octets, destination: self.destination(lease.address) })
+    }
+
+    /// A BOOTREPLY: no message type, no times, and a vendor area of 64 octets (RFC 951; RFC 1534 §2). It promises the address for ever.
+    pub fn bootp(&self, buffer: Vec<u8>, address: Ipv4Addr) -> Ack {
+        let mut stamp = Stamp::begin(buffer, &self.scope.templates.bootp, self.packet, Room::Bootp);
+        stamp.out[16..20].copy_from_slice(&address.octets());
+        let boot = self.boot();
+        stamp.out[20..24].copy_from_slice(&boot.next_server.octets());
+        stamp.name_file(boot.file.unwrap_or_default().as_bytes());
+        for block in self.blocks() {
+            stamp.put_block(block, |_| true);
         }
-    }
-    let own_file = reservation.and_then(|own| own.boot_file.as_deref());
-    let boot = boot::choose(packet, scope.boot.as_deref(), scope.server_address, own_file);
-    let wanted = packet.option(code::PARAMETER_LIST).map(CodeSet::of);
-    let own = reservation.map(|own| &own.options);
-    let configured = || own.into_iter().chain([&scope.options]);
-    // Boot information goes first, so that it fits; what the operator configured by hand replaces it.
-    stamp.boot(&boot, wanted, |code| configured().any(|block| block.codes().contains(code)));
-    for block in configured() {
-        stamp.block(block, wanted);
-    }
-    stamp.echoes(packet, boot.stage);
-    stamp.finish(packet)
-}
-
-/// A reply being written. Never grows past `limit`: an option that does not fit is left out.
-struct Stamp {
-    out: Vec<u8>,
-    limit: usize,
-    written: CodeSet,
-}
-
-impl Stamp {
-    fn begin(mut out: Vec<u8>, template: &Template, packet: &PacketView<'_>) -> Self {
-        out.clear();
-        out.extend_from_slice(&template.octets);
-        out[4..8].copy_from_slice(&packet.xid());
-        out[10..12].copy_from_slice(&packet.flags().to_be_bytes());
-        out[24..28].copy_from_slice(&packet.giaddr().octets());
-        out[28..34].copy_from_slice(&packet.chaddr().octets());
-        let takes = packet.max_message_size().map_or(MESSAGE_BYTES_DEFAULT, usize::from) - IP_UDP_BYTES;
-        // Room for END and for what must be echoed is set aside from the start.
-        let echoed = packet.option(code::RELAY_AGENT).map_or(0, split_bytes)
-            + packet.option(code::CLIENT_ID).map_or(0, split_bytes);
-        Self { out, limit: takes.min(REPLY_BYTES_MAX).saturating_sub(1 + echoed), written: CodeSet::default() }
+        let octets = stamp.finish(self.packet);
+        Ack(Reply { octets, destination: self.destination(address) })
     }
 
-    /// Adds an option of at most 255 octets unless its code was written or it does not fit.
-    fn put(&mut self, code: u8, value: &[u8]) {
-        if value.len() <= 255 && !self.written.contains(code) && self.out.len() + 2 + value.len() <= self.limit {
-            self.out.extend_from_slice(&[code, value.len() as u8]);
-            self.out.extend_from_slice(value);
-            self.written.insert(code);
+    /// The answer to DHCPINFORM: options, no lease, straight to `ciaddr`.
+    pub fn inform(&self, buffer: Vec<u8>) -> Reply {
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.5
+        //# The server MUST NOT send a lease expiration time to the client and SHOULD NOT fill in 'yiaddr'.
+        let mut octets = self.stamp(buffer, &self.scope.templates.inform, None, |_| {});
+        let ciaddr = self.packet.ciaddr();
+        octets[12..16].copy_from_slice(&ciaddr.octets());
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-3.4
+        //# The servers SHOULD unicast the DHCPACK reply to the address given in the 'ciaddr' field of the DHCPINFORM message.
+        Reply { octets, destination: Destination::Unicast(ciaddr) }
+    }
+
+    /// A DHCPNAK with its reason in words (RFC 2131 §4.3.2; table 3).
+    pub fn nak(&self, buffer: Vec<u8>, reason: NakReason) -> Reply {
+        let mut stamp = Stamp::begin(buffer, &self.scope.templates.nak, self.packet, Room::OptionsOnly);
+        stamp.put(code::MESSAGE, reason.text().as_bytes(), &[]);
+        let mut octets = stamp.finish(self.packet);
+        let giaddr = self.packet.giaddr();
+        let destination = if giaddr.is_unspecified() {
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+            //# The server MUST broadcast the DHCPNAK message to the 0xffffffff broadcast address because the client may not have a correct network address or subnet mask, and the client may not be answering ARP requests.
+            Destination::Broadcast
+        } else {
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+            //# The server MUST set the broadcast bit in the DHCPNAK, so that the relay agent will broadcast the DHCPNAK to the client, because the client may not have a correct network address or subnet mask, and the client may not be answering ARP requests.
+            octets[10] |= 0x80;
+            Destination::Relay(giaddr, relay_port(self.from_port))
+        };
+        Reply { octets, destination }
+    }
+
+    /// Where a lease reply goes.
+    fn destination(&self, yiaddr: Ipv4Addr) -> Destination {
+        let packet = self.packet;
+        let giaddr = packet.giaddr();
+        // What a client writes into `ciaddr` of a DISCOVER is not to be trusted, nor in a REQUEST if it is not the address that it gets.
+        let has_address = packet.ciaddr() == yiaddr && packet.message_type != MessageType::Discover;
+        if !giaddr.is_unspecified() {
+            Destination::Relay(giaddr, relay_port(self.from_port))
+        } else if has_address {
+            Destination::Unicast(yiaddr)
+        } else if packet.broadcast_flag() || self.scope.always_broadcast {
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+            //# If this bit is set to 1, the DHCP message SHOULD be sent as an IP broadcast using an IP broadcast address (preferably 0xffffffff) as the IP destination address and the link-layer broadcast address as the link-layer destination address.
+            Destination::Broadcast
+        } else {
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+            //# If the BROADCAST bit is cleared to 0, the message SHOULD be sent as an IP unicast to the IP address specified in the 'yiaddr' field and the link-layer address specified in the 'chaddr' field.
+            Destination::Frame(packet.chaddr(), yiaddr)
         }
     }
 
-    fn block(&mut self, block: &OptionBlock, wanted: Option<CodeSet>) {
-        for (code, encoded) in block.iter() {
-            let asked = wanted.is_none_or(|wanted| wanted.contains(code)) || ALWAYS.contains(code);
-            if asked && !self.written.contains(code) && self.out.len() + encoded.len() <= self.limit {
-                self.out.extend_from_slice(encoded);
-                self.written.insert(code);
+    fn boot(&self) -> BootAnswer<'_> {
+        let own_file = self.reservation.and_then(|own| own.boot_file.as_deref());
+        boot::choose(self.packet, self.scope.boot.as_deref(), self.scope.server_address, own_file)
+    }
+
+    /// Where options come from, the most particular first.
+    fn blocks(&self) -> impl Iterator<Item = &OptionBlock> {
+        self.reservation.map(|own| &own.options).into_iter().chain([&self.scope.options])
+    }
+
+    fn stamp(
+        &self,
+        buffer: Vec<u8>,
+        template: &Template,
+        lease: Option<Lease>,
+        first: impl FnOnce(&mut Stamp),
+    ) -> Vec<u8> {
+        let packet = self.packet;
+        let mut stamp = Stamp::begin(buffer, template, packet, Room::Client);
+        if let Some(lease) = lease {
+            stamp.out[16..20].copy_from_slice(&lease.address.octets());
+            let [t1, t2] =
+                if lease.secs == u32::MAX { [u32::MAX; 2] } else { [lease.secs / 2, lease.secs - lease.secs / 8] };
+            for (at, value) in template.times.into_iter().flatten().zip([lease.secs, t1, t2]) {
+                stamp.out[at..at + 4].copy_from_slice(&value.to_be_bytes());
             }
         }
+        first(&mut stamp);
+        let boot = self.boot();
+        // Boot information goes first, so that it fits; what the operator configured by hand replaces it.
+        let list = packet.option(code::PARAMETER_LIST);
+        self.put_boot(&mut stamp, &boot, list);
+        if let Some(id) = packet.option(code::MACHINE_ID).filter(|id| id.len() == 17 && boot.stage != Stage::None) {
+            // RFC 4578 §2.3: 17 octets, or it is none.
+            stamp.put(code::MACHINE_ID, id, &[]);
+        }
+        if let Some(name) = packet.option(code::CLIENT_FQDN)
+            && let Some(head) = fqdn::answer(name)
+        {
+            stamp.put(code::CLIENT_FQDN, &head, &name[3..]);
+        }
+        match list {
+            Some(list) => self.put_asked_for(&mut stamp, list),
+            // Who does not say gets everything, save what is only for those who ask.
+            None => {
+                for block in self.blocks() {
+                    stamp.put_block(block, |code| code != code::V6_ONLY_PREFERRED);
+                }
+            }
+        }
+        stamp.finish(packet)
     }
 
-    fn boot(&mut self, boot: &boot::BootAnswer<'_>, wanted: Option<CodeSet>, configured: impl Fn(u8) -> bool) {
-        let put = |stamp: &mut Self, code, value: &[u8]| {
-            if !configured(code) {
-                stamp.put(code, value);
+    /// What the client lists, in its order, and what every client needs.
+    fn put_asked_for(&self, stamp: &mut Stamp, list: &[u8]) {
+        let put = |stamp: &mut Stamp, code| {
+            if !stamp.has(code)
+                && let Some(encoded) = self.blocks().find_map(|block| block.encoded(code))
+            {
+                stamp.put_encoded(code, encoded);
             }
         };
-        self.out[20..24].copy_from_slice(&boot.next_server.octets());
-        let asks = |code| wanted.is_some_and(|wanted| wanted.contains(code));
+        let classless = CodeSet::of(list).contains(code::CLASSLESS_ROUTES);
+        //= https://www.rfc-editor.org/rfc/rfc2132#section-9.8
+        //# The DHCP server is not required to return the options in the requested order, but MUST try to insert the requested options in the order requested by the client.
+        //= https://www.rfc-editor.org/rfc/rfc8925#section-3.3
+        //# The server MUST NOT include the IPv6-Only Preferred option in the DHCPOFFER or DHCPACK message if the option was not present in the Parameter Request List sent by the client.
+        for &code in list.iter().chain(&ALWAYS) {
+            if matches!(code, code::ROUTERS | code::STATIC_ROUTES) {
+                if classless {
+                    put(stamp, code::CLASSLESS_ROUTES);
+                    //= https://www.rfc-editor.org/rfc/rfc3442#page-5
+                    //# When a DHCP client requests the Classless Static Routes option and also requests either or both of the Router option and the Static Routes option, and the DHCP server is sending Classless Static Routes options to that client, the server SHOULD NOT include the Router or Static Routes options.
+                    if stamp.has(code::CLASSLESS_ROUTES) {
+                        continue;
+                    }
+                }
+                //= https://www.rfc-editor.org/rfc/rfc2132#section-3.3
+                //# If both the subnet mask and the router option are specified in a DHCP reply, the subnet mask option MUST be first.
+                put(stamp, code::SUBNET_MASK);
+            }
+            put(stamp, code);
+        }
+    }
+
+    fn put_boot(&self, stamp: &mut Stamp, boot: &BootAnswer<'_>, list: Option<&[u8]>) {
+        let put = |stamp: &mut Stamp, code, value: &[u8]| {
+            if !self.blocks().any(|block| block.codes().contains(code)) {
+                stamp.put(code, value, &[]);
+            }
+        };
+        stamp.out[20..24].copy_from_slice(&boot.next_server.octets());
+        let asks = |code| list.is_some_and(|list| list.contains(&code));
         let boots = boot.stage != Stage::None;
         match boot.stage {
-            Stage::HttpClient => put(self, code::VENDOR_CLASS, b"HTTPClient"),
+            Stage::HttpClient => put(stamp, code::VENDOR_CLASS, b"HTTPClient"),
             Stage::Rom | Stage::Ipxe => {
-                put(self, code::VENDOR_CLASS, b"PXEClient");
-                put(self, code::VENDOR_SPECIFIC, &PXE_NO_DISCOVERY);
+                put(stamp, code::VENDOR_CLASS, b"PXEClient");
+                put(stamp, code::VENDOR_SPECIFIC, &PXE_NO_DISCOVERY);
             }
             Stage::None => {}
         }
         if !boot.next_server.is_unspecified() && (asks(code::TFTP_SERVER) || boot.stage == Stage::Rom) {
             let mut text = [0u8; 15];
             let len = write_address(boot.next_server, &mut text);
-            put(self, code::TFTP_SERVER, &text[..len]);
+            put(stamp, code::TFTP_SERVER, &text[..len]);
         }
         if let Some(file) = boot.file.filter(|_| boots || asks(code::BOOT_FILE)) {
-            if boots && file.len() < 128 {
-                self.out[108..108 + file.len()].copy_from_slice(file.as_bytes());
+            if boots {
+                stamp.name_file(file.as_bytes());
             }
-            put(self, code::BOOT_FILE, file.as_bytes());
+            put(stamp, code::BOOT_FILE, file.as_bytes());
         }
-    }
-
-    /// Options that go back as they came; RFC 4578 §2.3 has option 97 with 17 octets.
-    fn echoes(&mut self, packet: &PacketView<'_>, stage: Stage) {
-        if let Some(id) = packet.option(code::MACHINE_ID).filter(|id| id.len() == 17 && stage != Stage::None) {
-            self.put(code::MACHINE_ID, id);
-        }
-    }
-
-    fn finish(mut self, packet: &PacketView<'_>) -> Vec<u8> {
-        // RFC 6842 §3: the client identifier is returned unaltered. RFC 3046 §2.2: relay agent information last.
-        for code in [code::CLIENT_ID, code::RELAY_AGENT] {
-            let value = packet.option(code).unwrap_or_default();
-            if self.out.len() + split_bytes(value) >= REPLY_BYTES_MAX {
-                continue;
-            }
-            for part in value.chunks(255) {
-                self.out.extend_from_slice(&[code, part.len() as u8]);
-                self.out.extend_from_slice(part);
-            }
-        }
-        self.out.push(code::END);
-        if self.out.len() < REPLY_BYTES_MIN {
-            self.out.resize(REPLY_BYTES_MIN, code::PAD);
-        }
-        self.out
     }
 }
 
-/// Octets of a value that is split into options of 255.
-fn split_bytes(value: &[u8]) -> usize {
-    value.len() + 2 * value.len().div_ceil(255)
+/// Where a relay hears: port 67 (RFC 2131 §4.1), whatever privileged port it sends from. A load generator that plays relay from an
+/// unprivileged port, as perfdhcp does, is answered there.
+pub(super) fn relay_port(from_port: u16) -> u16 {
+    if from_port < 1024 { 67 } else { from_port }
 }
 
 /// Dotted decimal without allocating; says how many octets it took.

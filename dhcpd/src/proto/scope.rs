@@ -123,6 +123,10 @@ pub struct Scope {
     pub authoritative: bool,
     /// Whether replies to clients without address are always broadcast.
     pub always_broadcast: bool,
+    /// Whether BOOTP clients are served (RFC 1534).
+    pub bootp: bool,
+    /// Whether a client that asks for it is bound without a DHCPREQUEST (RFC 4039).
+    pub rapid_commit: bool,
     /// Whether router solicitations are answered.
     pub answer_router_solicitations: bool,
     /// Options of every reply.
@@ -204,6 +208,8 @@ impl Scope {
             cache_threshold_percent: scope.cache_threshold_percent,
             authoritative: scope.authoritative,
             always_broadcast: scope.always_broadcast,
+            bootp: scope.bootp,
+            rapid_commit: scope.rapid_commit,
             answer_router_solicitations: scope.answer_router_solicitations,
             options: OptionBlock::encode(scope.options.iter().chain(defaults)),
             boot: scope.boot.as_ref().and_then(|boot| match boot {
@@ -228,6 +234,8 @@ pub struct Scopes {
     networks: Vec<Network>,
     /// First address of each subnet, ascending; subnets do not overlap.
     by_subnet: Vec<(Ipv4Addr, ScopeIndex)>,
+    /// Who may ask for leases (RFC 4388).
+    requestors: Vec<Subnet>,
 }
 
 impl Scopes {
@@ -245,7 +253,7 @@ impl Scopes {
         let networks = (0..).zip(&scopes).map(|(i, _)| network(i)).collect();
         let mut by_subnet: Vec<_> = scopes.iter().map(|scope| (scope.subnet.network(), scope.index)).collect();
         by_subnet.sort_unstable();
-        Self { scopes, networks, by_subnet }
+        Self { scopes, networks, by_subnet, requestors: config.leasequery.clone() }
     }
 
     /// The scope at `index`.
@@ -296,6 +304,11 @@ impl Scopes {
     pub fn client_of(&self, machine: Machine) -> Option<ClientKey> {
         let scope = self.get(machine.scope)?;
         Some(ClientKey { network: scope.network, identity: Identity::of_mac(machine.mac) })
+    }
+
+    /// Whether lease queries of this relay or concentrator are answered.
+    pub fn may_query(&self, requestor: Ipv4Addr) -> bool {
+        self.requestors.iter().any(|subnet| subnet.contains(&requestor))
     }
 
     /// All, in order.

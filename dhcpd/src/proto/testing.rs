@@ -105,6 +105,13 @@ impl Packet {
         Self(octets).option(code::MESSAGE_TYPE, &[kind])
     }
 
+    /// A BOOTP client's request: no message type.
+    pub fn bootp(mac: MacAddr) -> Self {
+        let mut packet = Self::new(0, mac);
+        packet.0.truncate(240);
+        packet
+    }
+
     pub fn discover(mac: MacAddr) -> Self {
         Self::new(1, mac)
     }

@@ -23,8 +23,8 @@ const JOINED_BYTES_MAX: usize = 2_048;
 /// RFC 2131 §3: 99, 130, 83, 99.
 pub const MAGIC_COOKIE: [u8; 4] = [99, 130, 83, 99];
 
-const SNAME: std::ops::Range<usize> = 44..108;
-const FILE: std::ops::Range<usize> = 108..236;
+pub(super) const SNAME: std::ops::Range<usize> = 44..108;
+pub(super) const FILE: std::ops::Range<usize> = 108..236;
 
 /// Codes of the options that the server itself gives a meaning to.
 pub mod code {

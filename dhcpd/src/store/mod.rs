@@ -9,6 +9,7 @@ pub mod event;
 pub mod journal;
 pub mod model;
 pub mod promise;
+mod query;
 pub mod queue;
 pub mod record;
 mod replay;

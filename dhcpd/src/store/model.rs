@@ -45,6 +45,8 @@ pub struct LeaseRow {
     pub client_id: Box<[u8]>,
     /// Option 12 as the client sent it; empty where it did not.
     pub hostname: Box<str>,
+    /// Option 82 of its last message, for lease queries; empty where none came, and after a restart until it asks again.
+    pub relay_agent: Box<[u8]>,
 }
 
 /// A sighting as the API shows it.

@@ -71,7 +71,9 @@ impl<'a> Recovery<'a> {
                 let identity = Identity::of(network.identified_by, self.identity_key, mac, &client_id);
                 let client = ClientKey { network: network.index, identity };
                 let (scope, state) = (scope.index, RowState::Bound);
-                let row = LeaseRow { client, scope, mac, state, starts, ends, sequence, client_id, hostname };
+                let relay_agent = Box::default();
+                let row =
+                    LeaseRow { client, scope, mac, state, starts, ends, sequence, client_id, hostname, relay_agent };
                 if let Some(former) = self.by_client.insert(client, address).filter(|&former| former != address) {
                     self.leases.remove(&former);
                 }

@@ -86,6 +86,8 @@ pub struct ClientFacts<'a> {
     pub client_id: &'a [u8],
     /// Option 12 as text; empty where it did not say.
     pub hostname: &'a str,
+    /// Option 82.
+    pub relay_agent: &'a [u8],
 }
 
 /// One worker's clients.
@@ -227,6 +229,7 @@ impl Table {
             sequence,
             client_id: facts.client_id.into(),
             hostname: facts.hostname.into(),
+            relay_agent: facts.relay_agent.into(),
         };
         self.shared.model.put_lease(bind.address, row);
         let (address, mac, starts, phase) = (bind.address, facts.mac, now.unix, Phase::Active);
@@ -559,7 +562,18 @@ pub(super) fn declined_row(
     sequence: Sequence,
 ) -> LeaseRow {
     let (client_id, hostname, state) = (Box::default(), Box::default(), RowState::Declined);
-    LeaseRow { client, scope, mac, state, starts: at, ends: until, sequence, client_id, hostname }
+    LeaseRow {
+        client,
+        scope,
+        mac,
+        state,
+        starts: at,
+        ends: until,
+        sequence,
+        client_id,
+        hostname,
+        relay_agent: Box::default(),
+    }
 }
 
 /// When a wall-clock end comes by the monotonic clock.

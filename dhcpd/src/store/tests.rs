@@ -66,14 +66,14 @@ impl Desk {
     ) -> Result<Ipv4Addr, DropReason> {
         let (scopes, key) = (self.store.shared.scopes.load_full(), self.key(n, client_id));
         let candidates = [wish.map(|address| (address, ChosenBy::Requested)), None, None, None];
-        let offer = Offer { candidates, from_pools: true, lease_secs: 600 };
+        let offer = Offer { candidates, from_pools: true, remaining_secs: None, commit: None };
         self.table.offer(NOW, scopes.get(PROV).unwrap(), key, mac(n), &offer, pools).map(|(address, _)| address)
     }
 
     fn bind(&mut self, n: u8, client_id: &[u8], address: Ipv4Addr, ends: UnixSecs) -> bool {
         let key = self.key(n, client_id);
         let bind = Bind { address, chosen_by: ChosenBy::Pool, lease_secs: 600, ends };
-        let facts = ClientFacts { mac: mac(n), client_id, hostname: "" };
+        let facts = ClientFacts { mac: mac(n), client_id, hostname: "", relay_agent: &[] };
         self.table.bind(NOW, key, &bind, facts, ()).is_ok()
     }
 

@@ -2,6 +2,7 @@
 
 mod conflict;
 mod harness;
+mod messages;
 mod property;
 
 use std::net::Ipv4Addr;

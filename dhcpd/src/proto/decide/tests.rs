@@ -23,24 +23,31 @@ fn binds(address: Ipv4Addr, chosen_by: ChosenBy, lease_secs: u32) -> Action {
     Action::Bind(Bind { address, chosen_by, lease_secs, ends: NOW.plus(lease_secs) })
 }
 
+fn recall(address: Ipv4Addr, remaining_secs: u32) -> Action {
+    Action::Recall { address, remaining_secs, commit: None }
+}
+
 /// One line of intent: in the dynamic scope, this packet of this client leads to that.
 fn assert_action(why: &str, packet: Packet, client: ClientState, expected: Action) {
     assert_action_in(&scopes(&[]), why, packet, client, expected);
 }
 
 fn assert_action_in(scopes: &Scopes, why: &str, packet: Packet, client: ClientState, expected: Action) {
-    let action = packet.view(|view| decide(NOW, view, prov(scopes), &client));
+    let action = packet.view(|view| decide(NOW, view, scopes, prov(scopes), &client));
     assert_eq!(action, expected, "{why}");
 }
 
 fn candidates(packet: Packet, client: ClientState) -> Vec<(Ipv4Addr, ChosenBy)> {
     let scopes = scopes(&[]);
-    match packet.view(|view| decide(NOW, view, prov(&scopes), &client)) {
+    match packet.view(|view| decide(NOW, view, &scopes, prov(&scopes), &client)) {
         Action::Offer(offer) => offer.candidates.into_iter().flatten().collect(),
         other => panic!("no offer: {other:?}"),
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# If an address is available, the new address SHOULD be chosen as follows:
 #[test]
 fn discover_lists_addresses_best_first() {
     use ChosenBy::{Binding, Offer, Requested, Reservation};
@@ -71,13 +78,22 @@ fn the_lease_time_asked_for_is_kept_within_bounds() {
         let packet = Packet::discover(STRANGER);
         let packet = asked.map_or(packet.clone(), |asked| packet.option(51, &asked.to_be_bytes()));
         let scopes = scopes(&[]);
-        match packet.view(|view| decide(NOW, view, prov(&scopes), &NOTHING)) {
-            Action::Offer(offer) => assert_eq!(offer.lease_secs, told, "{asked:?}"),
-            other => panic!("no offer: {other:?}"),
-        }
+        packet.view(|view| assert_eq!(lease_secs(view, prov(&scopes)), told, "{asked:?}"));
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+//= type=test
+//# If the DHCPREQUEST message contains a 'server identifier' option, the message is in response to a DHCPOFFER message.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+//= type=test
+//# If the DHCP server has no record of this client, then it MUST remain silent, and MAY output a warning to the network administrator.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+//= type=test
+//# Server SHOULD send a DHCPNAK message to the client if the 'requested IP address' is incorrect, or is on the wrong network.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+//= type=test
+//# A server with multiple network addresses MUST be prepared to to accept any of its network addresses as identifying that server in a DHCP message.
 #[test]
 fn requests_follow_the_table_of_rfc_2131_section_4_3_2() {
     use Action::{Drop, Forget, Nak};
@@ -113,6 +129,14 @@ fn requests_follow_the_table_of_rfc_2131_section_4_3_2() {
         ("renews late", renew(a), bound(a, 1_000), binds(a, Binding, 3_600)),
         ("renews another's", renew(b), bound(a, 1_000), Nak(NotTheClients)),
         ("renews what is not known", renew(a), NOTHING, Drop(DropReason::NoRecord)),
+        (
+            "chose us by another of our addresses",
+            Packet::select(STRANGER, ip(1, 1), a),
+            offered(a),
+            binds(a, Offer, 3_600),
+        ),
+        ("chose us, with rubbish in ciaddr", select(a).at(12, &[10, 77, 2, 109]), offered(a), binds(a, Offer, 3_600)),
+        ("renews late, naming us", renew(a).server(SERVER), bound(a, 1_000), binds(a, Binding, 3_600)),
         ("renews, naming another server", renew(a).server(ip(2, 7)), bound(a, 1_000), Forget),
         // Reservations
         ("takes its reserved address", select(ip(2, 50)), reserved(ip(2, 50)), binds(ip(2, 50), Reservation, 3_600)),
@@ -148,11 +172,9 @@ fn without_authority_nobody_unknown_is_refused() {
 fn early_renewals_are_told_the_remaining_time() {
     let a = ip(2, 101);
     let renew = Packet::renew(STRANGER, a);
-    for (remaining_secs, expected) in [
-        (3_600, Action::Recall { address: a, remaining_secs: 3_600 }),
-        (2_700, Action::Recall { address: a, remaining_secs: 2_700 }),
-        (2_699, binds(a, ChosenBy::Binding, 3_600)),
-    ] {
+    for (remaining_secs, expected) in
+        [(3_600, recall(a, 3_600)), (2_700, recall(a, 2_700)), (2_699, binds(a, ChosenBy::Binding, 3_600))]
+    {
         assert_action("25 per cent", renew.clone(), bound(a, remaining_secs), expected);
     }
     let mut pending = bound(a, 3_600);
@@ -167,7 +189,7 @@ fn while_the_journal_refuses_only_what_is_on_disk_is_promised() {
     let a = ip(2, 101);
     let refusing = |client: ClientState| ClientState { accepting: false, ..client };
     let silent = Action::Drop(DropReason::JournalRefusing);
-    let recall = Action::Recall { address: a, remaining_secs: 10 };
+    let recall = recall(a, 10);
     for (why, packet, client, expected) in [
         ("no offers", Packet::discover(STRANGER), NOTHING, silent),
         ("no new bindings", Packet::select(STRANGER, SERVER, a), offered(a), silent),
@@ -179,15 +201,100 @@ fn while_the_journal_refuses_only_what_is_on_disk_is_promised() {
     }
     let rebooted = Packet::discover(STRANGER);
     let scopes = scopes(&[]);
-    match rebooted.view(|view| decide(NOW, view, prov(&scopes), &refusing(bound(a, 10)))) {
+    match rebooted.view(|view| decide(NOW, view, &scopes, prov(&scopes), &refusing(bound(a, 10)))) {
         Action::Offer(offer) => {
             assert_eq!(offer.candidates[1], Some((a, ChosenBy::Binding)));
-            assert_eq!((offer.lease_secs, offer.from_pools), (10, false));
+            assert_eq!((offer.remaining_secs, offer.from_pools), (Some(10), false));
         }
         other => panic!("{other:?}"),
     }
 }
 
+/// RFC 5107: what a relay calls this server is this server.
+#[test]
+fn a_server_id_that_the_relay_gave_is_ours() {
+    let a = ip(2, 101);
+    let relay = ip(2, 254);
+    let told = |packet: Packet| packet.relayed_by(relay).option(82, &[11, 4, 10, 77, 2, 254]);
+    let chose = Packet::select(STRANGER, relay, a);
+    assert_action("through the relay", told(chose.clone()), offered(a), binds(a, ChosenBy::Offer, 3_600));
+    assert_action("another relay's word", told(Packet::select(STRANGER, ip(2, 253), a)), offered(a), Action::Forget);
+    let unrelayed = chose.option(82, &[11, 4, 10, 77, 2, 254]);
+    assert_action("without a relay it is nobody's word", unrelayed, offered(a), Action::Forget);
+}
+
+//= https://www.rfc-editor.org/rfc/rfc1534#section-2
+//= type=test
+//# If a DHCP server that is not configured to support BOOTP clients receives a BOOTREQUEST message from a BOOTP client, that server silently discards the BOOTREQUEST message.
+//= https://www.rfc-editor.org/rfc/rfc1534#section-2
+//= type=test
+//# Thus the DHCP server must assign an infinite lease duration to for automatic addresses assigned to BOOTP clients.
+#[test]
+fn bootp_clients_are_bound_at_once_and_for_ever_where_that_is_configured() {
+    let (silent, serving) = (scopes(&[]), scopes(&[("lease_secs = 3600", "lease_secs = 3600\nbootp = true")]));
+    let a = ip(2, 101);
+    let asks = Packet::bootp(STRANGER);
+    assert_action_in(&silent, "not configured", asks.clone(), NOTHING, Action::Drop(DropReason::NotDhcp));
+    assert_action_in(&silent, "though reserved", asks.clone(), reserved(a), Action::Drop(DropReason::NotDhcp));
+    let chosen = |client| {
+        Action::Offer(Offer { candidates: client, from_pools: true, remaining_secs: None, commit: Some(Commit::Bootp) })
+    };
+    assert_action_in(&serving, "anybody", asks.clone(), NOTHING, chosen([None; 4]));
+    let mine = [None, Some((a, ChosenBy::Binding)), None, None];
+    assert_action_in(&serving, "early in a lease that ends", asks.clone(), bound(a, 3_600), chosen(mine));
+    let forever = ClientState {
+        binding: Some(Binding { address: a, total_secs: u32::MAX, remaining_secs: u32::MAX, durable: true }),
+        ..NOTHING
+    };
+    let again = Action::Recall { address: a, remaining_secs: u32::MAX, commit: Some(Commit::Bootp) };
+    assert_action_in(&serving, "once more", asks.clone(), forever, again);
+    let refusing = ClientState { accepting: false, ..bound(a, 3_600) };
+    let silence = Action::Drop(DropReason::JournalRefusing);
+    assert_action_in(&serving, "what is on disk ends, so it is not told", asks.clone(), refusing, silence);
+    asks.view(|view| assert_eq!(lease_secs(view, prov(&serving)), u32::MAX));
+}
+
+#[test]
+fn rapid_commit_takes_the_scopes_and_the_clients_word() {
+    let rapid = scopes(&[("lease_secs = 3600", "lease_secs = 3600\nrapid_commit = true")]);
+    let a = ip(2, 101);
+    let asks = Packet::discover(STRANGER).asks(a).option(80, &[]);
+    let chosen = |commit| {
+        let candidates = [None, None, None, Some((a, ChosenBy::Requested))];
+        Action::Offer(Offer { candidates, from_pools: true, remaining_secs: None, commit })
+    };
+    assert_action_in(&rapid, "both", asks.clone(), NOTHING, chosen(Some(Commit::Rapid)));
+    assert_action_in(&rapid, "not the client", Packet::discover(STRANGER).asks(a), NOTHING, chosen(None));
+    assert_action_in(&scopes(&[]), "not the scope", asks.clone(), NOTHING, chosen(None));
+    let recall = Action::Recall { address: a, remaining_secs: 3_000, commit: Some(Commit::Rapid) };
+    assert_action_in(&rapid, "already on disk", asks.clone(), bound(a, 3_000), recall);
+    let refusing = ClientState { accepting: false, ..NOTHING };
+    assert_action_in(
+        &rapid,
+        "nothing new while the disk refuses",
+        asks,
+        refusing,
+        Action::Drop(DropReason::JournalRefusing),
+    );
+}
+
+/// `secs` arrives in either byte order: nothing depends on it.
+#[test]
+fn secs_changes_nothing() {
+    let scopes = scopes(&[]);
+    let act = |secs: [u8; 2]| {
+        let packet = Packet::discover(STRANGER).at(8, &secs);
+        packet.view(|view| decide(NOW, view, &scopes, prov(&scopes), &NOTHING))
+    };
+    assert!([[0, 0], [0, 9], [9, 0], [255, 255]].into_iter().all(|secs| act(secs) == act([0, 0])));
+}
+
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.3
+//= type=test
+//# The server MUST mark the network address as not available and SHOULD notify the local system administrator of a possible configuration problem.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.4
+//= type=test
+//# The server SHOULD check the network address in a DHCPINFORM message for consistency, but MUST NOT check for an existing lease.
 #[test]
 fn release_decline_and_inform() {
     use Action::{Decline, Drop, Inform, Release};
@@ -222,7 +329,7 @@ fn release_decline_and_inform() {
 #[test]
 fn a_static_scope_answers_only_machines_it_knows() {
     let scopes = scopes(&[]);
-    let act = |packet: Packet, client| packet.view(|view| decide(NOW, view, bmc(&scopes), &client));
+    let act = |packet: Packet, client| packet.view(|view| decide(NOW, view, &scopes, bmc(&scopes), &client));
     let known = reserved(ip(1, 10));
     for packet in [
         Packet::discover(STRANGER),

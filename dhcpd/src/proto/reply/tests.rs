@@ -1,24 +1,36 @@
+mod options;
+
+use std::sync::Arc;
+
 use dhcproto::v4::{DhcpOption, MessageType as Wire, OptionCode};
 use dhcproto::{Decodable, Decoder};
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::scope::Scopes;
 use crate::proto::testing::{Packet, RESERVED, STRANGER, ip, prov, scopes};
 use crate::proto::view::MAGIC_COOKIE;
 
-fn lease(reservation: Option<&Reservation>) -> Lease<'_> {
-    Lease { address: ip(2, 100), secs: 3_600, reservation }
+const LEASE: Lease = Lease { address: ip(2, 100), secs: 3_600 };
+
+/// Whoever sent `packet` from port 68, and has no reservation.
+fn asker<'a>(packet: &'a PacketView<'a>, scopes: &'a Scopes) -> Asker<'a> {
+    Asker { packet, from_port: 68, scope: prov(scopes), reservation: None }
 }
 
 /// Replies that OFFER ip(2, 100) to a packet.
 fn offer_to(packet: &Packet) -> Reply {
     let scopes = scopes(&[]);
-    packet.view(|view| offer(Vec::new(), view, 68, prov(&scopes), lease(None)))
+    offer_of(&scopes, packet)
+}
+
+fn offer_of(scopes: &Scopes, packet: &Packet) -> Reply {
+    packet.view(|view| asker(view, scopes).offer(Vec::new(), LEASE))
 }
 
 fn ack_to(packet: &Packet) -> Reply {
     let scopes = scopes(&[]);
-    packet.view(|view| ack(Vec::new(), view, 68, prov(&scopes), lease(None))).open()
+    packet.view(|view| asker(view, &scopes).ack(Vec::new(), LEASE)).open()
 }
 
 fn decode(reply: &Reply) -> Message {
@@ -88,14 +100,20 @@ fn replies_go_where_rfc_2131_section_4_1_says() {
     assert_eq!(ack_to(&renew.relayed_by(relay)).destination, Destination::Relay(relay, 67));
 
     let loud = scopes(&[("lease_secs = 3600", "lease_secs = 3600\nalways_broadcast = true")]);
-    let told = discover.view(|view| offer(Vec::new(), view, 68, prov(&loud), lease(None)));
+    let told = offer_of(&loud, &discover);
     assert_eq!(told.destination, Destination::Broadcast);
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+//= type=test
+//# The server MUST broadcast the DHCPNAK message to the 0xffffffff broadcast address because the client may not have a correct network address or subnet mask, and the client may not be answering ARP requests.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+//= type=test
+//# The server MUST set the broadcast bit in the DHCPNAK, so that the relay agent will broadcast the DHCPNAK to the client, because the client may not have a correct network address or subnet mask, and the client may not be answering ARP requests.
 #[test]
 fn naks_are_broadcast_and_say_why() {
     let scopes = scopes(&[]);
-    let to = |packet: Packet| packet.view(|view| nak(Vec::new(), view, 67, prov(&scopes), NakReason::Taken));
+    let to = |packet: Packet| packet.view(|view| asker(view, &scopes).nak(Vec::new(), NakReason::Taken));
     let direct = to(Packet::renew(STRANGER, ip(2, 100)).option(61, &[7]).option(55, &[1, 3]));
     assert_eq!(direct.destination, Destination::Broadcast);
     let codes: Vec<u8> = options(&direct).iter().map(|(code, _)| *code).collect();
@@ -116,17 +134,26 @@ fn a_relay_is_answered_on_port_67_and_a_load_generator_where_it_sends_from() {
     for (from, to) in [(67, 67), (68, 67), (1023, 67), (1024, 1024), (40_000, 40_000)] {
         let nak = Packet::renew(STRANGER, ip(2, 100))
             .relayed_by(relay)
-            .view(|view| nak(Vec::new(), view, from, prov(&scopes), NakReason::Taken));
+            .view(|view| Asker { from_port: from, ..asker(view, &scopes) }.nak(Vec::new(), NakReason::Taken));
         assert_eq!(nak.destination, Destination::Relay(relay, to), "from port {from}");
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.5
+//= type=test
+//# The server MUST NOT send a lease expiration time to the client and SHOULD NOT fill in 'yiaddr'.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.4
+//= type=test
+//# The servers SHOULD unicast the DHCPACK reply to the address given in the 'ciaddr' field of the DHCPINFORM message.
 #[test]
 fn inform_is_answered_without_a_lease() {
     let scopes = scopes(&[]);
     let packet = Packet::inform(STRANGER, ip(2, 200)).option(55, &[6]);
-    let reply = packet.view(|view| inform(Vec::new(), view, prov(&scopes), None));
+    let reply = packet.view(|view| asker(view, &scopes).inform(Vec::new()));
     assert_eq!(reply.destination, Destination::Unicast(ip(2, 200)));
+    let relayed = packet.clone().relayed_by(ip(2, 254));
+    let through_relay = relayed.view(|view| asker(view, &scopes).inform(Vec::new()));
+    assert_eq!(through_relay.destination, Destination::Unicast(ip(2, 200)), "also where a relay brought it");
     assert_eq!(decode(&reply).yiaddr(), Ipv4Addr::UNSPECIFIED);
     assert!([51, 58, 59].iter().all(|&code| option(&reply, code).is_none()));
     assert!(option(&reply, 6).is_some());
@@ -192,7 +219,7 @@ fn a_reservation_overrides_the_scope() {
     own.options = OptionBlock::encode([(12, &b"node-1"[..]), (6, &[9, 9, 9, 9])]);
     own.boot_file = Some("special.efi".into());
     let packet = Packet::discover(RESERVED).option(60, b"PXEClient").option(93, &[0, 7]).option(55, &[6, 12, 67]);
-    let reply = packet.view(|view| offer(Vec::new(), view, 68, prov(&scopes), lease(Some(&own))));
+    let reply = packet.view(|view| Asker { reservation: Some(&own), ..asker(view, &scopes) }.offer(Vec::new(), LEASE));
     assert_eq!(option(&reply, 6), Some(vec![9, 9, 9, 9]));
     assert_eq!(option(&reply, 12), Some(b"node-1".to_vec()));
     assert_eq!(option(&reply, 67), Some(b"special.efi".to_vec()));
@@ -227,7 +254,7 @@ fn no_client_is_sent_round_in_a_circle() {
 fn what_the_operator_sets_by_hand_goes_before_what_is_computed() {
     let scopes = scopes(&[("224 = \"hex:0a0b\"", "43 = \"hex:0601ff\"")]);
     let packet = Packet::discover(STRANGER).option(60, b"PXEClient").option(93, &[0, 0]);
-    let reply = packet.view(|view| offer(Vec::new(), view, 68, prov(&scopes), lease(None)));
+    let reply = offer_of(&scopes, &packet);
     assert_eq!(option(&reply, 43), Some(vec![6, 1, 255]));
 }
 
@@ -256,8 +283,8 @@ fn echoes_come_back_verbatim_and_relay_information_last() {
 #[test]
 fn the_lease_times_of_an_infinite_lease_are_infinite() {
     let scopes = scopes(&[]);
-    let lease = Lease { address: ip(2, 100), secs: u32::MAX, reservation: None };
-    let reply = Packet::discover(STRANGER).view(|view| offer(Vec::new(), view, 68, prov(&scopes), lease));
+    let lease = Lease { secs: u32::MAX, ..LEASE };
+    let reply = Packet::discover(STRANGER).view(|view| asker(view, &scopes).offer(Vec::new(), lease));
     assert!([51, 58, 59].iter().all(|&code| option(&reply, code) == Some(vec![255; 4])));
 }
 
@@ -268,7 +295,7 @@ fn a_small_client_gets_what_fits() {
     for (max, most) in [(None, 548), (Some(576u16), 548), (Some(1_000), 972), (Some(9_000), 1_472)] {
         let packet = Packet::discover(STRANGER).option(61, &[7; 30]);
         let packet = max.map_or(packet.clone(), |max| packet.option(57, &max.to_be_bytes()));
-        let reply = packet.view(|view| offer(Vec::new(), view, 68, prov(&scopes), lease(None)));
+        let reply = offer_of(&scopes, &packet);
         assert!(reply.octets.len() <= most, "{max:?}: {}", reply.octets.len());
         assert!(option(&reply, 61).is_some() && option(&reply, 3).is_some());
         assert_eq!(option(&reply, 228).is_some(), most > 1_200, "{max:?}");

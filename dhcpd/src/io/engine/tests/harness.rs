@@ -180,6 +180,11 @@ impl Server {
         self.out.drain(..).map(|outgoing| read(&outgoing.reply)).collect()
     }
 
+    /// The same as they go on the wire.
+    pub fn replies(&mut self) -> Vec<Reply> {
+        self.out.drain(..).map(|outgoing| outgoing.reply).collect()
+    }
+
     /// Sends a packet on the dynamic scope's link and says the answer once nothing waits any more.
     pub fn send(&mut self, packet: &Packet) -> Option<Answer> {
         self.send_on("vp0", packet)

@@ -1,0 +1,119 @@
+//! Whole conversations of the messages that are not DISCOVER and REQUEST: BOOTP, rapid commit, copies through a relay, lease queries.
+
+use super::*;
+use crate::proto::view::code;
+
+const RAPID: (&str, &str) = ("lease_secs = 3600", "lease_secs = 3600\nrapid_commit = true");
+const BOOTP: (&str, &str) = ("lease_secs = 3600", "lease_secs = 3600\nbootp = true");
+const QUERIES: (&str, &str) = ("[dhcpd]", "[dhcpd]\nleasequery = [\"10.77.2.254/32\"]");
+
+#[test]
+fn a_rapid_commit_waits_for_the_disk_like_any_ack() {
+    let mut server = Server::new(&[RAPID]);
+    let asks = Packet::discover(STRANGER).option(code::RAPID_COMMIT, &[]);
+    server.disk.hold();
+    server.deliver(&asks, "vp0");
+    server.poll();
+    assert_eq!(server.answers(), [], "nothing is promised before the record is on the disk");
+    server.disk.let_go();
+    server.settle();
+    let answers = server.answers();
+    let [Answer { kind: Wire::Ack, address, secs: 3_600 }] = answers[..] else { panic!("{answers:?}") };
+    let mut server = server.crash(Loss::Everything);
+    assert_eq!(server.send(&asks), Some(Answer { kind: Wire::Ack, address, secs: 3_600 }), "already on disk");
+    assert_eq!(server.send(&Packet::discover(STRANGER)).map(|offer| offer.kind), Some(Wire::Offer), "not asked for");
+}
+
+#[test]
+fn a_bootp_client_keeps_its_address_for_ever() {
+    let mut server = Server::new(&[BOOTP, SMALL]);
+    server.deliver(&Packet::bootp(STRANGER), "vp0");
+    server.settle();
+    let replies = server.replies();
+    assert_eq!(replies.len(), 1);
+    let address = Ipv4Addr::from(<[u8; 4]>::try_from(&replies[0].octets[16..20]).unwrap());
+    let row = server.model().lease(address).expect("a lease");
+    assert_eq!((row.mac, row.ends), (STRANGER, crate::proto::time::UnixSecs::NEVER));
+    server.advance(100 * 86_400);
+    let other = server.bind(client(1));
+    assert_ne!(other, address);
+    assert_eq!(server.send(&Packet::discover(client(2))), None, "it is never reclaimed");
+    let mut server = server.crash(Loss::Everything);
+    assert_eq!(server.send(&Packet::discover(client(2))), None);
+    let mut silent = Server::new(&[]);
+    silent.deliver(&Packet::bootp(STRANGER), "vp0");
+    silent.settle();
+    assert_eq!(silent.replies().len(), 0, "not configured");
+}
+
+#[test]
+fn copies_through_a_relay_are_answered_once_while_the_disk_works_and_from_state_after() {
+    let uncached = ("lease_secs = 3600", "lease_secs = 3600\ncache_threshold_percent = 0");
+    for changes in [&[][..], &[uncached]] {
+        let mut server = Server::new(changes);
+        let through = |packet: Packet| packet.relayed_by(ip(2, 254)).option(82, b"\x01\x01p");
+        let address = server.send(&through(Packet::discover(STRANGER))).expect("an offer").address;
+        let select = through(Packet::select(STRANGER, SERVER, address));
+        server.disk.hold();
+        for _ in 0..3 {
+            server.deliver(&select, "vp0");
+        }
+        server.poll();
+        server.disk.let_go();
+        server.settle();
+        assert_eq!(server.answers(), [Answer { kind: Wire::Ack, address, secs: 3_600 }], "one ACK for three copies");
+        assert_eq!(server.store.journal.stats().records, 1, "and one record");
+        let again = server.send(&select);
+        assert_eq!(again, Some(Answer { kind: Wire::Ack, address, secs: 3_600 }), "who asks again is answered");
+    }
+}
+
+#[test]
+fn a_release_without_server_id_is_believed_where_the_address_is_the_clients() {
+    let mut server = Server::new(&[SMALL]);
+    let address = server.bind(client(0));
+    server.send(&Packet::release(client(0), address));
+    assert_eq!(server.model().lease(address).map(|row| row.state), Some(RowState::Released));
+}
+
+/// The reply's type and `ciaddr`.
+fn asked(server: &mut Server, packet: &Packet) -> Option<(u8, Ipv4Addr)> {
+    server.deliver(packet, "vp0");
+    server.settle();
+    let reply = server.replies().pop()?;
+    Some((reply.octets[242], Ipv4Addr::from(<[u8; 4]>::try_from(&reply.octets[12..16]).unwrap())))
+}
+
+#[test]
+fn lease_queries_are_answered_to_those_who_may_ask() {
+    let (active, unassigned, unknown) = (13, 11, 12);
+    for workers in [1, 3] {
+        let mut server = Server::with_workers(&[QUERIES], workers);
+        let agent = b"\x01\x04eth7";
+        let relayed = |packet: Packet| packet.relayed_by(ip(2, 254)).option(82, agent).option(61, b"\x00id");
+        let address = server.send(&relayed(Packet::discover(STRANGER))).expect("an offer").address;
+        server.send(&relayed(Packet::select(STRANGER, SERVER, address)));
+        let nobody = Packet::new(10, MacAddr::default()).at(1, &[0, 0]);
+        let by_address = |address: Ipv4Addr| nobody.clone().relayed_by(ip(2, 254)).at(12, &address.octets());
+        let none = Ipv4Addr::UNSPECIFIED;
+        for (why, packet, expected) in [
+            ("a lease", by_address(address), Some((active, address))),
+            ("an address of the pool", by_address(ip(2, 109)), Some((unassigned, ip(2, 109)))),
+            ("a reserved one", by_address(ip(2, 50)), Some((unassigned, ip(2, 50)))),
+            ("nobody's", by_address(ip(2, 9)), Some((unknown, ip(2, 9)))),
+            ("a machine", Packet::new(10, STRANGER).relayed_by(ip(2, 254)), Some((active, address))),
+            ("an unknown machine", Packet::new(10, client(9)).relayed_by(ip(2, 254)), Some((unknown, none))),
+            ("an unknown client", nobody.clone().relayed_by(ip(2, 254)).option(61, b"x"), Some((unknown, none))),
+            ("another relay asks", by_address(address).relayed_by(ip(2, 253)), None),
+            ("a client asks", nobody.clone().at(12, &address.octets()), None),
+        ] {
+            assert_eq!(asked(&mut server, &packet), expected, "{why}, {workers} workers");
+        }
+        server.deliver(&by_address(address), "vp0");
+        server.settle();
+        let reply = server.replies().pop().unwrap();
+        assert!(reply.octets.windows(agent.len()).any(|window| window == agent), "option 82 as it was last received");
+        server.advance(3_601);
+        assert_eq!(asked(&mut server, &by_address(address)), Some((unassigned, address)), "expired");
+    }
+}
