@@ -81,9 +81,9 @@ impl Identity {
         Some(MacAddr([a, b, c, d, e, f]))
     }
 
-    /// Its lower 64 bits: as good as random for a hash, the address itself for a MAC.
-    pub(super) const fn lower(self) -> u64 {
-        self.lower
+    /// Its upper and its lower 64 bits: as good as random for a hash, nothing and the address itself for a MAC.
+    pub const fn halves(self) -> (u64, u64) {
+        (self.upper, self.lower)
     }
 }
 

@@ -13,7 +13,7 @@ pub const WORKER_SHIFT: u32 = 16;
 pub const fn owner_of(identity: Identity, workers: usize) -> usize {
     match identity.mac() {
         Some(mac) => worker_of(mac, workers),
-        None => (identity.lower() >> 32) as usize % workers,
+        None => (identity.halves().1 >> 32) as usize % workers,
     }
 }
 

@@ -24,6 +24,9 @@ impl UnixSecs {
 pub struct Millis(pub u64);
 
 impl Millis {
+    /// The end of what does not end.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// So many seconds later.
     pub const fn plus_secs(self, secs: u32) -> Self {
         Self(self.0.saturating_add(secs as u64 * 1_000))

@@ -5,8 +5,10 @@
 
 mod atomic;
 pub mod bitmap;
+mod clients;
 pub mod event;
 pub mod journal;
+mod list;
 pub mod model;
 pub mod promise;
 mod query;
@@ -15,10 +17,12 @@ pub mod record;
 mod replay;
 pub mod reservation;
 pub mod sighting;
+mod slab;
 pub mod snapshot;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod wheel;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -48,6 +52,8 @@ pub struct Shared {
     pub networks: Box<[Network]>,
     /// The key of client identifiers' hashes.
     pub identity_key: IdentityKey,
+    /// Seeds the hashes of the workers' tables.
+    hash_seed: u64,
     /// Who holds which address, by scope.
     pub maps: Vec<AddressMap>,
     /// Addresses reserved by hardware address on a network that goes by client identifier, by scope: no worker can hold them for a client that it does not know.
@@ -129,6 +135,7 @@ impl Store {
         start_unix_micros: u64,
     ) -> Result<(Self, Vec<WorkerPart>), StoreError> {
         let identity_key = IdentityKey::new([storage.salt(), storage.salt()]);
+        let hash_seed = storage.salt();
         let mut recovery = replay::Recovery::new(&scopes, identity_key);
         let journal =
             journal::open(storage, options, &mut |sequence, kind, payload| recovery.apply(sequence, kind, payload))?;
@@ -144,6 +151,7 @@ impl Store {
         let shared = Arc::new(Shared {
             networks: scopes.networks().into(),
             identity_key,
+            hash_seed,
             maps: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
             kept: scopes
                 .iter()
@@ -161,7 +169,7 @@ impl Store {
             map.claim(scope.server_address);
         }
         let mut tables: Vec<Table> =
-            (0..workers).map(|_| Table::new(Arc::clone(&shared), journal.appender(), workers)).collect();
+            (0..workers).map(|_| Table::new(Arc::clone(&shared), journal.appender(), workers, now)).collect();
         recovery.finish(now, &mut tables);
         let (queues, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| WorkerQueue::new()).unzip();
         let parts = tables.into_iter().zip(receivers).enumerate().map(|(worker, (table, requests))| WorkerPart {

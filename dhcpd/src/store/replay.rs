@@ -140,7 +140,10 @@ impl<'a> Recovery<'a> {
     pub(super) fn finish(self, now: Now, tables: &mut [Table]) {
         let workers = tables.len();
         let own = |mac| worker_of(mac, workers);
-        for (address, row) in self.leases {
+        // Expired leases are reclaimed in the order in which they were adopted.
+        let mut leases: Vec<_> = self.leases.into_iter().collect();
+        leases.sort_unstable_by_key(|(address, row)| (row.ends, *address));
+        for (address, row) in leases {
             tables[owner_of(row.client.identity, workers)].adopt_lease(now, address, row);
         }
         let mut sightings: Vec<_> = self.sightings.into_iter().collect();

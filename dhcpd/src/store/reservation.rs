@@ -285,6 +285,7 @@ impl Table {
 
     /// Puts the configuration's reservations in force: those of this worker's machines.
     pub fn apply_configuration(&mut self, scopes: &Scopes, worker: usize, workers: usize) {
+        self.sort_pools(self.shared.scopes.load_full());
         let fixed: HashMap<ClientKey, &Arc<Reservation>> = scopes
             .iter()
             .flat_map(|scope| &scope.reservations)

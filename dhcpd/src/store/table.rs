@@ -12,53 +12,18 @@ use std::sync::Arc;
 
 use reveille_config::MacAddr;
 
+use super::clients::{Bound, Clients, Due, Held, Phase};
 use super::event::{EventKind, RawEvent};
 use super::journal::{Appender, Durable, JournalState, Pending, Refusal, Refused, Sequence};
 use super::model::{LeaseRow, RowState};
 use super::record::{Record, encode_bind};
 use super::{Shared, sighting::SightingBook};
 use crate::proto::decide::{Bind, Binding, ClientState, Offer};
-use crate::proto::identity::Identity;
 use crate::proto::owner::address_hash;
 use crate::proto::pool::PoolSet;
 use crate::proto::reason::{ChosenBy, DropReason};
-use crate::proto::scope::{ClientKey, NetworkIndex, Reservation, Scope, ScopeIndex};
+use crate::proto::scope::{ClientKey, NetworkIndex, Reservation, Scope, ScopeIndex, Scopes};
 use crate::proto::time::{Millis, Now, UnixSecs};
-
-/// What became of a binding in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Its time runs.
-    Active,
-    /// Its time is over; the address is kept for the client until somebody needs it.
-    Expired,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    address: Ipv4Addr,
-    scope: ScopeIndex,
-    /// The hardware address that its record names.
-    mac: MacAddr,
-    starts: UnixSecs,
-    ends: UnixSecs,
-    /// The end by the monotonic clock: a wall clock that is set forward ends no lease early.
-    ends_at: Millis,
-    sequence: Sequence,
-    phase: Phase,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    address: Ipv4Addr,
-    until: Millis,
-}
-
-#[derive(Debug, Default)]
-struct Client {
-    bound: Option<Bound>,
-    offer: Option<Held>,
-}
 
 #[derive(Debug)]
 pub(super) struct Reserved {
@@ -95,32 +60,28 @@ pub struct ClientFacts<'a> {
 pub struct Table {
     pub(super) shared: Arc<Shared>,
     pub(super) appender: Appender,
-    clients: HashMap<ClientKey, Client>,
+    clients: Clients,
+    lists: PoolLists,
     pub(super) reservations: HashMap<ClientKey, Reserved>,
     pub(super) sightings: SightingBook,
     quarantine: HashMap<Ipv4Addr, (UnixSecs, ClientKey)>,
     quarantine_ends: BTreeSet<(Millis, Ipv4Addr)>,
-    offer_ends: BTreeSet<(Millis, ClientKey)>,
-    lease_ends: BTreeSet<(Millis, ClientKey)>,
-    /// Expired bindings that still hold their address, by scope, the one that ended longest ago first.
-    expired: BTreeSet<(ScopeIndex, Millis, ClientKey)>,
     pub(super) payload: Vec<u8>,
 }
 
 impl Table {
     /// An empty table.
-    pub(super) fn new(shared: Arc<Shared>, appender: Appender, workers: usize) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, appender: Appender, workers: usize, now: Now) -> Self {
+        let lists = PoolLists::new(shared.scopes.load_full());
         Self {
+            clients: Clients::new(now.monotonic, lists.count(), shared.hash_seed),
+            lists,
             shared,
             appender,
-            clients: HashMap::new(),
             reservations: HashMap::new(),
             sightings: SightingBook::new(workers),
             quarantine: HashMap::new(),
             quarantine_ends: BTreeSet::new(),
-            offer_ends: BTreeSet::new(),
-            lease_ends: BTreeSet::new(),
-            expired: BTreeSet::new(),
             payload: Vec::new(),
         }
     }
@@ -129,9 +90,9 @@ impl Table {
     pub fn client(&mut self, now: Now, key: ClientKey, reservation: Option<&Reservation>) -> ClientState {
         let reserved = reservation.map(|own| own.address);
         let reserved_available = reserved.is_some_and(|address| self.can_have_reserved(key, address));
-        let client = self.clients.get(&key);
+        let (bound, held) = self.clients.get(key);
         let durable = self.appender.durable();
-        let binding = client.and_then(|client| client.bound).map(|bound| Binding {
+        let binding = bound.map(|bound| Binding {
             address: bound.address,
             total_secs: bound.ends.since(bound.starts),
             remaining_secs: match bound.phase {
@@ -144,7 +105,7 @@ impl Table {
             reserved,
             reserved_available,
             binding,
-            offered: client.and_then(|client| client.offer).map(|offer| offer.address),
+            offered: held.map(|offer| offer.address),
             accepting: self.appender.state() == JournalState::Healthy,
         }
     }
@@ -169,16 +130,18 @@ impl Table {
             None if offer.from_pools => self.claim_from_pools(scope, pools, mac).ok_or(DropReason::PoolExhausted)?,
             None => return Err(DropReason::ReservationUnavailable),
         };
-        self.forget_offer_unless(key, Some(chosen.0));
-        let until = now.monotonic.plus_secs(scope.offer_secs);
-        self.clients.entry(key).or_default().offer = Some(Held { address: chosen.0, until });
-        self.offer_ends.insert((until, key));
+        let held = Held { address: chosen.0, until: now.monotonic.plus_secs(scope.offer_secs) };
+        if let Some(former) = self.clients.offer(key, held).filter(|former| former.address != chosen.0) {
+            self.let_go(key, former.address);
+        }
         Ok(chosen)
     }
 
     /// Lets go of what was offered to a client.
     pub fn forget_offer(&mut self, key: ClientKey) {
-        self.forget_offer_unless(key, None);
+        if let Some(held) = self.clients.forget_offer(key) {
+            self.let_go(key, held.address);
+        }
     }
 
     /// Binds an address to a client: claims it, writes the record, remembers. The promise comes back once the record is durable.
@@ -200,7 +163,7 @@ impl Table {
         let Some((scope, _)) = self.shared.place(key.network, bind.address) else {
             return Err(BindRefusal::Taken(promise));
         };
-        let former = self.clients.get(&key).and_then(|client| client.bound);
+        let former = self.clients.bound(key);
         let (mut ends, mut ends_at) = (bind.ends, end_at(now, bind.ends));
         if let Some(former) = former.filter(|former| former.address == bind.address && former.phase == Phase::Active) {
             // The client may never see this ACK and rely on the one before.
@@ -235,13 +198,13 @@ impl Table {
         let (address, mac, starts, phase) = (bind.address, facts.mac, now.unix, Phase::Active);
         let bound = Bound { address, scope, mac, starts, ends, ends_at, sequence, phase };
         self.remember(key, bound);
-        self.forget_offer_unless(key, None);
+        self.forget_offer(key);
         Ok(pending)
     }
 
     /// A value that promises no more than the client's durable binding already does.
     pub fn recall<T>(&self, key: ClientKey, value: T) -> Option<Durable<T>> {
-        let bound = self.clients.get(&key)?.bound.filter(|bound| bound.phase == Phase::Active)?;
+        let bound = self.clients.bound(key).filter(|bound| bound.phase == Phase::Active)?;
         Durable::already_promised(value, bound.sequence, &self.appender)
     }
 
@@ -257,7 +220,7 @@ impl Table {
         promise: T,
     ) -> Result<Pending<T>, Refused<T>> {
         // The machine that the binding's record names, even if the client has another by now.
-        let mac = self.clients.get(&key).and_then(|client| client.bound).map(|bound| bound.mac);
+        let mac = self.clients.bound(key).map(|bound| bound.mac);
         let mac = mac.or(key.identity.mac()).unwrap_or_default();
         let pending = self.append(&Record::Release { address, mac, at: now.unix }, promise)?;
         let sequence = pending.sequence();
@@ -289,35 +252,40 @@ impl Table {
             let row = declined_row(key, scope, mac, now.unix, until, pending.sequence());
             self.shared.model.put_lease(address, row);
         }
-        if self.clients.get(&key).and_then(|client| client.bound).is_some_and(|bound| bound.address == address) {
+        if self.bound_address(key) == Some(address) {
             self.end_binding(key);
         }
-        self.forget_offer_unless(key, None);
+        self.forget_offer(key);
         Ok(pending)
     }
 
     /// Does what is due: ends offers, leases and quarantines, and gives up expired leases that other workers need.
     pub fn tick(&mut self, now: Now) {
-        while let Some(&(until, key)) = self.offer_ends.first().filter(|(until, _)| *until <= now.monotonic) {
-            self.offer_ends.remove(&(until, key));
-            self.forget_offer_unless(key, None);
-        }
-        while let Some(&(at, key)) = self.lease_ends.first().filter(|(at, _)| *at <= now.monotonic) {
-            self.lease_ends.remove(&(at, key));
-            if let Some(bound) = self.clients.get_mut(&key).and_then(|client| client.bound.as_mut()) {
-                bound.phase = Phase::Expired;
-                let event = RawEvent {
-                    at_unix_millis: now.unix_millis,
-                    kind: EventKind::Expired,
-                    mac: bound.mac,
-                    scope: bound.scope,
-                    address: Some(bound.address),
-                    lease_secs: 0,
-                    reason: "",
-                    journal_sequence: 0,
-                };
-                self.shared.events.push(event);
-                self.expired.insert((bound.scope, at, key));
+        self.clients.advance(now.monotonic);
+        let lists = &self.lists;
+        while let Some(due) = self.clients.pop_due(|scope, address| lists.of(scope, address)) {
+            match due {
+                Due::Offer(key) => {
+                    if let Some(held) = self.clients.forget_offer(key)
+                        && !self.holds(key, held.address)
+                    {
+                        self.release_bit(key.network, held.address);
+                    }
+                }
+                Due::Lease(key) => {
+                    let Some(bound) = self.clients.bound(key) else { continue };
+                    let event = RawEvent {
+                        at_unix_millis: now.unix_millis,
+                        kind: EventKind::Expired,
+                        mac: bound.mac,
+                        scope: bound.scope,
+                        address: Some(bound.address),
+                        lease_secs: 0,
+                        reason: "",
+                        journal_sequence: 0,
+                    };
+                    self.shared.events.push(event);
+                }
             }
         }
         while let Some(&(at, address)) = self.quarantine_ends.first().filter(|(at, _)| *at <= now.monotonic) {
@@ -330,24 +298,22 @@ impl Table {
         let shared = Arc::clone(&self.shared);
         for (map, scope) in shared.maps.iter().zip(0..) {
             // Who has nothing to give leaves the wish to others.
-            if self.has_expired(ScopeIndex(scope)) {
-                let wanted = map.take_wanted();
-                if !wanted.is_empty() && self.reclaim_oldest(ScopeIndex(scope), wanted).is_none() {
-                    map.ask_for_one(wanted);
-                }
+            let wanted = map.take_wanted();
+            if !wanted.is_empty() && self.reclaim_oldest(ScopeIndex(scope), wanted).is_none() {
+                map.ask_for_one(wanted);
             }
         }
     }
 
     /// When [`Self::tick`] is due next.
     pub fn next_tick(&self) -> Option<Millis> {
-        let sets = [self.offer_ends.first().map(|e| e.0), self.lease_ends.first().map(|e| e.0)];
-        sets.into_iter().chain([self.quarantine_ends.first().map(|e| e.0)]).flatten().min()
+        let rests = self.quarantine_ends.first().map(|entry| entry.0);
+        rests.into_iter().chain(self.clients.next_due()).min()
     }
 
     /// Gives up an expired binding's hold of `address`, for another client that is to have it.
     pub fn give_up(&mut self, network: NetworkIndex, address: Ipv4Addr) -> bool {
-        let holder = self.shared.model.lease(address).map(|row| row.client).filter(|client| client.network == network);
+        let holder = self.clients.holder(address).filter(|client| client.network == network);
         holder.is_some_and(|key| self.reclaim(key, address))
     }
 
@@ -428,12 +394,11 @@ impl Table {
 
     /// Whether this table has a reason, on behalf of this client, to hold `address`.
     pub(super) fn holds(&self, key: ClientKey, address: Ipv4Addr) -> bool {
-        let client = self.clients.get(&key);
-        client.is_some_and(|client| {
-            client.bound.is_some_and(|bound| bound.address == address)
-                || client.offer.is_some_and(|offer| offer.address == address)
-        }) || (!self.keeps(key)
-            && self.reservations.get(&key).is_some_and(|own| own.holds && own.reservation.address == address))
+        let (bound, held) = self.clients.get(key);
+        bound.is_some_and(|bound| bound.address == address)
+            || held.is_some_and(|offer| offer.address == address)
+            || (!self.keeps(key)
+                && self.reservations.get(&key).is_some_and(|own| own.holds && own.reservation.address == address))
             || self.quarantine.contains_key(&address)
     }
 
@@ -453,7 +418,7 @@ impl Table {
 
     /// The address of the client's binding, active or expired.
     pub(super) fn bound_address(&self, key: ClientKey) -> Option<Ipv4Addr> {
-        self.clients.get(&key)?.bound.map(|bound| bound.address)
+        self.clients.bound(key).map(|bound| bound.address)
     }
 
     fn release_bit(&self, network: NetworkIndex, address: Ipv4Addr) {
@@ -469,15 +434,7 @@ impl Table {
 
     /// Puts a binding in the place of the client's former one.
     fn remember(&mut self, key: ClientKey, bound: Bound) {
-        let former = self.clients.entry(key).or_default().bound.replace(bound);
-        if let Some(former) = former {
-            self.lease_ends.remove(&(former.ends_at, key));
-            self.expired.remove(&(former.scope, former.ends_at, key));
-        }
-        match bound.phase {
-            Phase::Active => _ = self.lease_ends.insert((bound.ends_at, key)),
-            Phase::Expired => _ = self.expired.insert((bound.scope, bound.ends_at, key)),
-        }
+        let former = self.clients.bind(key, bound, self.lists.of(bound.scope, bound.address));
         if let Some(former) = former.filter(|former| former.address != bound.address) {
             self.let_go(key, former.address);
         }
@@ -485,38 +442,9 @@ impl Table {
 
     /// Forgets the client's binding; its address may be given to others.
     fn end_binding(&mut self, key: ClientKey) {
-        let Some(bound) = self.clients.get_mut(&key).and_then(|client| client.bound.take()) else { return };
-        self.lease_ends.remove(&(bound.ends_at, key));
-        self.expired.remove(&(bound.scope, bound.ends_at, key));
-        self.let_go(key, bound.address);
-        self.forget_if_empty(key);
-    }
-
-    fn forget_offer_unless(&mut self, key: ClientKey, address: Option<Ipv4Addr>) {
-        let Some(offer) = self.clients.get_mut(&key).and_then(|client| client.offer.take()) else { return };
-        self.offer_ends.remove(&(offer.until, key));
-        if Some(offer.address) != address {
-            self.let_go(key, offer.address);
+        if let Some(bound) = self.clients.unbind(key) {
+            self.let_go(key, bound.address);
         }
-        self.forget_if_empty(key);
-    }
-
-    /// Clients are remembered only for an address they hold, so the table never outgrows the scopes.
-    fn forget_if_empty(&mut self, key: ClientKey) {
-        if self.clients.get(&key).is_some_and(|client| client.bound.is_none() && client.offer.is_none()) {
-            self.clients.remove(&key);
-        }
-    }
-
-    /// The expired leases of a scope, the one that ended longest ago first.
-    fn expired_in(&self, scope: ScopeIndex) -> impl Iterator<Item = ClientKey> {
-        let first = ClientKey { network: NetworkIndex(0), identity: Identity::of_mac(MacAddr::default()) };
-        let from = (scope, Millis(0), first);
-        self.expired.range(from..).take_while(move |entry| entry.0 == scope).map(|entry| entry.2)
-    }
-
-    fn has_expired(&self, scope: ScopeIndex) -> bool {
-        self.expired_in(scope).next().is_some()
     }
 
     /// Gives up the lease of the scope's `pools` that expired longest ago.
@@ -527,21 +455,58 @@ impl Table {
             let in_pools = scope.in_pools(address) && scope.pool_of(address).is_some_and(|pool| pools.contains(pool));
             in_pools && !self.is_kept(scope.index, address)
         };
-        let mut expired =
-            self.expired_in(scope.index).filter_map(|key| self.bound_address(key).map(|address| (key, address)));
-        let (key, address) = expired.find(|&(_, address)| allowed(address))?;
-        drop(expired);
-        self.reclaim(key, address).then_some(address)
+        let lists = self.lists.of_scope(scope.index);
+        let oldest = lists.filter_map(|list| self.clients.oldest_expired(list, allowed));
+        let (key, bound) = oldest.min_by_key(|(_, bound)| bound.ends_at)?;
+        self.reclaim(key, bound.address).then_some(bound.address)
+    }
+
+    /// Takes note of pools that have changed.
+    pub(super) fn sort_pools(&mut self, scopes: Arc<Scopes>) {
+        self.lists = PoolLists::new(scopes);
+        let lists = &self.lists;
+        self.clients.sort_expired(lists.count(), |scope, address| lists.of(scope, address));
     }
 
     /// Takes the address from a client whose lease has expired. Its journal record stays: the next binding of the address replaces it.
     fn reclaim(&mut self, key: ClientKey, address: Ipv4Addr) -> bool {
         let expired = |bound: Bound| bound.address == address && bound.phase == Phase::Expired;
-        if !self.clients.get(&key).and_then(|client| client.bound).is_some_and(expired) {
+        if !self.clients.bound(key).is_some_and(expired) {
             return false;
         }
         self.end_binding(key);
         true
+    }
+}
+
+/// The list of expired leases of each pool: one list a pool and one for what lies in no pool, scope by scope.
+#[derive(Debug)]
+struct PoolLists {
+    scopes: Arc<Scopes>,
+    /// Where the lists of each scope begin, and of the last one end.
+    starts: Vec<usize>,
+}
+
+impl PoolLists {
+    fn new(scopes: Arc<Scopes>) -> Self {
+        let mut starts = vec![0];
+        for scope in scopes.iter() {
+            starts.push(starts[starts.len() - 1] + scope.pools.len() + 1);
+        }
+        Self { scopes, starts }
+    }
+
+    fn count(&self) -> usize {
+        self.starts[self.starts.len() - 1]
+    }
+
+    fn of(&self, scope: ScopeIndex, address: Ipv4Addr) -> usize {
+        let pool = self.scopes.get(scope).map_or(0, |scope| scope.pool_of(address).unwrap_or(scope.pools.len()));
+        self.starts[usize::from(scope.0)] + pool
+    }
+
+    fn of_scope(&self, scope: ScopeIndex) -> std::ops::Range<usize> {
+        self.starts[usize::from(scope.0)]..self.starts[usize::from(scope.0) + 1]
     }
 }
 
@@ -578,11 +543,11 @@ pub(super) fn declined_row(
 
 /// When a wall-clock end comes by the monotonic clock.
 fn end_at(now: Now, ends: UnixSecs) -> Millis {
-    if ends == UnixSecs::NEVER { Millis(u64::MAX) } else { now.monotonic.plus_secs(ends.since(now.unix)) }
+    if ends == UnixSecs::NEVER { Millis::MAX } else { now.monotonic.plus_secs(ends.since(now.unix)) }
 }
 
 fn secs_left(now: Millis, ends_at: Millis) -> u32 {
-    if ends_at.0 == u64::MAX {
+    if ends_at == Millis::MAX {
         u32::MAX
     } else {
         (ends_at.0.saturating_sub(now.0) / 1_000).try_into().unwrap_or(u32::MAX)

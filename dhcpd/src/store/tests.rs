@@ -168,12 +168,13 @@ fn a_class_gets_addresses_and_expired_leases_of_its_own_pools_alone() {
     let mut desk = Desk::new(two_pools);
     let (first, second) = (PoolSet::of([0]), PoolSet::of([1]));
     // The oldest of all lies in the second pool.
-    for (n, last, ended) in [(1, 110, 500), (2, 111, 100), (3, 100, 300), (4, 101, 200)] {
-        assert!(desk.bind(n, b"", ip(2, last), UnixSecs(NOW.unix.0 - ended)));
+    for (n, last, secs) in [(1, 110, 10), (2, 111, 40), (3, 100, 30), (4, 101, 20)] {
+        assert!(desk.bind(n, b"", ip(2, last), NOW.unix.plus(secs)));
     }
-    desk.table.tick(NOW);
-    assert_eq!(desk.offer(10, b"", None, first), Ok(ip(2, 100)), "the longest expired of the first pool");
-    assert_eq!(desk.offer(11, b"", None, first), Ok(ip(2, 101)));
+    let later = Now { unix: NOW.unix.plus(100), monotonic: NOW.monotonic.plus_secs(100), ..NOW };
+    desk.table.tick(later);
+    assert_eq!(desk.offer(10, b"", None, first), Ok(ip(2, 101)), "the longest expired of the first pool");
+    assert_eq!(desk.offer(11, b"", None, first), Ok(ip(2, 100)));
     assert_eq!(desk.offer(12, b"", None, first), Err(DropReason::PoolExhausted), "the second pool is not for it");
     assert_eq!(desk.offer(12, b"", None, second), Ok(ip(2, 110)));
     assert_eq!(desk.offer(13, b"", None, PoolSet::NONE), Err(DropReason::PoolExhausted));
