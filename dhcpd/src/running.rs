@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, ApiState, ListenError};
 use crate::io::engine::Engine;
 use crate::io::link::{LinkError, PortOptions, Ports, interfaces};
+use crate::io::prober::Prober;
 use crate::io::router_solicitation::RouterSolicitations;
 use crate::io::worker::Worker;
 use crate::io::{Clock, Waker};
@@ -82,7 +83,8 @@ pub struct Running {
     workers: Vec<JoinHandle<std::io::Result<()>>>,
     tasks: JoinSet<()>,
     failures: mpsc::UnboundedReceiver<RunError>,
-    router_solicitations: RouterSolicitations,
+    /// Threads that end when they are dropped.
+    beside: (RouterSolicitations, Prober),
 }
 
 /// Reports the end of a worker thread, also by panic.
@@ -140,6 +142,8 @@ pub async fn start_on(
         .collect();
     let router_solicitations = RouterSolicitations::start(&soliciting).map_err(StartError::System)?;
 
+    let prober = Prober::start(&scopes, store.queues.clone()).map_err(StartError::System)?;
+
     let (failed, failures) = mpsc::unbounded_channel();
     let links: Arc<[Box<str>]> = interfaces(&scopes).into();
     let mut workers = Vec::new();
@@ -151,7 +155,7 @@ pub async fn start_on(
         let wake = Arc::clone(&waker);
         store.journal.on_durable(Box::new(move || wake.wake()));
         let engine = Engine::new(part, Arc::clone(&store.shared), store.journal.appender(), Arc::clone(&links));
-        let worker = Worker { engine, ports, waker, clock };
+        let worker = Worker { engine, ports, probes: prober.probes(number), waker, clock };
         workers.push(worker.start(number, Ended(number, failed.clone())).map_err(StartError::System)?);
     }
 
@@ -167,7 +171,16 @@ pub async fn start_on(
     tasks.spawn(watch_journal(Arc::clone(&store), failed));
     tasks.spawn(take_snapshots(Arc::clone(&store)));
     let config = std::sync::Mutex::new(config);
-    Ok(Running { config, store, api: state, listeners: serving, workers, tasks, failures, router_solicitations })
+    Ok(Running {
+        config,
+        store,
+        api: state,
+        listeners: serving,
+        workers,
+        tasks,
+        failures,
+        beside: (router_solicitations, prober),
+    })
 }
 
 impl Running {
@@ -214,7 +227,7 @@ impl Running {
                 }
             }
         }
-        let (workers, store, router_solicitations) = (self.workers, (self.store, self.api), self.router_solicitations);
+        let (workers, store, beside) = (self.workers, (self.store, self.api), self.beside);
         let joined = tokio::task::spawn_blocking(move || {
             for worker in workers {
                 match worker.join() {
@@ -223,7 +236,7 @@ impl Running {
                     Err(_) => tracing::error!("a worker panicked"),
                 }
             }
-            drop(router_solicitations);
+            drop(beside);
             // The last owner closes the journal.
             drop(store);
         });
@@ -252,6 +265,7 @@ fn needs_restart(old: &Dhcpd, new: &Dhcpd) -> Option<String> {
                     let same = old.answer_router_solicitations == new.answer_router_solicitations;
                     in_scope("answer_router_solicitations", same)
                 })
+                .or_else(|| in_scope("conflict_check", old.conflict.method == new.conflict.method))
         })
     })
 }

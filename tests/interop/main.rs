@@ -2,6 +2,7 @@
 //!
 //! It needs root and the packages of the lab; a test says so where one is missing. What takes longer stands in the long matrix.
 
+mod conflict;
 mod leases;
 mod router;
 mod stage;

@@ -9,6 +9,7 @@ pub mod engine;
 mod intake;
 pub mod link;
 mod outbox;
+pub mod prober;
 pub mod router_solicitation;
 mod steering;
 mod sys;

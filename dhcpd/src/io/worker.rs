@@ -13,6 +13,7 @@ use super::engine::{Engine, Proceed};
 use super::intake::Intake;
 use super::link::Ports;
 use super::outbox::{OUTBOX, Outbox};
+use super::prober::Probes;
 use super::{Clock, Waker};
 use crate::proto::time::{Millis, Now};
 
@@ -34,6 +35,8 @@ pub struct Worker {
     pub engine: Engine,
     /// Its sockets.
     pub ports: Ports,
+    /// Asks the network who uses an address.
+    pub probes: Probes,
     /// What wakes it.
     pub waker: Arc<Waker>,
     /// The time.
@@ -71,6 +74,9 @@ impl Worker {
             }
             self.engine.handle_durable();
             send(&mut self.engine, &mut outbox, &mut self.ports.ports);
+            while let Some(probe) = self.engine.poll_probe() {
+                self.probes.ask(probe);
+            }
             self.engine.handle_batch_end();
             if drops_due <= now.monotonic {
                 drops_due = now.monotonic.plus_secs(DROPS_EVERY_SECS);
