@@ -74,6 +74,8 @@ pub const CONFLICT_TRIES_MAX: u8 = 8;
 pub const TFTP_TRANSFERS_MAX: usize = 32_768;
 /// Connections of machines to bootd's HTTP server; one more is answered 503 and closed.
 pub const HTTP_CONNECTIONS_MAX: usize = 16_384;
+/// Connections to one listener of the lease API, long polls included; one more is answered 503 and closed.
+pub const LEASE_API_CONNECTIONS_MAX: usize = 4_096;
 /// Connections to bootd's own API; one more is answered 503 and closed.
 pub const API_CONNECTIONS_MAX: usize = 256;
 /// Ended transfers that bootd still lists.

@@ -6,3 +6,4 @@ mod dhcp_clients;
 mod elsewhere;
 mod firmware;
 mod guest;
+mod killed;

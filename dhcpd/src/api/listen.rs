@@ -8,7 +8,7 @@ use std::sync::Arc;
 use reveille_config::Endpoint;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-use super::{ApiState, router};
+use super::{ApiState, connection, router};
 
 /// Why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -86,21 +86,16 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 }
 
 impl Listener {
-    /// Serves until the API is closed and its connections have ended. Errors of single connections are theirs.
+    /// Serves until the API is closed and its connections have ended. Errors of single connections are theirs, and counted.
     pub async fn serve(self, state: Arc<ApiState>) {
         let router = router(Arc::clone(&state));
-        let closed = async move { state.closed().await };
-        let ended = match self {
+        match self {
             Self::Unix(listener, path) => {
-                let ended = axum::serve(listener, router).with_graceful_shutdown(closed).await;
+                connection::serve(listener, router, state.closed_signal()).await;
                 // Otherwise the next start finds that nobody listens, and removes it.
                 let _ = std::fs::remove_file(path);
-                ended
             }
-            Self::Tcp(listener) => axum::serve(listener, router).with_graceful_shutdown(closed).await,
-        };
-        if let Err(error) = ended {
-            tracing::error!(%error, "the lease API ended");
+            Self::Tcp(listener) => connection::serve(listener, router, state.closed_signal()).await,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The routes are the table of `reveille_config::dto::dhcpd`. Every error is a `problem+json` that names the field at fault.
 
 mod body;
+mod connection;
 mod events;
 mod health;
 mod leases;
@@ -43,6 +44,11 @@ impl ApiState {
     /// Ends the listeners: no new requests are taken, long polls are answered at once.
     pub fn close(&self) {
         self.closing.send_replace(true);
+    }
+
+    /// Turns true when the API is closing.
+    fn closed_signal(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
     }
 
     /// Resolves when the API is closing.

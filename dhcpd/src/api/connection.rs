@@ -1,0 +1,196 @@
+//! [`serve`]: accepts connections and runs HTTP/1.1 on them, bounded in number, in the size of heads and in time. It knows nothing of requests.
+//!
+//! What is no HTTP ends its own connection, is counted by reason, and changes nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use metrics::counter;
+use reveille_config::limit::LEASE_API_CONNECTIONS_MAX;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// A request's head must have come by then, and the next request on a connection that is kept open.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
+/// Header fields of a request.
+const HEADERS_MAX: usize = 64;
+/// Octets of a request's head.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// After an error of `accept` that lies with us (too many open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long somebody may take to hear that there are too many connections.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
+/// Connections that are being told that there are too many; the ones beyond are only closed.
+const REFUSALS_MAX: usize = 64;
+
+/// Something that connections come from.
+pub trait Accept: Send {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// The next one.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
+        // Answers are small and whole.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
+
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+    async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(Self::accept(self).await?.0)
+    }
+}
+
+/// Accepts until `stop` turns true, then lets the requests under way finish.
+pub async fn serve<A: Accept>(listener: A, router: Router, mut stop: watch::Receiver<bool>) {
+    let permits = Arc::new(Semaphore::new(LEASE_API_CONNECTIONS_MAX));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            let (router, stop) = (router.clone(), stop.clone());
+            connections.spawn(async move {
+                if let Err(error) = run(stream, router, stop).await {
+                    let reason = reason(&error);
+                    counter!("reveille_dhcpd_http_connection_errors_total", "reason" => reason).increment(1);
+                    tracing::debug!(%error, reason, "a connection to the lease API broke off");
+                }
+                drop(permit);
+            });
+        } else {
+            counter!("reveille_dhcpd_http_refused_at_limit_total").increment(1);
+            if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                connections.spawn(async move {
+                    refuse(stream).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn run<S>(stream: S, router: Router, mut stop: watch::Receiver<bool>) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        result = connection.as_mut() => return result,
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+/// The word that a connection's failure is counted under.
+fn reason(error: &hyper::Error) -> &'static str {
+    match () {
+        () if error.is_parse() => "parse",
+        () if error.is_timeout() => "head-timeout",
+        () if error.is_incomplete_message() => "incomplete",
+        () => "broken",
+    }
+}
+
+/// Says that there are too many connections, without reading the request.
+async fn refuse(mut stream: impl AsyncWrite + Unpin) {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let answer = async {
+        stream.write_all(ANSWER).await?;
+        stream.shutdown().await
+    };
+    // Whoever does not take even that is only closed.
+    let _ = tokio::time::timeout(REFUSAL_TIME_MAX, answer).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::AsyncReadExt as _;
+
+    fn router() -> Router {
+        Router::new().route("/", get(async || "hello"))
+    }
+
+    /// What the server says to these octets, and why it ended the connection.
+    async fn answer(octets: &[u8], close: bool) -> (String, Option<&'static str>) {
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let stop = watch::Sender::new(false);
+        let served = tokio::spawn(run(server, router(), stop.subscribe()));
+        client.write_all(octets).await.unwrap();
+        if close {
+            client.shutdown().await.unwrap();
+        }
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).await.unwrap();
+        let why = served.await.unwrap().err().map(|error| reason(&error));
+        (String::from_utf8(said).unwrap(), why)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_request_has_its_reason() {
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(HEAD_BYTES_MAX));
+        let reset = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nabc";
+        for (octets, close, status, why) in [
+            (&b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"[..], true, "HTTP/1.1 200", None),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", true, "HTTP/1.1 400", Some("parse")),
+            (b"GET / HTTP/9.9\r\n\r\n", true, "HTTP/1.1 400", Some("parse")),
+            (many.as_bytes(), true, "HTTP/1.1 431", Some("parse")),
+            (long.as_bytes(), true, "HTTP/1.1 4", Some("parse")),
+            (b"GET / HTTP/1.1\r\nho", true, "", Some("incomplete")),
+            (b"GET / HTTP/1.1\r\nho", false, "", Some("head-timeout")),
+            // The route reads no body: it is answered, and what is left of the body ends the connection.
+            (reset.as_bytes(), true, "HTTP/1.1 405", None),
+        ] {
+            let (said, reason) = answer(octets, close).await;
+            assert!(said.starts_with(status), "{octets:?}: {said}");
+            assert_eq!(reason, why, "{}", String::from_utf8_lossy(octets));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_hears_why() {
+        let (mut client, server) = tokio::io::duplex(1_000);
+        refuse(server).await;
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("retry-after: 5"), "{said}");
+    }
+}
