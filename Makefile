@@ -36,6 +36,7 @@ test-all: test matrix ## The tests and the long matrix
 check: ## Formatting, lints, documentation, dependency rules
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test matrix -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	.ci/deny
 

@@ -65,7 +65,7 @@ fn killed_after_every_step_a_deploy_still_ends() {
     let read = |path: &std::path::Path, sector: &mut [u8]| {
         std::fs::File::open(path).and_then(|file| file.read_exact_at(sector, 0)).expect("a first sector");
     };
-    read(machine.disk_path(), &mut disk);
+    read(&machine.disk_path(), &mut disk);
     read(&os.path, &mut written);
     assert_eq!(disk, written, "the disk does not begin with the image's boot sector");
     let line = machine.serial().wait_for(BootMarker::WORD, Deadline::secs(STEP_SECS)).expect("the marker");
