@@ -15,15 +15,16 @@ use tokio::sync::oneshot;
 
 use super::counters::Counters;
 use crate::proto::answer::scope_of;
+use crate::proto::class::{Facts, Membership};
 use crate::proto::conflict::Checks;
 use crate::proto::decide::{Action, Bind, ClientState, Commit, Offer, decide, lease_secs};
 use crate::proto::fixed::Circuit;
 use crate::proto::leasequery;
 use crate::proto::owner::{owner_of, worker_of};
-use crate::proto::pool::PoolSet;
 use crate::proto::reason::{ChosenBy, DropReason, NakReason};
 use crate::proto::reply::{Ack, Asker, Lease, Reply};
-use crate::proto::scope::{ClientKey, Machine, Reservation, Scope, ScopeIndex, Scopes};
+use crate::proto::rules::Rules;
+use crate::proto::scope::{ClientKey, Machine, Scope, ScopeIndex, Scopes};
 use crate::proto::time::{Millis, Now};
 use crate::proto::view::{MessageType, PacketView, Parser, code};
 use crate::store::event::{EventKind, RawEvent};
@@ -106,6 +107,8 @@ struct Desk {
     buffers: Vec<Vec<u8>>,
     counters: Counters,
     recent: Recent,
+    /// The classes of the packet at hand; kept for its memory.
+    membership: Membership,
     events_pushed: bool,
     /// When the log was last told that a pool is exhausted.
     exhausted_logged: Option<Millis>,
@@ -131,6 +134,7 @@ impl Engine {
             buffers: Vec::new(),
             counters: Counters::default(),
             recent: Recent::default(),
+            membership: Membership::default(),
             events_pushed: false,
             exhausted_logged: None,
             checks: conflict::checks(part.workers),
@@ -267,26 +271,35 @@ impl Desk {
         let circuit = Circuit { circuit_id: circuit_id.unwrap_or_default(), remote_id: remote_id.unwrap_or_default() };
         let reservation = self.table.reservation_for(&scopes, key, packet.chaddr(), client_id, circuit);
         let client = self.table.client(now, key, reservation.as_deref());
-        let job = Job { now, packet, port: arrival.from.port(), scopes: &scopes, scope, key, reservation };
+        let mut membership = std::mem::take(&mut self.membership);
+        scopes.classes().evaluate(Facts::of(packet), &mut membership);
+        let rules = Rules::new(&scopes, scope, reservation.as_deref(), &membership);
+        let job = Job { now, packet, port: arrival.from.port(), scope, key, rules };
+        self.answer(&job, arrival, &client);
+        self.membership = membership;
+    }
+
+    fn answer(&mut self, job: &Job<'_>, arrival: Arrival<'_>, client: &ClientState) {
+        let Job { now, packet, scope, key, .. } = *job;
         if let Some(address) = client.reserved.filter(|_| !client.reserved_available) {
             self.ask_to_give_up(key, address);
         }
         if !matches!(packet.message_type, MessageType::Discover | MessageType::Bootp) {
-            self.no_longer_waits(&job, &client);
+            self.no_longer_waits(job, client);
         }
-        match decide(now.unix, packet, &scopes, scope, &client) {
-            Action::Drop(reason) => self.dropped(&job, reason),
-            Action::Sight => self.sight(&job),
-            Action::Offer(offer) => self.offer(&job, arrival, &client, &offer),
+        match decide(now.unix, packet, &job.rules, client) {
+            Action::Drop(reason) => self.dropped(job, reason),
+            Action::Sight => self.sight(job),
+            Action::Offer(offer) => self.offer(job, arrival, client, &offer),
             Action::Bind(bind) => {
                 let held = client.binding.filter(|binding| binding.address == bind.address);
                 if held.is_some_and(|binding| !binding.durable) && self.recent.is_copy(now.monotonic, packet) {
-                    return self.dropped(&job, DropReason::Duplicate);
+                    return self.dropped(job, DropReason::Duplicate);
                 }
-                self.bind(&job, &bind, None, held.is_some_and(|binding| binding.remaining_secs > 0));
+                self.bind(job, &bind, None, held.is_some_and(|binding| binding.remaining_secs > 0));
             }
             Action::Recall { address, remaining_secs, commit } => {
-                let ack = self.ack(&job, commit, address, remaining_secs);
+                let ack = self.ack(job, commit, address, remaining_secs);
                 // Decided from the same table an instant ago, so it is still there.
                 match self.table.recall(key, ack) {
                     Some(ack) => {
@@ -295,10 +308,10 @@ impl Desk {
                         self.event(job.event(EventKind::Recalled, Some(address), remaining_secs, by));
                         self.out.push_back(Outgoing { scope: scope.index, reply: promise::open(ack) });
                     }
-                    None => self.dropped(&job, DropReason::JournalRefusing),
+                    None => self.dropped(job, DropReason::JournalRefusing),
                 }
             }
-            Action::Nak(reason) => self.nak(&job, reason),
+            Action::Nak(reason) => self.nak(job, reason),
             Action::Forget => {
                 self.table.forget_offer(key);
                 self.counters.dropped(DropReason::OtherServer);
@@ -306,17 +319,17 @@ impl Desk {
             Action::Release(address) => {
                 let event = job.event(EventKind::Released, Some(address), 0, "");
                 let pending = self.table.release(now, key, address, ());
-                self.note(&job, pending.map_err(|refused| refusal_reason(&refused.reason)), event);
+                self.note(job, pending.map_err(|refused| refusal_reason(&refused.reason)), event);
             }
             Action::Decline(address) => {
                 let event = job.event(EventKind::Declined, Some(address), 0, "");
                 let until = now.unix.plus(scope.decline_secs);
                 let pending = self.table.decline(now, key, packet.chaddr(), address, until, ());
-                self.note(&job, pending.map_err(|refused| refusal_reason(&refused.reason)), event);
+                self.note(job, pending.map_err(|refused| refusal_reason(&refused.reason)), event);
             }
             Action::Inform => {
                 let buffer = self.buffers.pop().unwrap_or_default();
-                let reply = job.asker(job.scope).inform(buffer);
+                let reply = job.asker(job.rules).inform(buffer);
                 self.counters.informs.increment(1);
                 self.out.push_back(Outgoing { scope: scope.index, reply });
             }
@@ -328,23 +341,23 @@ impl Desk {
         if offer.commit.is_some() && self.recent.is_copy(job.now.monotonic, job.packet) {
             return self.dropped(job, DropReason::Duplicate);
         }
-        let chosen = self.table.offer(job.now, job.scope, job.key, job.packet.chaddr(), offer, PoolSet::ALL);
+        let chosen = self.table.offer(job.now, job.scope, job.key, job.packet.chaddr(), offer, job.rules.pools);
         let (address, chosen_by) = match chosen {
             Ok((address, by)) if self.waits_for_check(job, arrival, client, address, by) => return,
             Ok((address, by)) => (address, self.first_chosen_by(address, by)),
             Err(reason) => return self.dropped(job, reason),
         };
-        let scope = job.scope_of(address);
-        let secs = offer.remaining_secs.unwrap_or_else(|| lease_secs(job.packet, scope));
+        let rules = job.rules.at(address);
+        let secs = offer.remaining_secs.unwrap_or_else(|| lease_secs(job.packet, &rules));
         if let Some(commit) = offer.commit {
             let bind = Bind { address, chosen_by, lease_secs: secs, ends: job.now.unix.plus(secs) };
             return self.bind(job, &bind, Some(commit), false);
         }
         let buffer = self.buffers.pop().unwrap_or_default();
-        let reply = job.asker(scope).offer(buffer, Lease { address, secs });
+        let reply = job.asker(rules).offer(buffer, Lease { address, secs });
         self.counters.offers.increment(1);
         self.event(job.event(EventKind::Offered, Some(address), secs, chosen_by.as_str()));
-        self.out.push_back(Outgoing { scope: scope.index, reply });
+        self.out.push_back(Outgoing { scope: rules.scope.index, reply });
     }
 
     fn bind(&mut self, job: &Job<'_>, bind: &Bind, commit: Option<Commit>, renewal: bool) {
@@ -371,7 +384,7 @@ impl Desk {
 
     fn ack(&mut self, job: &Job<'_>, commit: Option<Commit>, address: Ipv4Addr, secs: u32) -> Ack {
         let buffer = self.buffers.pop().unwrap_or_default();
-        let (asker, lease) = (job.asker(job.scope_of(address)), Lease { address, secs });
+        let (asker, lease) = (job.asker(job.rules.at(address)), Lease { address, secs });
         match commit {
             None => asker.ack(buffer, lease),
             Some(Commit::Rapid) => asker.rapid_ack(buffer, lease),
@@ -381,7 +394,7 @@ impl Desk {
 
     fn nak(&mut self, job: &Job<'_>, reason: NakReason) {
         let buffer = self.buffers.pop().unwrap_or_default();
-        let reply = job.asker(job.scope).nak(buffer, reason);
+        let reply = job.asker(job.rules).nak(buffer, reason);
         self.counters.nak(reason);
         self.event(job.event(EventKind::Refused, job.packet.requested_address(), 0, reason.as_str()));
         self.out.push_back(Outgoing { scope: job.scope.index, reply });
@@ -599,24 +612,15 @@ struct Job<'a> {
     now: Now,
     packet: &'a PacketView<'a>,
     port: u16,
-    scopes: &'a Scopes,
     scope: &'a Scope,
     key: ClientKey,
-    reservation: Option<Arc<Reservation>>,
+    rules: Rules<'a>,
 }
 
 impl<'a> Job<'a> {
-    /// The scope of the client's network that holds `address`.
-    fn scope_of(&self, address: Ipv4Addr) -> &'a Scope {
-        if self.scope.subnet.contains(&address) {
-            return self.scope;
-        }
-        self.scopes.of_address(address).filter(|scope| scope.network == self.scope.network).unwrap_or(self.scope)
-    }
-
-    /// Who is answered, out of a scope of the network.
-    fn asker(&'a self, scope: &'a Scope) -> Asker<'a> {
-        Asker { packet: self.packet, from_port: self.port, scope, reservation: self.reservation.as_deref() }
+    /// Who is answered, and by which rules.
+    fn asker(&self, rules: Rules<'a>) -> Asker<'a> {
+        Asker { packet: self.packet, from_port: self.port, rules }
     }
 
     fn event(&self, kind: EventKind, address: Option<Ipv4Addr>, lease_secs: u32, reason: &'static str) -> RawEvent {
@@ -624,7 +628,7 @@ impl<'a> Job<'a> {
             at_unix_millis: self.now.unix_millis,
             kind,
             mac: self.packet.chaddr(),
-            scope: address.map_or(self.scope, |address| self.scope_of(address)).index,
+            scope: address.and_then(|address| self.rules.scope_of(address)).unwrap_or(self.scope).index,
             address,
             lease_secs,
             reason,

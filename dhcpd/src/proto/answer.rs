@@ -5,9 +5,11 @@
 
 use std::net::Ipv4Addr;
 
+use super::class::{Facts, Membership};
 use super::decide::{Action, ClientState, Commit, decide, lease_secs};
 use super::reason::{ChosenBy, DropReason};
 use super::reply::{Asker, Lease, Reply};
+use super::rules::Rules;
 use super::scope::{Reservation, Scope, Scopes};
 use super::time::UnixSecs;
 use super::view::{MessageType, PacketView};
@@ -68,15 +70,21 @@ pub struct Preview<'a> {
 /// No scope is for it.
 pub fn preview<'a>(scopes: &'a Scopes, question: &Question<'_>) -> Result<Preview<'a>, DropReason> {
     let Question { now, packet, from_port, interface, client, reservation, free } = *question;
+    let mut classes = Membership::none();
+    scopes.classes().evaluate(Facts::of(packet), &mut classes);
     let scope = scope_of(scopes, interface, packet)?;
-    let action = decide(now, packet, scopes, scope, &client);
-    let asker = Asker { packet, from_port, scope, reservation };
+    let rules = Rules::new(scopes, scope, reservation, &classes);
+    let action = decide(now, packet, &rules, &client);
+    let asker = |rules| Asker { packet, from_port, rules };
     let buffer = Vec::new();
     let told = |address, secs| Lease { address, secs };
-    let ack = |commit, lease: Lease| match commit {
-        None => asker.ack(Vec::new(), lease).open(),
-        Some(Commit::Rapid) => asker.rapid_ack(Vec::new(), lease).open(),
-        Some(Commit::Bootp) => asker.bootp(Vec::new(), lease.address).open(),
+    let ack = |commit, lease: Lease| {
+        let asker = asker(rules.at(lease.address));
+        match commit {
+            None => asker.ack(Vec::new(), lease).open(),
+            Some(Commit::Rapid) => asker.rapid_ack(Vec::new(), lease).open(),
+            Some(Commit::Bootp) => asker.bootp(Vec::new(), lease.address).open(),
+        }
     };
     let (address, reason, reply) = match action {
         Action::Drop(reason) => (None, reason.as_str(), None),
@@ -86,9 +94,9 @@ pub fn preview<'a>(scopes: &'a Scopes, question: &Question<'_>) -> Result<Previe
             let from_pools = free.filter(|_| offer.from_pools).map(|address| (address, ChosenBy::Pool));
             match offer.candidates.iter().flatten().next().copied().or(from_pools) {
                 Some((address, by)) => {
-                    let secs = offer.remaining_secs.unwrap_or_else(|| lease_secs(packet, scope));
+                    let secs = offer.remaining_secs.unwrap_or_else(|| lease_secs(packet, &rules.at(address)));
                     let reply = match offer.commit {
-                        None => asker.offer(buffer, told(address, secs)),
+                        None => asker(rules.at(address)).offer(buffer, told(address, secs)),
                         Some(commit) => ack(Some(commit), told(address, secs)),
                     };
                     (Some((address, by)), by.as_str(), Some(reply))
@@ -104,8 +112,8 @@ pub fn preview<'a>(scopes: &'a Scopes, question: &Question<'_>) -> Result<Previe
             let by = ChosenBy::OnDisk;
             (Some((address, by)), by.as_str(), Some(ack(commit, told(address, remaining_secs))))
         }
-        Action::Nak(reason) => (None, reason.as_str(), Some(asker.nak(buffer, reason))),
-        Action::Inform => (None, "", Some(asker.inform(buffer))),
+        Action::Nak(reason) => (None, reason.as_str(), Some(asker(rules).nak(buffer, reason))),
+        Action::Inform => (None, "", Some(asker(rules).inform(buffer))),
         Action::Release(_) | Action::Decline(_) => (None, "", None),
     };
     Ok(Preview { scope, action, address, reason, reply })

@@ -70,6 +70,11 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// In no class.
+    pub const fn none() -> Self {
+        Self { words: Vec::new(), members: Vec::new() }
+    }
+
     /// Those classes, in the order of their precedence.
     pub fn iter(&self) -> impl Iterator<Item = ClassIndex> + Clone {
         self.members.iter().copied()

@@ -8,7 +8,8 @@ use std::net::Ipv4Addr;
 use reveille_config::dhcpd::ScopeKind;
 
 use super::reason::{ChosenBy, DropReason, NakReason};
-use super::scope::{Scope, Scopes};
+use super::rules::Rules;
+use super::scope::Scope;
 use super::time::UnixSecs;
 use super::view::{MessageType, PacketView, code};
 
@@ -107,9 +108,9 @@ pub struct Bind {
     pub ends: UnixSecs,
 }
 
-/// Decides about one message. `packet` has been found to belong to `scope` of `scopes`, `client` is what is known of who sent it.
-pub fn decide(now: UnixSecs, packet: &PacketView<'_>, scopes: &Scopes, scope: &Scope, client: &ClientState) -> Action {
-    let link = Link { scopes, scope };
+/// Decides about one message. `packet` has been found to belong to the scope of `rules`, `client` is what is known of who sent it.
+pub fn decide(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client: &ClientState) -> Action {
+    let scope = rules.scope;
     //= https://www.rfc-editor.org/rfc/rfc1534#section-2
     //# If a DHCP server that is not configured to support BOOTP clients receives a BOOTREQUEST message from a BOOTP client, that server silently discards the BOOTREQUEST message.
     if packet.message_type == MessageType::Bootp && !scope.bootp {
@@ -122,9 +123,9 @@ pub fn decide(now: UnixSecs, packet: &PacketView<'_>, scopes: &Scopes, scope: &S
         };
     }
     match packet.message_type {
-        MessageType::Discover | MessageType::Bootp => discover(packet, link, client),
-        MessageType::Request => request(now, packet, link, client),
-        MessageType::Release | MessageType::Decline if link.is_for_another_server(packet) => {
+        MessageType::Discover | MessageType::Bootp => discover(packet, rules, client),
+        MessageType::Request => request(now, packet, rules, client),
+        MessageType::Release | MessageType::Decline if is_for_another_server(packet, rules) => {
             Action::Drop(DropReason::OtherServer)
         }
         MessageType::Release => match client.binding {
@@ -146,7 +147,7 @@ pub fn decide(now: UnixSecs, packet: &PacketView<'_>, scopes: &Scopes, scope: &S
             let ciaddr = packet.ciaddr();
             if ciaddr.is_unspecified() {
                 Action::Drop(DropReason::NoAddress)
-            } else if !link.holds(ciaddr) {
+            } else if rules.scope_of(ciaddr).is_none() {
                 Action::Drop(DropReason::OutsideSubnet)
             } else {
                 Action::Inform
@@ -157,53 +158,25 @@ pub fn decide(now: UnixSecs, packet: &PacketView<'_>, scopes: &Scopes, scope: &S
     }
 }
 
-/// The scopes that share the link on which the client is.
-#[derive(Clone, Copy)]
-struct Link<'a> {
-    scopes: &'a Scopes,
-    /// The one that the packet was found to be for.
-    scope: &'a Scope,
+/// Whether the client speaks to another server: not to any address of this one, nor to what a relay calls it (RFC 5107).
+fn is_for_another_server(packet: &PacketView<'_>, rules: &Rules<'_>) -> bool {
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+    //# A server with multiple network addresses MUST be prepared to to accept any of its network addresses as identifying that server in a DHCP message.
+    packet.server_id().is_some_and(|id| {
+        id != rules.scope.server_address
+            && packet.server_id_override() != Some(id)
+            && rules.scopes.of_address(id).is_none_or(|scope| scope.server_address != id)
+    })
 }
 
-impl Link<'_> {
-    /// The scope of the link that holds `address`.
-    fn scope_of(&self, address: Ipv4Addr) -> Option<&Scope> {
-        if self.scope.subnet.contains(&address) {
-            return Some(self.scope);
-        }
-        self.scopes.of_address(address).filter(|scope| scope.network == self.scope.network)
-    }
-
-    /// Whether `address` belongs on the link.
-    fn holds(&self, address: Ipv4Addr) -> bool {
-        self.scope_of(address).is_some()
-    }
-
-    /// Whether `address` is handed out on the link to whoever asks.
-    fn in_pools(&self, address: Ipv4Addr) -> bool {
-        self.scope_of(address).is_some_and(|scope| scope.kind == ScopeKind::Dynamic && scope.in_pools(address))
-    }
-
-    /// Whether the client speaks to another server: not to any address of this one, nor to what a relay calls it (RFC 5107).
-    fn is_for_another_server(&self, packet: &PacketView<'_>) -> bool {
-        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
-        //# A server with multiple network addresses MUST be prepared to to accept any of its network addresses as identifying that server in a DHCP message.
-        packet.server_id().is_some_and(|id| {
-            id != self.scope.server_address
-                && packet.server_id_override() != Some(id)
-                && self.scopes.of_address(id).is_none_or(|scope| scope.server_address != id)
-        })
-    }
-}
-
-/// The lease time for what the client asks of a scope, seconds.
-pub fn lease_secs(packet: &PacketView<'_>, scope: &Scope) -> u32 {
+/// The lease time for what the client asks, seconds.
+pub fn lease_secs(packet: &PacketView<'_>, rules: &Rules<'_>) -> u32 {
     if packet.message_type == MessageType::Bootp {
         //= https://www.rfc-editor.org/rfc/rfc1534#section-2
         //# Thus the DHCP server must assign an infinite lease duration to for automatic addresses assigned to BOOTP clients.
         return u32::MAX;
     }
-    packet.lease_secs().map_or(scope.lease_secs, |asked| asked.clamp(scope.lease_secs_min, scope.lease_secs_max))
+    rules.lease_secs(packet.lease_secs())
 }
 
 /// What is left, seconds, of a binding that may be answered from the disk: one early in its life, or any while nothing can be written.
@@ -216,8 +189,8 @@ fn remaining_on_disk(scope: &Scope, client: &ClientState, address: Ipv4Addr) -> 
 }
 
 /// RFC 2131 §4.3.1. `ciaddr` is not looked at: ROMs leave rubbish there.
-fn discover(packet: &PacketView<'_>, link: Link<'_>, client: &ClientState) -> Action {
-    let scope = link.scope;
+fn discover(packet: &PacketView<'_>, rules: &Rules<'_>, client: &ClientState) -> Action {
+    let scope = rules.scope;
     let dynamic = scope.kind == ScopeKind::Dynamic;
     let reserved = client.reserved.filter(|_| client.reserved_available);
     if reserved.is_none() && !dynamic {
@@ -228,7 +201,7 @@ fn discover(packet: &PacketView<'_>, link: Link<'_>, client: &ClientState) -> Ac
         _ if scope.rapid_commit && packet.option(code::RAPID_COMMIT).is_some() => Some(Commit::Rapid),
         _ => None,
     };
-    let in_pools = |address: &Ipv4Addr| link.in_pools(*address);
+    let in_pools = |address: &Ipv4Addr| rules.in_pools(*address);
     //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
     //# If an address is available, the new address SHOULD be chosen as follows:
     let candidates = [
@@ -261,11 +234,11 @@ enum RequestState {
     Renewing,
 }
 
-fn request(now: UnixSecs, packet: &PacketView<'_>, link: Link<'_>, client: &ClientState) -> Action {
-    if link.is_for_another_server(packet) {
+fn request(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client: &ClientState) -> Action {
+    if is_for_another_server(packet, rules) {
         return Action::Forget;
     }
-    let scope = link.scope;
+    let scope = rules.scope;
     let (ciaddr, asked) = (packet.ciaddr(), packet.requested_address());
     let known = client.offered.or(client.binding.map(|binding| binding.address));
     let (state, address) = match (packet.server_id(), asked) {
@@ -285,7 +258,7 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, link: Link<'_>, client: &Clie
         Some(remaining_secs) => Action::Recall { address, remaining_secs, commit: None },
         None if !client.accepting => Action::Drop(DropReason::JournalRefusing),
         None => {
-            let lease_secs = lease_secs(packet, link.scope_of(address).unwrap_or(scope));
+            let lease_secs = lease_secs(packet, &rules.at(address));
             Action::Bind(Bind { address, chosen_by, lease_secs, ends: now.plus(lease_secs) })
         }
     };
@@ -296,7 +269,7 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, link: Link<'_>, client: &Clie
         if knows || state == RequestState::Selecting { Action::Nak(reason) } else { Action::Drop(DropReason::NoRecord) }
     };
     let is_known = client.reserved.is_some() || client.binding.is_some();
-    if !link.holds(address) {
+    if rules.scope_of(address).is_none() {
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
         //# Server SHOULD send a DHCPNAK message to the client if the 'requested IP address' is incorrect, or is on the wrong network.
         return nak_if(is_known || scope.authoritative, NakReason::WrongNetwork);
@@ -309,7 +282,7 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, link: Link<'_>, client: &Clie
     }
     let bound = client.binding.is_some_and(|binding| binding.address == address);
     if bound || client.offered == Some(address) {
-        return if link.in_pools(address) {
+        return if rules.in_pools(address) {
             grant(if bound { ChosenBy::Binding } else { ChosenBy::Offer })
         } else {
             Action::Nak(NakReason::NotInPool)
@@ -317,7 +290,7 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, link: Link<'_>, client: &Clie
     }
     match state {
         // The offer was forgotten over a restart; if the address is still free, it is the client's.
-        RequestState::Selecting if client.binding.is_none() && link.in_pools(address) => grant(ChosenBy::Requested),
+        RequestState::Selecting if client.binding.is_none() && rules.in_pools(address) => grant(ChosenBy::Requested),
         RequestState::Selecting if client.binding.is_none() => Action::Nak(NakReason::NotInPool),
         _ => nak_if(client.binding.is_some(), NakReason::NotTheClients),
     }

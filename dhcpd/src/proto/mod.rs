@@ -22,6 +22,7 @@ pub mod pool;
 pub mod reason;
 pub mod relay_agent;
 pub mod reply;
+pub mod rules;
 pub mod scope;
 pub mod time;
 pub mod view;

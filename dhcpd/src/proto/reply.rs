@@ -15,7 +15,7 @@ use super::boot::{self, BootAnswer, Stage};
 use super::fqdn;
 use super::option::{CodeSet, OptionBlock};
 use super::reason::NakReason;
-use super::scope::{Reservation, Scope};
+use super::rules::Rules;
 use super::view::{FIXED_BYTES, MessageType, PacketView, code};
 use stamp::{Room, Stamp};
 
@@ -134,10 +134,8 @@ pub struct Asker<'a> {
     pub packet: &'a PacketView<'a>,
     /// The UDP port that it came from.
     pub from_port: u16,
-    /// The scope that answers.
-    pub scope: &'a Scope,
-    /// The client's reservation.
-    pub reservation: Option<&'a Reservation>,
+    /// What it gets: of the scope that answers, and for the address that it gets, where it gets one.
+    pub rules: Rules<'a>,
 }
 
 /// What a lease reply promises or offers.
@@ -152,13 +150,13 @@ pub struct Lease {
 impl Asker<'_> {
     /// A DHCPOFFER. `buffer` is reused for the reply's octets.
     pub fn offer(&self, buffer: Vec<u8>, lease: Lease) -> Reply {
-        let octets = self.stamp(buffer, &self.scope.templates.offer, Some(lease), |_| {});
+        let octets = self.stamp(buffer, &self.rules.scope.templates.offer, Some(lease), |_| {});
         Reply { octets, destination: self.destination(lease.address) }
     }
 
     /// A DHCPACK that promises a lease.
     pub fn ack(&self, buffer: Vec<u8>, lease: Lease) -> Ack {
-        let mut octets = self.stamp(buffer, &self.scope.templates.ack, Some(lease), |_| {});
+        let mut octets = self.stamp(buffer, &self.rules.scope.templates.ack, Some(lease), |_| {});
         octets[12..16].copy_from_slice(&self.packet.ciaddr().octets());
         Ack(Reply { octets, destination: self.destination(lease.address) })
     }
@@ -168,13 +166,13 @@ impl Asker<'_> {
         //= https://www.rfc-editor.org/rfc/rfc4039#section-4
         //# A server MUST include this option in a DHCPACK message sent in a response to a DHCPDISCOVER message when completing the DHCPDISCOVER-DHCPACK message exchange.
         let rapid = |stamp: &mut Stamp| stamp.put(code::RAPID_COMMIT, &[], &[]);
-        let octets = self.stamp(buffer, &self.scope.templates.ack, Some(lease), rapid);
+        let octets = self.stamp(buffer, &self.rules.scope.templates.ack, Some(lease), rapid);
         Ack(Reply { octets, destination: self.destination(lease.address) })
     }
 
     /// A BOOTREPLY: no message type, no times, and a vendor area of 64 octets (RFC 951; RFC 1534 §2). It promises the address for ever.
     pub fn bootp(&self, buffer: Vec<u8>, address: Ipv4Addr) -> Ack {
-        let mut stamp = Stamp::begin(buffer, &self.scope.templates.bootp, self.packet, Room::Bootp);
+        let mut stamp = Stamp::begin(buffer, &self.rules.scope.templates.bootp, self.packet, Room::Bootp);
         stamp.out[16..20].copy_from_slice(&address.octets());
         let boot = self.boot();
         stamp.out[20..24].copy_from_slice(&boot.next_server.octets());
@@ -190,7 +188,7 @@ impl Asker<'_> {
     pub fn inform(&self, buffer: Vec<u8>) -> Reply {
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.5
         //# The server MUST NOT send a lease expiration time to the client and SHOULD NOT fill in 'yiaddr'.
-        let mut octets = self.stamp(buffer, &self.scope.templates.inform, None, |_| {});
+        let mut octets = self.stamp(buffer, &self.rules.scope.templates.inform, None, |_| {});
         let ciaddr = self.packet.ciaddr();
         octets[12..16].copy_from_slice(&ciaddr.octets());
         //= https://www.rfc-editor.org/rfc/rfc2131#section-3.4
@@ -200,7 +198,7 @@ impl Asker<'_> {
 
     /// A DHCPNAK with its reason in words (RFC 2131 §4.3.2; table 3).
     pub fn nak(&self, buffer: Vec<u8>, reason: NakReason) -> Reply {
-        let mut stamp = Stamp::begin(buffer, &self.scope.templates.nak, self.packet, Room::OptionsOnly);
+        let mut stamp = Stamp::begin(buffer, &self.rules.scope.templates.nak, self.packet, Room::OptionsOnly);
         stamp.put(code::MESSAGE, reason.text().as_bytes(), &[]);
         let mut octets = stamp.finish(self.packet);
         let giaddr = self.packet.giaddr();
@@ -227,7 +225,7 @@ impl Asker<'_> {
             Destination::Relay(giaddr, relay_port(self.from_port))
         } else if has_address {
             Destination::Unicast(yiaddr)
-        } else if packet.broadcast_flag() || self.scope.always_broadcast {
+        } else if packet.broadcast_flag() || self.rules.always_broadcast() {
             //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
             //# If this bit is set to 1, the DHCP message SHOULD be sent as an IP broadcast using an IP broadcast address (preferably 0xffffffff) as the IP destination address and the link-layer broadcast address as the link-layer destination address.
             Destination::Broadcast
@@ -239,13 +237,13 @@ impl Asker<'_> {
     }
 
     fn boot(&self) -> BootAnswer<'_> {
-        let own_file = self.reservation.and_then(|own| own.boot_file.as_deref());
-        boot::choose(self.packet, self.scope.boot.as_deref(), self.scope.server_address, own_file)
+        let own_file = self.rules.reservation.and_then(|own| own.boot_file.as_deref());
+        boot::choose(self.packet, self.rules.boot(), self.rules.scope.server_address, own_file)
     }
 
     /// Where options come from, the most particular first.
     fn blocks(&self) -> impl Iterator<Item = &OptionBlock> {
-        self.reservation.map(|own| &own.options).into_iter().chain([&self.scope.options])
+        self.rules.options()
     }
 
     fn stamp(

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use reveille_config::dhcpd::{Boot, ConflictCheck, Dhcpd, ScopeBoot, ScopeKind};
 use reveille_config::{AddressRange, MacAddr, Subnet};
 
+use super::class::{Classes, Membership};
 use super::fixed::{Circuit, FixedReservations};
 use super::identity::{IdentifiedBy, Identity};
 use super::option::OptionBlock;
@@ -76,6 +77,8 @@ pub struct Reservation {
     pub hostname: Option<Box<str>>,
     /// The boot file, instead of the scope's.
     pub boot_file: Option<Box<str>>,
+    /// The boot profile, instead of the scope's.
+    pub boot: Option<Arc<Boot>>,
     /// Options that override the scope's, the host name included.
     pub options: OptionBlock,
     /// The options as they were given, a JSON object; empty where there are none.
@@ -127,6 +130,8 @@ pub struct Scope {
     pub bootp: bool,
     /// Whether a client that asks for it is bound without a DHCPREQUEST (RFC 4039).
     pub rapid_commit: bool,
+    /// How long replies wait, milliseconds.
+    pub reply_delay_millis: u16,
     /// Whether router solicitations are answered.
     pub answer_router_solicitations: bool,
     /// Options of every reply.
@@ -152,6 +157,16 @@ impl Scope {
     /// The place of the pool that `address` lies in.
     pub fn pool_of(&self, address: Ipv4Addr) -> Option<usize> {
         self.pools.iter().position(|pool| pool.contains(address))
+    }
+
+    /// The pools that a client of these classes may have an address from.
+    pub fn pools_for(&self, _membership: &Membership) -> PoolSet {
+        PoolSet::ALL
+    }
+
+    /// The options of the pool at `place`.
+    pub fn pool_options(&self, _place: usize) -> Option<&OptionBlock> {
+        None
     }
 
     /// The ranges of some of its pools.
@@ -180,6 +195,7 @@ impl Scope {
                 address: fixed.address,
                 hostname: fixed.hostname.as_deref().map(Into::into),
                 boot_file: None,
+                boot: None,
                 options: with_hostname(fixed.options.iter(), fixed.hostname.as_deref()),
                 options_given: "".into(),
                 node: None,
@@ -210,6 +226,7 @@ impl Scope {
             always_broadcast: scope.always_broadcast,
             bootp: scope.bootp,
             rapid_commit: scope.rapid_commit,
+            reply_delay_millis: 0,
             answer_router_solicitations: scope.answer_router_solicitations,
             options: OptionBlock::encode(scope.options.iter().chain(defaults)),
             boot: scope.boot.as_ref().and_then(|boot| match boot {
@@ -236,6 +253,8 @@ pub struct Scopes {
     by_subnet: Vec<(Ipv4Addr, ScopeIndex)>,
     /// Who may ask for leases (RFC 4388).
     requestors: Vec<Subnet>,
+    classes: Classes,
+    boots: HashMap<Box<str>, Arc<Boot>>,
 }
 
 impl Scopes {
@@ -253,7 +272,19 @@ impl Scopes {
         let networks = (0..).zip(&scopes).map(|(i, _)| network(i)).collect();
         let mut by_subnet: Vec<_> = scopes.iter().map(|scope| (scope.subnet.network(), scope.index)).collect();
         by_subnet.sort_unstable();
-        Self { scopes, networks, by_subnet, requestors: config.leasequery.clone() }
+        let classes = Classes::compile(config, |name| boots.get(name).cloned());
+        let boots = boots.into_iter().map(|(name, boot)| (name.into(), boot)).collect();
+        Self { scopes, networks, by_subnet, requestors: config.leasequery.clone(), classes, boots }
+    }
+
+    /// The classes.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// The boot profile called `name`.
+    pub fn boot(&self, name: &str) -> Option<Arc<Boot>> {
+        self.boots.get(name).cloned()
     }
 
     /// The scope at `index`.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use reveille_config::environment::Imagined;
 use reveille_config::{Config, MacAddr, dhcpd::Dhcpd};
 
+use super::class::Membership;
+use super::rules::Rules;
 use super::scope::{Scope, Scopes};
 use super::view::{MAGIC_COOKIE, PacketView, Parser, code};
 
@@ -88,6 +90,14 @@ pub fn prov(scopes: &Scopes) -> &Scope {
 /// The static scope.
 pub fn bmc(scopes: &Scopes) -> &Scope {
     scopes.by_name("bmc").unwrap()
+}
+
+/// A client that is in no class.
+pub static NO_CLASSES: Membership = Membership::none();
+
+/// The rules of a scope for a client without reservation and classes.
+pub fn rules<'a>(scopes: &'a Scopes, scope: &'a Scope) -> Rules<'a> {
+    Rules::new(scopes, scope, None, &NO_CLASSES)
 }
 
 /// A message under construction.

@@ -101,6 +101,7 @@ impl<'a> Recovery<'a> {
                 let machine = self.machine(address, mac)?;
                 let text = |text: Box<str>| (!text.is_empty()).then_some(text);
                 let reservation = Reservation {
+                    boot: None,
                     scope: machine.scope,
                     mac: Some(mac),
                     address,

@@ -92,6 +92,7 @@ impl Table {
         }
         let address = self.claim_for(key, &draft, former.as_ref().map(|(own, ..)| own.address))?;
         let reservation = Arc::new(Reservation {
+            boot: None,
             scope: draft.machine.scope,
             mac: Some(draft.machine.mac),
             address,

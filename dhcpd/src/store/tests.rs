@@ -98,6 +98,7 @@ impl Desk {
 
 fn fixed(address: Ipv4Addr) -> Arc<Reservation> {
     Arc::new(Reservation {
+        boot: None,
         scope: PROV,
         mac: None,
         address,

@@ -73,9 +73,10 @@ impl Source {
             Self::Architecture => {
                 facts.packet.option(code::ARCHITECTURE).is_some_and(|all| all.chunks_exact(2).any(each))
             }
-            Self::UserClass => facts.packet.option(code::USER_CLASS).is_some_and(|value| {
-                each(value) || user_classes(value).is_some_and(|mut classes| classes.any(|class| each(class)))
-            }),
+            Self::UserClass => facts
+                .packet
+                .option(code::USER_CLASS)
+                .is_some_and(|value| each(value) || user_classes(value).is_some_and(|mut classes| classes.any(each))),
         }
     }
 }

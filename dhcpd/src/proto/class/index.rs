@@ -35,6 +35,9 @@ pub(super) struct Index {
     keyed: Box<[(Source, Box<[Keyed]>)]>,
 }
 
+/// Classes by the octets of their keys, while the index is built.
+type Filed = HashMap<Box<[u8]>, Vec<ClassIndex>>;
+
 /// The keys of one source that are cut alike.
 #[derive(Debug)]
 struct Keyed {
@@ -50,7 +53,7 @@ impl Index {
             count_keys(condition, &mut shared);
         }
         let mut always = Vec::new();
-        let mut filed: HashMap<(Source, Cut), HashMap<Box<[u8]>, Vec<ClassIndex>>> = HashMap::new();
+        let mut filed: HashMap<(Source, Cut), Filed> = HashMap::new();
         for (condition, at) in conditions.zip(0..) {
             let Some((keys, _)) = rarest_keys(condition, &shared) else {
                 always.push(ClassIndex(at));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::proto::scope::Scopes;
-use crate::proto::testing::{KNOWN_BMC, Packet, RESERVED, STRANGER, bmc, ip, prov, scopes};
+use crate::proto::testing::{KNOWN_BMC, Packet, RESERVED, STRANGER, bmc, ip, prov, rules, scopes};
 
 const NOW: UnixSecs = UnixSecs(1_000_000);
 const SERVER: Ipv4Addr = ip(2, 1);
@@ -33,13 +33,13 @@ fn assert_action(why: &str, packet: Packet, client: ClientState, expected: Actio
 }
 
 fn assert_action_in(scopes: &Scopes, why: &str, packet: Packet, client: ClientState, expected: Action) {
-    let action = packet.view(|view| decide(NOW, view, scopes, prov(scopes), &client));
+    let action = packet.view(|view| decide(NOW, view, &rules(scopes, prov(scopes)), &client));
     assert_eq!(action, expected, "{why}");
 }
 
 fn candidates(packet: Packet, client: ClientState) -> Vec<(Ipv4Addr, ChosenBy)> {
     let scopes = scopes(&[]);
-    match packet.view(|view| decide(NOW, view, &scopes, prov(&scopes), &client)) {
+    match packet.view(|view| decide(NOW, view, &rules(&scopes, prov(&scopes)), &client)) {
         Action::Offer(offer) => offer.candidates.into_iter().flatten().collect(),
         other => panic!("no offer: {other:?}"),
     }
@@ -78,7 +78,7 @@ fn the_lease_time_asked_for_is_kept_within_bounds() {
         let packet = Packet::discover(STRANGER);
         let packet = asked.map_or(packet.clone(), |asked| packet.option(51, &asked.to_be_bytes()));
         let scopes = scopes(&[]);
-        packet.view(|view| assert_eq!(lease_secs(view, prov(&scopes)), told, "{asked:?}"));
+        packet.view(|view| assert_eq!(lease_secs(view, &rules(&scopes, prov(&scopes))), told, "{asked:?}"));
     }
 }
 
@@ -201,7 +201,7 @@ fn while_the_journal_refuses_only_what_is_on_disk_is_promised() {
     }
     let rebooted = Packet::discover(STRANGER);
     let scopes = scopes(&[]);
-    match rebooted.view(|view| decide(NOW, view, &scopes, prov(&scopes), &refusing(bound(a, 10)))) {
+    match rebooted.view(|view| decide(NOW, view, &rules(&scopes, prov(&scopes)), &refusing(bound(a, 10)))) {
         Action::Offer(offer) => {
             assert_eq!(offer.candidates[1], Some((a, ChosenBy::Binding)));
             assert_eq!((offer.remaining_secs, offer.from_pools), (Some(10), false));
@@ -251,7 +251,7 @@ fn bootp_clients_are_bound_at_once_and_for_ever_where_that_is_configured() {
     let refusing = ClientState { accepting: false, ..bound(a, 3_600) };
     let silence = Action::Drop(DropReason::JournalRefusing);
     assert_action_in(&serving, "what is on disk ends, so it is not told", asks.clone(), refusing, silence);
-    asks.view(|view| assert_eq!(lease_secs(view, prov(&serving)), u32::MAX));
+    asks.view(|view| assert_eq!(lease_secs(view, &rules(&serving, prov(&serving))), u32::MAX));
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn secs_changes_nothing() {
     let scopes = scopes(&[]);
     let act = |secs: [u8; 2]| {
         let packet = Packet::discover(STRANGER).at(8, &secs);
-        packet.view(|view| decide(NOW, view, &scopes, prov(&scopes), &NOTHING))
+        packet.view(|view| decide(NOW, view, &rules(&scopes, prov(&scopes)), &NOTHING))
     };
     assert!([[0, 0], [0, 9], [9, 0], [255, 255]].into_iter().all(|secs| act(secs) == act([0, 0])));
 }
@@ -329,7 +329,7 @@ fn release_decline_and_inform() {
 #[test]
 fn a_static_scope_answers_only_machines_it_knows() {
     let scopes = scopes(&[]);
-    let act = |packet: Packet, client| packet.view(|view| decide(NOW, view, &scopes, bmc(&scopes), &client));
+    let act = |packet: Packet, client| packet.view(|view| decide(NOW, view, &rules(&scopes, bmc(&scopes)), &client));
     let known = reserved(ip(1, 10));
     for packet in [
         Packet::discover(STRANGER),

@@ -8,14 +8,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::proto::scope::Scopes;
-use crate::proto::testing::{Packet, RESERVED, STRANGER, ip, prov, scopes};
+use crate::proto::testing::{NO_CLASSES, Packet, RESERVED, STRANGER, ip, prov, rules, scopes};
 use crate::proto::view::MAGIC_COOKIE;
 
 const LEASE: Lease = Lease { address: ip(2, 100), secs: 3_600 };
 
 /// Whoever sent `packet` from port 68, and has no reservation.
 fn asker<'a>(packet: &'a PacketView<'a>, scopes: &'a Scopes) -> Asker<'a> {
-    Asker { packet, from_port: 68, scope: prov(scopes), reservation: None }
+    Asker { packet, from_port: 68, rules: rules(scopes, prov(scopes)) }
 }
 
 /// Replies that OFFER ip(2, 100) to a packet.
@@ -219,7 +219,10 @@ fn a_reservation_overrides_the_scope() {
     own.options = OptionBlock::encode([(12, &b"node-1"[..]), (6, &[9, 9, 9, 9])]);
     own.boot_file = Some("special.efi".into());
     let packet = Packet::discover(RESERVED).option(60, b"PXEClient").option(93, &[0, 7]).option(55, &[6, 12, 67]);
-    let reply = packet.view(|view| Asker { reservation: Some(&own), ..asker(view, &scopes) }.offer(Vec::new(), LEASE));
+    let reply = packet.view(|view| {
+        let rules = Rules::new(&scopes, prov(&scopes), Some(&own), &NO_CLASSES);
+        Asker { rules, ..asker(view, &scopes) }.offer(Vec::new(), LEASE)
+    });
     assert_eq!(option(&reply, 6), Some(vec![9, 9, 9, 9]));
     assert_eq!(option(&reply, 12), Some(b"node-1".to_vec()));
     assert_eq!(option(&reply, 67), Some(b"special.efi".to_vec()));
