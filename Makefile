@@ -7,7 +7,7 @@ BINARIES := $(TARGET)/debug
 PACKAGES := tests/lab/install-packages.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build images demo test matrix test-all check fmt bench clean
+.PHONY: help deps build images demo test matrix test-all fuzz check fmt bench clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ matrix: deps build images ## The long matrix alone: every firmware, more clients
 	$(CARGO) test --locked --test matrix
 
 test-all: test matrix ## The tests and the long matrix
+
+fuzz: ## Fuzz the DHCP packet path for SECONDS (default 300), from SEED or from anywhere
+	$(CARGO) run --locked -p reveille-fuzz --bin dhcp-fuzz -- --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
 check: ## Formatting, lints, documentation, dependency rules
 	$(CARGO) fmt --all --check
