@@ -62,7 +62,7 @@ impl Fuzzer {
         met.packets += 1;
         oracle::check_request(packet, met);
         let link = self.mutator.link();
-        for reply in self.server.handle(packet, link) {
+        if let Some(reply) = self.server.handle(packet, link) {
             met.replies += 1;
             oracle::check_reply(packet, &reply, met);
             self.mutator.heard(&reply);

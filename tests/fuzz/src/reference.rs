@@ -15,6 +15,8 @@ pub struct Options {
     pub values: BTreeMap<u8, Vec<u8>>,
     /// The codes in the order in which they come, parts of one option included.
     pub order: Vec<u8>,
+    /// How many of them stand in the options field.
+    pub in_options: usize,
     /// Whether an option runs past the end of its field.
     pub truncated: bool,
     /// Where END stands in the options field.
@@ -30,6 +32,7 @@ impl Options {
     pub fn read(message: &[u8]) -> Self {
         let mut options = Self::default();
         options.end = options.field(&message[FIXED..]).map(|at| FIXED + at);
+        options.in_options = options.order.len();
         options.has_overload = options.values.contains_key(&OVERLOAD);
         let overload = options.values.get(&OVERLOAD).and_then(|value| value.first()).copied().unwrap_or(0);
         options.overload = if overload <= 3 { overload } else { 0 };

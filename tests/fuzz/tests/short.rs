@@ -3,7 +3,7 @@
 use reveille_fuzz::{Fuzzer, Met, corpus};
 
 /// Packets of one seed.
-const PACKETS: u64 = 40_000;
+const PACKETS: u64 = 15_000;
 
 #[test]
 fn the_corpus_is_read_and_handled_as_it_is() {
@@ -28,5 +28,5 @@ fn whatever_comes_is_answered_or_dropped_with_a_reason() {
     assert!(share(met.parsed, met.packets) > 30, "{met:?}");
     assert!(share(met.compared_whole, met.parsed) > 20, "{met:?}");
     assert!(share(met.joined, met.parsed) > 5, "{met:?}");
-    assert!(share(met.replies, met.packets) > 3 && met.acknowledged > 100, "{met:?}");
+    assert!(share(met.replies, met.packets) > 3 && met.acknowledged > 50, "{met:?}");
 }
