@@ -132,7 +132,7 @@ pub async fn start_on(
     let store = Arc::new(store);
 
     // Every socket is opened before the first packet is answered, so that a start is all or nothing.
-    let options = |worker| PortOptions { worker, workers: config.workers, segmentation: true };
+    let options = |worker| PortOptions { worker, workers: config.workers, segmentation: config.io.segmentation };
     let ports: Vec<Ports> =
         (0..config.workers).map(|worker| Ports::open(&scopes, options(worker))).collect::<Result<_, _>>()?;
     let listeners = api::bind(&config.api).await?;
@@ -253,6 +253,7 @@ fn needs_restart(old: &Dhcpd, new: &Dhcpd) -> Option<String> {
         .or_else(|| fixed("api", old.api == new.api))
         .or_else(|| fixed("workers", old.workers == new.workers))
         .or_else(|| fixed("[dhcpd.journal]", old.journal == new.journal))
+        .or_else(|| fixed("[dhcpd.io]", old.io == new.io))
         .or_else(|| fixed("the number of scopes", old.scopes.len() == new.scopes.len()));
     of_daemon.or_else(|| {
         old.scopes.iter().zip(&new.scopes).find_map(|(old, new)| {
@@ -321,6 +322,11 @@ mod tests {
                 "[[dhcpd.scope]]\nname = \"bmc\"",
                 "[dhcpd.journal]\ncommit_gap_micros = 5\n[[dhcpd.scope]]\nname = \"bmc\"",
                 Some("journal"),
+            ),
+            (
+                "[[dhcpd.scope]]\nname = \"bmc\"",
+                "[dhcpd.io]\nsegmentation = false\n[[dhcpd.scope]]\nname = \"bmc\"",
+                Some("[dhcpd.io]"),
             ),
             ("\"bmc\"", "\"bmcs\"", Some("`name` of scope `bmc`")),
             ("vp0", "vp1", Some("`interface` of scope `prov`")),

@@ -32,6 +32,8 @@ pub struct Dhcpd {
     pub workers: usize,
     /// The journal's settings.
     pub journal: JournalSettings,
+    /// The sockets' settings.
+    pub io: IoSettings,
     /// The options that the file defines.
     pub definitions: Definitions,
     /// The classes, in the order of the file, which is their precedence; names are unique.
@@ -54,6 +56,15 @@ pub struct JournalSettings {
     pub commit_gap_micros: u64,
     /// A snapshot is taken when so many bytes of log have gathered; default 64 MiB.
     pub snapshot_after_bytes: u64,
+}
+
+/// The table `[dhcpd.io]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct IoSettings {
+    /// Whether replies to one relay may leave as one segmented message, and what one sender sends may be read as one (udp(7), `UDP_SEGMENT` and `UDP_GRO`);
+    /// default true.
+    pub segmentation: bool,
 }
 
 /// One `[[dhcpd.scope]]`: a network on one interface.

@@ -18,6 +18,8 @@ impl Printer<'_> {
         self.line("segment_bytes", dhcpd.journal.segment_bytes);
         self.line("commit_gap_micros", dhcpd.journal.commit_gap_micros);
         self.line("snapshot_after_bytes", dhcpd.journal.snapshot_after_bytes);
+        self.table("dhcpd.io".into(), false);
+        self.line("segmentation", dhcpd.io.segmentation);
         for (at, own) in dhcpd.definitions.iter().enumerate() {
             self.table(format!("dhcpd.option[{at}]"), true);
             self.line("code", own.code);

@@ -12,7 +12,7 @@ use super::reader::{At, Table};
 use super::scopes::{self, ReservationFacts, ScopeFacts};
 use super::{boot, shape};
 use crate::MacAddr;
-use crate::dhcpd::{Dhcpd, FixedReservation, JournalSettings, Scope, ScopeBoot, ScopeKind};
+use crate::dhcpd::{Dhcpd, FixedReservation, IoSettings, JournalSettings, Scope, ScopeBoot, ScopeKind};
 use crate::limit::{DHCPD_WORKERS_MAX, JOURNAL_RING_BYTES_MAX, SCOPES_MAX};
 use crate::mistake::Source;
 use crate::option::Definitions;
@@ -24,6 +24,7 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
     let workers =
         table.or("workers", 1, |value| value.integer(1..=DHCPD_WORKERS_MAX as u64, "threads").map(|n| n as usize));
     let journal = journal(table.table_or_empty("journal"));
+    let io = io(table.table_or_empty("io"));
     let definitions = options::definitions(&table, source);
     let boots = boot::profiles(&table);
     let (classes, known) = class::classes(&table, source, &boots, &definitions);
@@ -50,6 +51,7 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
         workers,
         journal,
         leasequery,
+        io,
         definitions,
         classes: classes?,
         scopes: scopes.into_iter().collect::<Option<_>>()?,
@@ -77,6 +79,12 @@ fn journal(table: Table<'_, '_>) -> JournalSettings {
         snapshot_after_bytes: table
             .or("snapshot_after_bytes", 64 << 20, |value| value.integer(64 << 10..=1 << 40, "octets")),
     };
+    table.finish();
+    settings
+}
+
+fn io(table: Table<'_, '_>) -> IoSettings {
+    let settings = IoSettings { segmentation: table.or("segmentation", true, |value| value.boolean()) };
     table.finish();
     settings
 }

@@ -3,12 +3,12 @@
 //! A turn reads what waits, up to the arena's room. Requests, renewals and releases are served at once; DHCPDISCOVERs after them. When there is more than one turn can
 //! read, the server is behind: then DISCOVERs wait in the [`Backlog`], so that those who already chose this server are not lost behind those who only begin.
 
-use super::backlog::{BACKLOG_MAX, Backlog, PARKED_BYTES_MAX};
-use super::engine::{Arrival, Engine};
+use super::backlog::{Backlog, PARKED_BYTES_MAX};
+use super::engine::Arrival;
 use super::link::Listener;
 use super::sys::Arena;
 use crate::proto::peek::is_discover;
-use crate::proto::time::Now;
+use crate::proto::time::Millis;
 
 /// Datagrams read in one turn; also the DISCOVERs served from the backlog in a turn in which everything could be read.
 const TURN: usize = 256;
@@ -22,6 +22,14 @@ const COALESCED_TURN: usize = 64;
 const COALESCED_BYTES_MAX: usize = 65_536 + 5 * 64;
 /// Datagrams served between two flushes of replies.
 const FLUSH_AFTER: usize = 128;
+
+/// Who serves what an [`Intake`] has read.
+pub trait Serve {
+    /// Takes in a datagram.
+    fn packet(&mut self, arrival: Arrival<'_>);
+    /// Sends the replies made so far.
+    fn flush(&mut self);
+}
 
 /// Where a datagram lies in the arena.
 #[derive(Debug, Clone, Copy)]
@@ -52,14 +60,14 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// An empty intake; `coalesced`: the sockets put datagrams together.
-    pub fn new(coalesced: bool) -> Self {
+    /// An empty intake; `coalesced`: the sockets put datagrams together; at most `backlog_max` messages wait.
+    pub fn new(coalesced: bool, backlog_max: usize) -> Self {
         let (slots, bytes) = if coalesced { (COALESCED_TURN, COALESCED_BYTES_MAX) } else { (TURN, DATAGRAM_BYTES_MAX) };
         Self {
             arena: Arena::new(slots, bytes),
             sources: Vec::with_capacity(slots),
             discovers: Vec::with_capacity(slots * 64),
-            backlog: Backlog::new(BACKLOG_MAX),
+            backlog: Backlog::new(backlog_max),
             first: 0,
             behind: false,
         }
@@ -94,16 +102,15 @@ impl Intake {
         self.arena.len()
     }
 
-    /// Hands what was read, and what waited before, to the engine; calls `flush` now and then and at the end.
-    pub fn serve(&mut self, now: Now, engine: &mut Engine, mut flush: impl FnMut(&mut Engine)) {
+    /// Hands what was read, and what waited before, to whoever serves. Says how many messages were dropped because too many wait.
+    pub fn serve(&mut self, now: Millis, server: &mut impl Serve) -> usize {
         let Self { arena, sources, discovers, backlog, behind, .. } = self;
         let mut served = 0;
-        let mut handle = |engine: &mut Engine, octets: &[u8], source: Source, from| {
-            let Source { link, broadcast } = source;
-            engine.handle_packet(now, Arrival { octets, link, from, broadcast });
+        let mut serve = |octets: &[u8], Source { link, broadcast }, from| {
+            server.packet(Arrival { octets, link, from, broadcast });
             served += 1;
             if served % FLUSH_AFTER == 0 {
-                flush(engine);
+                server.flush();
             }
         };
         discovers.clear();
@@ -113,26 +120,28 @@ impl Intake {
                 if is_discover(octets) && discovers.len() < discovers.capacity() {
                     discovers.push(Place { slot: slot as u16, index: index as u16 });
                 } else {
-                    handle(engine, octets, source, message.from);
+                    serve(octets, source, message.from);
                 }
             }
         }
-        let mut shed = backlog.drop_stale(now.monotonic);
+        let mut shed = backlog.drop_stale(now);
         for place in discovers {
             let (message, source) = (arena.message(place.slot.into()), sources[usize::from(place.slot)]);
             let octets = message.datagrams().nth(place.index.into()).unwrap_or_default();
             if *behind && !source.broadcast && octets.len() <= PARKED_BYTES_MAX {
-                shed += usize::from(backlog.push(now.monotonic, source.link, message.from, octets));
+                shed += usize::from(backlog.push(now, source.link, message.from, octets));
             } else {
-                handle(engine, octets, source, message.from);
+                serve(octets, source, message.from);
             }
         }
         for _ in 0..if *behind { SERVED_WHILE_BEHIND } else { TURN } {
             let Some((parked, octets)) = backlog.pop() else { break };
-            let source = Source { link: parked.link, broadcast: false };
-            handle(engine, octets, source, parked.from);
+            serve(octets, Source { link: parked.link, broadcast: false }, parked.from);
         }
-        engine.handle_shed(shed);
-        flush(engine);
+        server.flush();
+        shed
     }
 }
+
+#[cfg(test)]
+mod tests;

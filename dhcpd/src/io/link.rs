@@ -77,6 +77,13 @@ impl Listener {
     }
 }
 
+#[cfg(test)]
+impl From<UdpSocket> for Listener {
+    fn from(socket: UdpSocket) -> Self {
+        Self { socket, link: 0, broadcast: false, dropped: 0 }
+    }
+}
+
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

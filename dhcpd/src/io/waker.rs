@@ -38,10 +38,10 @@ impl Waker {
 
     /// The thread: "I am awake".
     pub fn is_awake(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
-        let mut counter = [0; 8];
-        // Empty, unless it was woken.
-        let _ = rustix::io::read(&self.event, &mut counter);
+        if !self.asleep.swap(false, Ordering::SeqCst) {
+            // Somebody wakes it. The counter may still be empty: then the next sleep is short.
+            let _ = rustix::io::read(&self.event, &mut [0; 8]);
+        }
     }
 }
 

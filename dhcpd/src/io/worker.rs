@@ -9,9 +9,10 @@ use std::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
-use super::engine::{Engine, Proceed};
-use super::intake::Intake;
-use super::link::Ports;
+use super::backlog::BACKLOG_MAX;
+use super::engine::{Arrival, Engine, Proceed};
+use super::intake::{Intake, Serve};
+use super::link::{Listener, Port, Ports};
 use super::outbox::{OUTBOX, Outbox};
 use super::prober::Probes;
 use super::{Clock, Waker};
@@ -57,17 +58,15 @@ impl Worker {
 
     fn run(mut self) -> io::Result<()> {
         let mut poll = Poll::open(&self.ports, &self.waker)?;
-        let mut intake = Intake::new(self.ports.coalesced);
+        let mut intake = Intake::new(self.ports.coalesced, BACKLOG_MAX);
         let mut outbox = Outbox::default();
         let mut drops_due = Millis(0);
         loop {
             let received = intake.read(&self.ports.listeners, &mut poll.ready);
             let now = self.clock.now();
-            let ports = &mut self.ports.ports;
-            intake.serve(now, &mut self.engine, |engine| {
-                engine.handle_durable();
-                send(engine, &mut outbox, ports);
-            });
+            let (engine, ports) = (&mut self.engine, &mut self.ports.ports[..]);
+            let shed = intake.serve(now.monotonic, &mut Conversation { now, engine, outbox: &mut outbox, ports });
+            self.engine.handle_shed(shed);
             let proceed = self.engine.handle_requests(now, REQUESTS);
             if self.engine.poll_timeout().is_some_and(|at| at <= now.monotonic) || received == 0 {
                 self.engine.handle_timeout(now);
@@ -80,7 +79,7 @@ impl Worker {
             self.engine.handle_batch_end();
             if drops_due <= now.monotonic {
                 drops_due = now.monotonic.plus_secs(DROPS_EVERY_SECS);
-                let drops = self.ports.listeners.iter_mut().map(super::link::Listener::kernel_drops);
+                let drops = self.ports.listeners.iter_mut().map(Listener::kernel_drops);
                 self.engine.handle_kernel_drops(drops.fold(0, u32::wrapping_add));
             }
             if proceed == Proceed::Stop {
@@ -111,8 +110,27 @@ impl Worker {
     }
 }
 
+/// The engine and its way out, while the intake is served.
+struct Conversation<'a> {
+    now: Now,
+    engine: &'a mut Engine,
+    outbox: &'a mut Outbox,
+    ports: &'a mut [Port],
+}
+
+impl Serve for Conversation<'_> {
+    fn packet(&mut self, arrival: Arrival<'_>) {
+        self.engine.handle_packet(self.now, arrival);
+    }
+
+    fn flush(&mut self) {
+        self.engine.handle_durable();
+        send(self.engine, self.outbox, self.ports);
+    }
+}
+
 /// Sends what the engine has to send.
-fn send(engine: &mut Engine, outbox: &mut Outbox, ports: &mut [super::link::Port]) {
+fn send(engine: &mut Engine, outbox: &mut Outbox, ports: &mut [Port]) {
     loop {
         outbox.replies.extend(std::iter::from_fn(|| engine.poll_send()).take(OUTBOX));
         if outbox.replies.is_empty() {

@@ -64,11 +64,14 @@ pub struct SightingRow {
     pub hostname: Box<str>,
 }
 
+/// A map with a hash that is quick for small keys, and keyed by chance, since clients choose their own.
+type Map<K, V> = DashMap<K, V, foldhash::fast::RandomState>;
+
 /// The read model.
 #[derive(Debug)]
 pub struct Model {
-    leases: DashMap<Ipv4Addr, LeaseRow>,
-    by_client: DashMap<ClientKey, Ipv4Addr>,
+    leases: Map<Ipv4Addr, LeaseRow>,
+    by_client: Map<ClientKey, Ipv4Addr>,
     /// Which addresses have a row, so that listings walk in order.
     listed: Vec<AddressMap>,
     reservations: DashMap<Machine, (Arc<Reservation>, Sequence)>,
@@ -80,8 +83,8 @@ impl Model {
     /// An empty model of these scopes.
     pub fn new(scopes: &Scopes) -> Self {
         Self {
-            leases: DashMap::new(),
-            by_client: DashMap::new(),
+            leases: Map::default(),
+            by_client: Map::default(),
             listed: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
             reservations: DashMap::new(),
             reserved: DashMap::new(),
