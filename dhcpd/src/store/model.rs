@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use reveille_config::MacAddr;
 
 use super::bitmap::AddressMap;
@@ -92,8 +92,9 @@ impl Model {
         }
     }
 
-    /// Shows a lease in the place of what was shown for its address and its client.
-    pub fn put_lease(&self, address: Ipv4Addr, row: LeaseRow) {
+    /// Shows a lease in the place of what was shown for its address and its client. `relay_agent` is option 82 of the message that led to it; where there is
+    /// none (a renewal goes past the relay), what was last received is kept. Memory is taken only where it has changed.
+    pub fn put_lease(&self, address: Ipv4Addr, mut row: LeaseRow, relay_agent: &[u8]) {
         let client = row.client;
         if row.state == RowState::Declined {
             // A quarantine is the address's, no longer its client's.
@@ -104,8 +105,27 @@ impl Model {
         if let Some(listed) = self.listed.get(usize::from(row.scope.0)) {
             listed.claim(address);
         }
-        if let Some(former) = self.leases.insert(address, row).filter(|former| former.client != client) {
-            self.by_client.remove_if(&former.client, |_, at| *at == address);
+        let former = match self.leases.entry(address) {
+            Entry::Occupied(mut entry) => {
+                let former = entry.get_mut();
+                let same = relay_agent.is_empty() || *former.relay_agent == *relay_agent;
+                if former.client == client && same {
+                    row.relay_agent = std::mem::take(&mut former.relay_agent);
+                } else {
+                    row.relay_agent = relay_agent.into();
+                }
+                let former = former.client;
+                entry.insert(row);
+                Some(former)
+            }
+            Entry::Vacant(entry) => {
+                row.relay_agent = relay_agent.into();
+                entry.insert(row);
+                None
+            }
+        };
+        if let Some(former) = former.filter(|former| *former != client) {
+            self.by_client.remove_if(&former, |_, at| *at == address);
         }
     }
 

@@ -192,9 +192,9 @@ impl Table {
             sequence,
             client_id: facts.client_id.into(),
             hostname: facts.hostname.into(),
-            relay_agent: facts.relay_agent.into(),
+            relay_agent: Box::default(),
         };
-        self.shared.model.put_lease(bind.address, row);
+        self.shared.model.put_lease(bind.address, row, facts.relay_agent);
         let (address, mac, starts, phase) = (bind.address, facts.mac, now.unix, Phase::Active);
         let bound = Bound { address, scope, mac, starts, ends, ends_at, sequence, phase };
         self.remember(key, bound);
@@ -250,7 +250,7 @@ impl Table {
         self.rest(now, key, address, until);
         if let Some((scope, _)) = self.shared.place(key.network, address) {
             let row = declined_row(key, scope, mac, now.unix, until, pending.sequence());
-            self.shared.model.put_lease(address, row);
+            self.shared.model.put_lease(address, row, &[]);
         }
         if self.bound_address(key) == Some(address) {
             self.end_binding(key);
@@ -339,7 +339,7 @@ impl Table {
             RowState::Bound | RowState::Declined => return,
             RowState::Released => {}
         }
-        self.shared.model.put_lease(address, row);
+        self.shared.model.put_lease(address, row, &[]);
     }
 
     /// Queues a record.

@@ -7,7 +7,7 @@ use dhcproto::{Decodable, Decoder};
 
 use super::super::*;
 use crate::proto::scope::Scopes;
-use crate::proto::testing::{Packet, ip, scopes};
+use crate::proto::testing::{Packet, config, ip, scopes};
 use crate::proto::time::UnixSecs;
 use crate::store::journal::{CrashDisk, JournalOptions, Loss, Storage};
 use crate::store::model::{LeaseRow, Model};
@@ -30,7 +30,11 @@ pub struct Server {
     pub now: Now,
     out: Vec<Outgoing>,
     changes: Vec<(String, String)>,
+    world: World,
 }
+
+/// What is changed in the compiled configuration.
+pub type World = fn(&mut Scopes);
 
 /// Quick to write and to read.
 pub fn options() -> JournalOptions {
@@ -53,6 +57,13 @@ pub fn open(
     Store::open(storage, options(), scopes(changes), workers, now, 1)
 }
 
+/// The configuration's scopes, changed.
+fn compile(changes: &[(&str, &str)], world: World) -> Arc<Scopes> {
+    let mut scopes = Scopes::compile(&config(changes));
+    world(&mut scopes);
+    Arc::new(scopes)
+}
+
 impl Server {
     pub fn new(changes: &[(&str, &str)]) -> Self {
         Self::with_workers(changes, 1)
@@ -63,13 +74,30 @@ impl Server {
         Self::on(CrashDisk::new(), changes, workers, start)
     }
 
+    pub fn in_world(world: World, changes: &[(&str, &str)], workers: usize) -> Self {
+        Self::new(&[]).replaced_by(CrashDisk::new(), changes, workers, world)
+    }
+
+    fn replaced_by(self, disk: CrashDisk, changes: &[(&str, &str)], workers: usize, world: World) -> Self {
+        let now = self.now;
+        // The old life's threads end before the new one begins; what they still write goes to the old disk.
+        self.disk.let_go();
+        drop(self);
+        Self::run(disk, changes, workers, now, world)
+    }
+
     pub fn on(disk: CrashDisk, changes: &[(&str, &str)], workers: usize, now: Now) -> Self {
-        let (store, parts) = open(disk.storage(), changes, workers, now).unwrap();
+        Self::run(disk, changes, workers, now, |_| {})
+    }
+
+    fn run(disk: CrashDisk, changes: &[(&str, &str)], workers: usize, now: Now, world: World) -> Self {
+        let scopes = compile(changes, world);
+        let (store, parts) = Store::open(disk.storage(), options(), scopes, workers, now, 1).unwrap();
         let links: Arc<[Box<str>]> = [Box::from("vb0"), Box::from("vp0")].into();
         let engine = |part| Engine::new(part, Arc::clone(&store.shared), store.journal.appender(), Arc::clone(&links));
         let engines = parts.into_iter().map(engine).collect();
         let changes = changes.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect();
-        Self { disk, store, engines, now, out: Vec::new(), changes }
+        Self { disk, store, engines, now, out: Vec::new(), changes, world }
     }
 
     /// Power is lost and comes back.
@@ -80,12 +108,9 @@ impl Server {
 
     /// Goes on with what `disk` holds.
     pub fn restart_on(self, disk: CrashDisk) -> Self {
-        let (workers, now, changes) = (self.engines.len(), self.now, self.changes.clone());
-        // The old life's threads end before the new one begins; what they still write goes to the old disk.
-        self.disk.let_go();
-        drop(self);
+        let (workers, changes, world) = (self.engines.len(), self.changes.clone(), self.world);
         let changes: Vec<(&str, &str)> = changes.iter().map(|(from, to)| (&**from, &**to)).collect();
-        Self::on(disk, &changes, workers, now)
+        self.replaced_by(disk, &changes, workers, world)
     }
 
     pub fn model(&self) -> &Model {
@@ -227,7 +252,7 @@ impl Server {
     }
 
     pub fn reload(&mut self, changes: &[(&str, &str)]) {
-        self.store.shared.scopes.store(scopes(changes));
+        self.store.shared.scopes.store(compile(changes, self.world));
         self.store.queues.iter().for_each(|queue| queue.push(Request::Reload).unwrap());
         self.settle();
     }
