@@ -10,6 +10,10 @@ pub const EVENTS_MAX: usize = 16_384;
 pub const PAGE_MAX: usize = 1_000;
 /// Octets of a request body on the APIs, batches aside.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Nodes of one provisioner; one more is refused. As many as bootd keeps boot intents.
+pub const NODES_MAX: usize = 100_000;
+/// Ports of one node; one more is refused.
+pub const PORTS_PER_NODE_MAX: usize = 64;
 /// Boot intents that bootd keeps.
 pub const INTENTS_MAX: usize = 100_000;
 /// Octets of one option's value; above 255 it goes out in parts (RFC 3396).

@@ -557,3 +557,16 @@ async fn what_was_made_survives_a_kill() {
         rig.client.send("GET", &format!("/v1/nodes/{uuid}/history/{}", first["uuid"].as_str().unwrap()), None).await;
     assert_eq!(one.body, *first);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_has_so_many_ports_and_no_more() {
+    let rig = Rig::start().await;
+    rig.make_available().await;
+    let has = rig.client.send("GET", "/v1/ports", None).await.body["ports"].as_array().map_or(0, Vec::len);
+    let most = reveille_config::limit::PORTS_PER_NODE_MAX;
+    for at in has..=most {
+        let body = json!({ "address": format!("52:54:00:77:00:{at:02x}"), "node_uuid": rig.node().await["uuid"] });
+        let answer = rig.client.send("POST", "/v1/ports", Some(body)).await;
+        assert_eq!(answer.status, if at < most { 201 } else { 409 }, "port {at}: {answer:?}");
+    }
+}

@@ -36,6 +36,16 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, words)
     }
 
+    /// 409 where there are as many as there may be: `what` in the plural, e.g. `nodes`.
+    pub fn check_room(what: &str, present: usize, most: usize) -> Result<(), Self> {
+        if present < most {
+            return Ok(());
+        }
+        Err(Self::conflict(format!(
+            "There are {present} {what} already, and no more than {most} are kept: delete some first."
+        )))
+    }
+
     /// 405.
     pub fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed for this resource.")
@@ -98,5 +108,18 @@ impl IntoResponse for ApiError {
         let code = if self.status.is_server_error() { "Server" } else { "Client" };
         let inner = json!({ "faultcode": code, "faultstring": self.words, "debuginfo": null }).to_string();
         (self.status, axum::Json(json!({ "error_message": inner }))).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_more_than_the_limit_is_refused() {
+        assert_eq!(ApiError::check_room("nodes", 2, 3), Ok(()));
+        let refused = ApiError::check_room("nodes", 3, 3).unwrap_err();
+        assert_eq!(refused.status, StatusCode::CONFLICT);
+        assert!(refused.words.contains("3 nodes"), "{}", refused.words);
     }
 }

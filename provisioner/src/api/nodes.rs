@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use reveille_config::limit::PAGE_MAX;
+use reveille_config::limit::{NODES_MAX, PAGE_MAX};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -192,6 +192,7 @@ pub(super) async fn create(State(api): State<Api>, view: View, Json(body): Json)
     }
     let made = move |tables: &Tables| -> Result<_> {
         let mut node = node;
+        ApiError::check_room("nodes", tables.node_count(), NODES_MAX)?;
         if tables.node(node.uuid).is_some() {
             return Err(ApiError::conflict(format!("A node with UUID {} already exists.", node.uuid)));
         }

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_config::MacAddr;
-use reveille_config::limit::PAGE_MAX;
+use reveille_config::limit::{PAGE_MAX, PORTS_PER_NODE_MAX};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -211,6 +211,7 @@ pub(super) async fn create(State(api): State<Api>, view: View, Json(body): Json)
             .find_node(&node_uuid)
             .ok_or_else(|| ApiError::invalid(format!("Node {node_uuid} could not be found.")))?;
         port.node_uuid = node.uuid;
+        ApiError::check_room("ports of this node", tables.port_count(node.uuid), PORTS_PER_NODE_MAX)?;
         if tables.port(port.uuid).is_some() {
             return Err(ApiError::conflict(format!("A port with UUID {} already exists.", port.uuid)));
         }

@@ -110,6 +110,16 @@ impl Tables {
         self.nodes.values()
     }
 
+    /// How many nodes there are.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// How many ports a node has.
+    pub fn port_count(&self, node: Uuid) -> usize {
+        self.ports_by_node.get(&node).map_or(0, BTreeSet::len)
+    }
+
     /// The nodes made after the one with this id, oldest first.
     pub fn nodes_after(&self, id: u64) -> impl Iterator<Item = &Arc<Node>> {
         self.nodes.range(id + 1..).map(|(_, node)| node)
