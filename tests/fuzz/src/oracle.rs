@@ -118,7 +118,7 @@ fn value_of(option: &DhcpOption) -> Option<Vec<u8>> {
 }
 
 /// Whether dhcproto's value is ours in the form in which it keeps it: it reads a fixed number of octets and drops the rest, reads
-/// any octet but 0 as true, keeps text as UTF-8, and sorts or compresses what is in relay agent information and in domain names.
+/// any octet as true or false, keeps text as UTF-8, and sorts or compresses what is in relay agent information and in domain names.
 fn is_normalised(option: &DhcpOption, theirs: &[u8], ours: &[u8]) -> bool {
     if matches!(option, DhcpOption::RelayAgentInformation(_) | DhcpOption::ClientFQDN(_) | DhcpOption::DomainSearch(_))
     {
@@ -129,7 +129,8 @@ fn is_normalised(option: &DhcpOption, theirs: &[u8], ours: &[u8]) -> bool {
         option,
         DhcpOption::Unknown(_) | DhcpOption::ClientIdentifier(_) | DhcpOption::ParameterRequestList(_)
     );
-    text || (!as_it_is && (ours.starts_with(theirs) || theirs.len() < ours.len() || theirs == [1]))
+    text || (!as_it_is
+        && (ours.starts_with(theirs) || theirs.len() < ours.len() || (ours.len() == 1 && matches!(theirs, [0 | 1]))))
 }
 
 /// A reply is well-formed, belongs to its request, and is what dhcproto would have written.
