@@ -142,9 +142,9 @@ impl Stage {
                 std::fs::write(&config, contender::isc_dhcpd())?;
                 let leases = state.join("leases");
                 std::fs::write(&leases, "")?;
-                let program = pinned.arg(reveille_lab::process::find("dhcpd")?).args(["-4", "-f", "-q", "-cf"]);
+                let program = pinned.arg(reveille_lab::process::find("dhcpd")?).args(["-4", "-f", "-cf"]);
                 let program = program.arg(&config).arg("-lf").arg(&leases).arg("-pf").arg(state.join("pid"));
-                (program.arg(INTERFACE), "Server starting service")
+                (program.arg(INTERFACE), "Sending on   LPF")
             }
             Contender::Dnsmasq => {
                 let program = pinned.arg(reveille_lab::process::find("dnsmasq")?).args(contender::dnsmasq(state));

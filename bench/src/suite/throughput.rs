@@ -17,29 +17,39 @@ fn clients_of(contender: Contender) -> Clients {
     if contender.offload() { Clients::Offloaded } else { Clients::Relayed }
 }
 
-/// Lets the contenders take turns; the last phase of each turn counts.
+/// Lets the contenders take turns; the last phase of each turn counts. A contender that fails is reported and left out from then on.
 fn turns(
     bench: &mut Bench,
     contenders: &[Contender],
     plan: impl Fn(&Bench, Contender) -> Vec<Phase>,
 ) -> anyhow::Result<Turns> {
     let mut turns = Turns::new();
+    let mut contenders = contenders.to_vec();
     for round in 0..bench.rounds {
-        for contender in contenders {
+        contenders.retain(|contender| {
             bench.say(&format!("{} (round {})", contender.title(), round + 1));
-            let server = bench.stage.start(*contender)?;
             let plan = plan(bench, *contender);
-            let mut outcomes = bench
-                .stage
-                .load(&server, clients_of(*contender), &plan)
-                .with_context(|| format!("{} in round {}", contender.key(), round + 1))?;
-            server.stop()?;
-            let last = outcomes.pop().context("no phase")?;
-            ensure!(last.bound + last.renewed > 0, "{} served nobody", contender.key());
-            turns.entry(*contender).or_default().push(last);
-        }
+            match turn(bench, *contender, &plan) {
+                Ok(outcome) => turns.entry(*contender).or_default().push(outcome),
+                Err(error) => {
+                    bench.failed(format!("{} in round {}: {error:#}", contender.key(), round + 1));
+                    turns.remove(contender);
+                    return false;
+                }
+            }
+            true
+        });
     }
+    ensure!(turns.contains_key(&Contender::Reveille), "ours was not measured");
     Ok(turns)
+}
+
+fn turn(bench: &mut Bench, contender: Contender, plan: &[Phase]) -> anyhow::Result<Outcome> {
+    let server = bench.stage.start(contender)?;
+    let last = bench.stage.load(&server, clients_of(contender), plan)?.pop().context("no phase")?;
+    server.stop()?;
+    ensure!(last.bound + last.renewed > 0, "served nobody");
+    Ok(last)
 }
 
 fn of(turns: &[Outcome], figure: impl Fn(&Outcome) -> f64) -> f64 {
