@@ -102,7 +102,7 @@ impl Contender {
     /// How many clients are bound before their renewals are measured.
     pub fn renewing(self) -> u64 {
         match self {
-            Self::Dnsmasq => 500,
+            Self::Dnsmasq => 1_000,
             Self::IscDhcpd => 1_500,
             Self::KeaSingle | Self::KeaMulti => 20_000,
             _ => 100_000,

@@ -324,20 +324,27 @@ impl Beat {
         }
         match self.pace {
             Pace::Window(window) => (outstanding < window).then_some(now),
-            Pace::Rate(_) => self.next_due().filter(|due| *due <= now),
+            Pace::Rate(_) => self.own_due().filter(|due| *due <= now),
             Pace::AtOnce => Some(self.begin),
         }
     }
 
     /// When the next will be due; `None` where only an answer makes it so.
-    fn next_due(&self) -> Option<u64> {
-        let nth = |count: u64, rate: u64| self.begin + (u128::from(count) * 1_000_000_000 / u128::from(rate)) as u64;
-        let own = match self.pace {
-            Pace::Rate(rate) if rate > 0 && self.begun < self.clients => Some(nth(self.begun, rate)),
+    fn own_due(&self) -> Option<u64> {
+        match self.pace {
+            Pace::Rate(rate) if rate > 0 && self.begun < self.clients => Some(self.nth(self.begun, rate)),
             _ => None,
-        };
-        let flood = (self.flood_per_s > 0).then(|| nth(self.flooded, self.flood_per_s));
-        own.into_iter().chain(flood).min()
+        }
+    }
+
+    /// When anything will be due, made-up clients included.
+    fn next_due(&self) -> Option<u64> {
+        let flood = (self.flood_per_s > 0).then(|| self.nth(self.flooded, self.flood_per_s));
+        self.own_due().into_iter().chain(flood).min()
+    }
+
+    fn nth(&self, count: u64, rate: u64) -> u64 {
+        self.begin + (u128::from(count) * 1_000_000_000 / u128::from(rate)) as u64
     }
 
     /// Messages of made-up clients that are due.

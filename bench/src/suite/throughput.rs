@@ -112,6 +112,13 @@ pub fn renew(bench: &mut Bench) -> anyhow::Result<()> {
         vec![fill, Phase::new("renew", window, bench.millis(3_000)).work(Work::Renew)]
     })?;
     let rate = write_down(bench, "renew", &turns);
+    for who in contenders {
+        // What a server remembers is part of what a renewal costs it.
+        let clients = bench.count(who.renewing()).max(who.window());
+        if let Some(entry) = bench.results["renew"].get_mut(who.key()) {
+            entry["clients"] = json!(clients);
+        }
+    }
     let kea = rate(Contender::KeaSingle).max(rate(Contender::KeaMulti));
     bench.figure("renew_per_s", rounded(rate(Contender::Reveille), 0), true);
     bench.figure("renew_vs_kea", rounded(rate(Contender::Reveille) / kea, 2), true);
