@@ -7,6 +7,7 @@ mod contender;
 mod generate;
 mod histogram;
 mod io;
+mod lease_memory;
 mod machine;
 mod packet;
 mod report;
@@ -18,6 +19,10 @@ mod suite;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// For `lease-memory`; the other commands do not allocate where it would matter.
+#[global_allocator]
+static ALLOCATOR: io::sys::CountingAllocator = io::sys::CountingAllocator;
 
 /// Load generators and the side-by-side comparison with peers.
 #[derive(Parser)]
@@ -37,6 +42,8 @@ enum Command {
     Respond(respond::Args),
     /// Our dhcpd on a disk that can be made slow at will: for the scenario of that name
     ServeSlow(serve_slow::Args),
+    /// What a worker's table keeps of each lease, without sockets: octets
+    LeaseMemory(lease_memory::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +52,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Respond(args) => respond::run(&args),
         Command::ServeSlow(args) => serve_slow::run(&args),
+        Command::LeaseMemory(args) => lease_memory::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use reveille_lab::Deadline;
 use serde_json::json;
 
 use super::{Bench, median, rounded};
-use crate::contender::{Contender, Ours};
+use crate::contender::{self, Contender, Ours};
 use crate::generate::{Pace, Phase};
 use crate::io::cpu::resident_bytes;
 use crate::stage::Clients;
@@ -14,9 +15,18 @@ use crate::stage::Clients;
 /// Leases.
 const LEASES: u64 = 1_000_000;
 
-/// The whole process's growth (packet path, API's read model, allocator), then a kill and the restart from the journal.
+/// First the packet path alone ([`crate::lease_memory`]), then the whole process's growth (packet path, API's read model, allocator), then a kill and the restart from the journal.
 pub fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let leases = bench.count(LEASES);
+    bench.say("the packet path's memory");
+    let state = bench.stage.new_state("table")?;
+    let config = state.with_extension("conf");
+    std::fs::write(&config, contender::reveille(&state, Ours::default()))?;
+    let program = bench.stage.run.program(std::env::current_exe()?.to_string_lossy());
+    let program = program.args(["lease-memory", "--leases", &leases.to_string(), "--config"]).arg(&config);
+    let table: f64 = program.succeed(Deadline::secs(60))?.trim().parse().context("lease-memory printed no number")?;
+    std::fs::remove_dir_all(&state)?;
+    bench.figure("table_bytes_per_lease", table, true);
     bench.say(&format!("{leases} leases"));
     let state = bench.stage.new_state("reveille")?;
     let who = Contender::ReveilleOffload;
@@ -34,7 +44,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     bench.figure("rss_bytes_per_lease", rounded(per_lease, 1), true);
     bench.results.insert(
         "memory".into(),
-        json!({ "leases": leases, "process_bytes_per_lease": rounded(per_lease, 1), "process_bytes": grown + before,
+        json!({ "leases": leases, "packet_path_bytes_per_lease": table, "process_bytes_per_lease": rounded(per_lease, 1), "process_bytes": grown + before,
                 "how": "growth of the whole process's anonymous memory: packet path, read model of the API, allocator",
                 "durable": true }),
     );

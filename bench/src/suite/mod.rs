@@ -209,7 +209,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     results.insert("fdatasync_us_p50".into(), p50.into());
     results.insert("fdatasync_us_p99".into(), p99.into());
     results.insert("rounds".into(), rounds.into());
-    let mut bench = Bench { stage, rounds, quick: args.quick, bar, results, durable: Map::new(), failures: Vec::new(), kea: None };
+    let mut bench =
+        Bench { stage, rounds, quick: args.quick, bar, results, durable: Map::new(), failures: Vec::new(), kea: None };
     for measurement in &chosen {
         bench.say(measurement.name());
         if let Err(error) = measurement.carry_out(&mut bench) {
