@@ -11,8 +11,7 @@ use reveille_config::dto::dhcpd::{Lease, LeaseState, Page};
 use super::body::Query;
 use super::problem::ApiError;
 use super::{ApiState, page, unix_now};
-use crate::proto::identity::Identity;
-use crate::proto::scope::{ClientKey, Machine};
+use crate::proto::scope::Machine;
 use crate::store::journal::Sequence;
 use crate::store::model::{LeaseRow, RowState};
 
@@ -30,6 +29,7 @@ pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Js
         }
         None => None,
     };
+    caught_up(&state).await?;
     let shared = &state.store.shared;
     let (mut items, mut sequence) = (Vec::new(), 0);
     for scope in shared.scopes.load().iter().filter(|scope| only.is_none_or(|only| only == scope.index)) {
@@ -61,6 +61,7 @@ pub async fn get(
 ) -> Result<Json<Lease>, ApiError> {
     let query = query.only(&["scope"])?;
     let only = page::scope(&state, &query)?;
+    caught_up(&state).await?;
     let model = &state.store.shared.model;
     let found = if let Ok(address) = which.parse::<Ipv4Addr>() {
         model.lease(address).map(|row| (address, row)).filter(|(_, row)| only.is_none_or(|only| only == row.scope))
@@ -71,16 +72,23 @@ pub async fn get(
                 format!("`{which}` is neither an IPv4 address nor a MAC address"),
             )
         })?;
-        let scopes = state.store.shared.scopes.load();
-        let identity = Identity::of_mac(mac);
-        let clients = scopes.networks().iter().map(|network| ClientKey { network: network.index, identity });
-        let leases = clients.filter_map(|client| model.lease_of(client));
+        let leases = model.leases_of(mac).into_iter();
         // A machine with leases in several scopes: the one that lasts longest is the one in use.
         leases.filter(|(_, row)| only.is_none_or(|only| only == row.scope)).max_by_key(|(_, row)| row.ends)
     };
     let (address, row) = found.ok_or_else(|| ApiError::not_found(format!("there is no lease of {which}")))?;
     durable(&state, row.sequence).await?;
     Ok(Json(lease(&state, address, row)))
+}
+
+/// Waits until the read model shows every lease that is durable now, so that whoever was answered finds it.
+pub async fn caught_up(state: &ApiState) -> Result<(), ApiError> {
+    let durable = state.store.journal.durable();
+    let mut followed = state.store.journal.subscribe_followed();
+    match tokio::time::timeout(DURABLE_WAIT, followed.wait_for(|followed| *followed >= durable)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(ApiError::unavailable("the journal's reader does not get on; see /readyz")),
+    }
 }
 
 /// Waits until record `sequence` is durable, so that nothing is shown that the disk does not hold.

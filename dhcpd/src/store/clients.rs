@@ -340,12 +340,12 @@ impl Clients {
     }
 }
 
-fn hash_key(seed: u64, key: ClientKey) -> u64 {
+pub(super) fn hash_key(seed: u64, key: ClientKey) -> u64 {
     let (upper, lower) = key.identity.halves();
     mix(mix(lower ^ seed) ^ upper ^ u64::from(key.network.0))
 }
 
-fn hash_address(seed: u64, address: Ipv4Addr) -> u64 {
+pub(super) fn hash_address(seed: u64, address: Ipv4Addr) -> u64 {
     mix(seed ^ u64::from(u32::from(address)))
 }
 

@@ -16,6 +16,7 @@ pub mod queue;
 pub mod record;
 mod replay;
 pub mod reservation;
+mod rows;
 pub mod sighting;
 mod slab;
 pub mod snapshot;
@@ -136,18 +137,6 @@ impl Store {
     ) -> Result<(Self, Vec<WorkerPart>), StoreError> {
         let identity_key = IdentityKey::new([storage.salt(), storage.salt()]);
         let hash_seed = storage.salt();
-        let mut recovery = replay::Recovery::new(&scopes, identity_key);
-        let journal =
-            journal::open(storage, options, &mut |sequence, kind, payload| recovery.apply(sequence, kind, payload))?;
-        if let Some((sequence, source)) = recovery.error.take() {
-            return Err(StoreError::Record { sequence, source });
-        }
-        if recovery.orphans > 0 {
-            tracing::warn!(
-                records = recovery.orphans,
-                "the journal has records of scopes that the configuration no longer has; the next snapshot drops them"
-            );
-        }
         let shared = Arc::new(Shared {
             networks: scopes.networks().into(),
             identity_key,
@@ -161,10 +150,30 @@ impl Store {
                     by_id.then(|| AddressMap::new(scope.subnet))
                 })
                 .collect(),
-            model: Model::new(&scopes),
+            model: Model::new(Arc::clone(&scopes), identity_key, hash_seed),
             events: Events::new(start_unix_micros),
             scopes: ArcSwap::new(Arc::clone(&scopes)),
         });
+        let mut recovery = replay::Recovery::new(&scopes, &shared);
+        let reading = Arc::clone(&shared);
+        let follower: journal::Follower = Box::new(move |first, records| {
+            let mut leases = reading.model.leases_mut();
+            for (sequence, (kind, payload)) in (first..).zip(records) {
+                // Written by this process, so it can be read; replay would say where it cannot.
+                let _ = leases.apply(sequence, kind, payload);
+            }
+        });
+        let replay = &mut |sequence, kind, payload: &[u8]| recovery.apply(sequence, kind, payload);
+        let journal = journal::open_followed(storage, options, replay, Some(follower))?;
+        if let Some((sequence, source)) = recovery.error.take() {
+            return Err(StoreError::Record { sequence, source });
+        }
+        if recovery.orphans > 0 {
+            tracing::warn!(
+                records = recovery.orphans,
+                "the journal has records of scopes that the configuration no longer has; the next snapshot drops them"
+            );
+        }
         for (map, scope) in shared.maps.iter().zip(scopes.iter()) {
             map.claim(scope.server_address);
         }

@@ -1,15 +1,20 @@
-//! [`Model`]: what the API reads. Workers keep it as they change their tables; it answers no packet.
+//! [`Model`]: what the API reads. It answers no packet of a client, and none waits for it.
 //!
-//! Invariant: when a worker stands between two batches, the model shows everything that the worker has appended to the journal. That is also what a snapshot is made of.
+//! Leases come from the journal's records once they are durable (see [`super::rows`]), so no worker takes a lock for them; reservations and sightings, which
+//! change rarely, are put here by the workers.
+//!
+//! Invariants: when the journal's reader has read up to a sequence, the model shows every lease up to it; when a worker stands between two batches, the model shows
+//! every reservation and sighting that the worker has appended. That is also what a snapshot is made of.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use dashmap::{DashMap, Entry};
+use dashmap::DashMap;
 use reveille_config::MacAddr;
 
-use super::bitmap::AddressMap;
 use super::journal::Sequence;
+use super::rows::LeaseRows;
+use crate::proto::identity::IdentityKey;
 use crate::proto::scope::{ClientKey, Machine, Reservation, ScopeIndex, Scopes};
 use crate::proto::time::UnixSecs;
 
@@ -45,7 +50,7 @@ pub struct LeaseRow {
     pub client_id: Box<[u8]>,
     /// Option 12 as the client sent it; empty where it did not.
     pub hostname: Box<str>,
-    /// Option 82 of its last message, for lease queries; empty where none came, and after a restart until it asks again.
+    /// Option 82 of its last message, for lease queries; empty where none came.
     pub relay_agent: Box<[u8]>,
 }
 
@@ -70,111 +75,57 @@ type Map<K, V> = DashMap<K, V, foldhash::fast::RandomState>;
 /// The read model.
 #[derive(Debug)]
 pub struct Model {
-    leases: Map<Ipv4Addr, LeaseRow>,
-    by_client: Map<ClientKey, Ipv4Addr>,
-    /// Which addresses have a row, so that listings walk in order.
-    listed: Vec<AddressMap>,
-    reservations: DashMap<Machine, (Arc<Reservation>, Sequence)>,
-    reserved: DashMap<Ipv4Addr, MacAddr>,
-    sightings: DashMap<Machine, SightingRow>,
+    leases: RwLock<LeaseRows>,
+    reservations: Map<Machine, (Arc<Reservation>, Sequence)>,
+    reserved: Map<Ipv4Addr, MacAddr>,
+    sightings: Map<Machine, SightingRow>,
 }
 
 impl Model {
     /// An empty model of these scopes.
-    pub fn new(scopes: &Scopes) -> Self {
+    pub(super) fn new(scopes: Arc<Scopes>, identity_key: IdentityKey, seed: u64) -> Self {
         Self {
-            leases: Map::default(),
-            by_client: Map::default(),
-            listed: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
-            reservations: DashMap::new(),
-            reserved: DashMap::new(),
-            sightings: DashMap::new(),
+            leases: RwLock::new(LeaseRows::new(scopes, identity_key, seed)),
+            reservations: Map::default(),
+            reserved: Map::default(),
+            sightings: Map::default(),
         }
     }
 
-    /// Shows a lease in the place of what was shown for its address and its client. `relay_agent` is option 82 of the message that led to it; where there is
-    /// none (a renewal goes past the relay), what was last received is kept. Memory is taken only where it has changed.
-    pub fn put_lease(&self, address: Ipv4Addr, mut row: LeaseRow, relay_agent: &[u8]) {
-        let client = row.client;
-        if row.state == RowState::Declined {
-            // A quarantine is the address's, no longer its client's.
-            self.by_client.remove_if(&client, |_, at| *at == address);
-        } else if let Some(former) = self.by_client.insert(client, address).filter(|&former| former != address) {
-            self.remove_lease(former, client);
-        }
-        if let Some(listed) = self.listed.get(usize::from(row.scope.0)) {
-            listed.claim(address);
-        }
-        let former = match self.leases.entry(address) {
-            Entry::Occupied(mut entry) => {
-                let former = entry.get_mut();
-                let same = relay_agent.is_empty() || *former.relay_agent == *relay_agent;
-                if former.client == client && same {
-                    row.relay_agent = std::mem::take(&mut former.relay_agent);
-                } else {
-                    row.relay_agent = relay_agent.into();
-                }
-                let former = former.client;
-                entry.insert(row);
-                Some(former)
-            }
-            Entry::Vacant(entry) => {
-                row.relay_agent = relay_agent.into();
-                entry.insert(row);
-                None
-            }
-        };
-        if let Some(former) = former.filter(|former| *former != client) {
-            self.by_client.remove_if(&former, |_, at| *at == address);
-        }
+    /// The leases, to be read.
+    pub(super) fn leases(&self) -> RwLockReadGuard<'_, LeaseRows> {
+        // A panic while a row is changed ends the process's journal too.
+        self.leases.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the lease of `client` at `address` if it is still shown.
-    pub fn change_lease(&self, address: Ipv4Addr, client: ClientKey, change: impl FnOnce(&mut LeaseRow)) {
-        if let Some(mut row) = self.leases.get_mut(&address).filter(|row| row.client == client) {
-            change(&mut row);
-        }
-    }
-
-    /// Shows nothing for `client` at `address` any more.
-    pub fn remove_lease(&self, address: Ipv4Addr, client: ClientKey) {
-        if let Some((_, row)) = self.leases.remove_if(&address, |_, row| row.client == client)
-            && let Some(listed) = self.listed.get(usize::from(row.scope.0))
-        {
-            listed.release(address);
-        }
-        self.by_client.remove_if(&client, |_, at| *at == address);
+    /// The leases, to be changed.
+    pub(super) fn leases_mut(&self) -> RwLockWriteGuard<'_, LeaseRows> {
+        self.leases.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lease of an address.
     pub fn lease(&self, address: Ipv4Addr) -> Option<LeaseRow> {
-        self.leases.get(&address).map(|row| row.clone())
+        self.leases().get(address)
     }
 
     /// The lease of a client.
     pub fn lease_of(&self, client: ClientKey) -> Option<(Ipv4Addr, LeaseRow)> {
-        let address = *self.by_client.get(&client)?;
-        self.lease(address).filter(|row| row.client == client).map(|row| (address, row))
+        self.leases().of_client(client)
+    }
+
+    /// The leases of a machine on all networks, in no particular order. Where a network goes by client identifiers, one machine may have several there.
+    pub fn leases_of(&self, mac: MacAddr) -> Vec<(Ipv4Addr, LeaseRow)> {
+        self.leases().of_machine(mac)
     }
 
     /// The next lease of a scope in the order of addresses.
     pub fn next_lease(&self, scope: ScopeIndex, after: Option<Ipv4Addr>) -> Option<(Ipv4Addr, LeaseRow)> {
-        let listed = self.listed.get(usize::from(scope.0))?;
-        let mut at = after;
-        loop {
-            let address = listed.next_held(at)?;
-            if let Some(row) = self.lease(address) {
-                return Some((address, row));
-            }
-            at = Some(address);
-        }
+        self.leases().next(scope, after)
     }
 
     /// Addresses of a scope in quarantine at `now`.
     pub fn declined(&self, scope: ScopeIndex, now: UnixSecs) -> u64 {
-        let count =
-            self.leases.iter().filter(|row| row.scope == scope && row.state == RowState::Declined && row.ends > now);
-        count.count() as u64
+        self.leases().declined(scope, now)
     }
 
     /// Shows a reservation by hardware address in the place of the machine's former one.

@@ -26,7 +26,7 @@ pub enum Request {
     Answered(Ipv4Addr, Option<MacAddr>),
     /// The scopes have changed.
     Reload,
-    /// Answer: everything appended before is in the read model.
+    /// Answer: every reservation and sighting appended before is in the read model.
     Barrier(oneshot::Sender<()>),
     /// End.
     Stop,

@@ -14,7 +14,7 @@ use crate::proto::time::UnixSecs;
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
-    /// Kind 1: this address is promised to this machine until then.
+    /// Kind 1, or 7 with what a relay added: this address is promised to this machine until then.
     Bind {
         /// The address.
         address: Ipv4Addr,
@@ -28,6 +28,8 @@ pub enum Record {
         client_id: Box<[u8]>,
         /// Option 12 as text, at most 255 octets; empty where there was none.
         hostname: Box<str>,
+        /// Option 82, at most 255 octets; empty where there was none (kind 1).
+        relay_agent: Box<[u8]>,
     },
     /// Kind 2: the machine has given the address back.
     Release {
@@ -108,8 +110,9 @@ impl Record {
     pub fn encode(&self, to: &mut Vec<u8>) -> u8 {
         to.clear();
         match self {
-            Self::Bind { address, mac, starts, ends, client_id, hostname } => {
-                encode_bind(to, *address, *mac, *starts, *ends, client_id, hostname)
+            Self::Bind { address, mac, starts, ends, client_id, hostname, relay_agent } => {
+                let (address, mac, starts, ends) = (*address, *mac, *starts, *ends);
+                BindRecord { address, mac, starts, ends, client_id, hostname, relay_agent }.encode(to)
             }
             Self::Release { address, mac, at } => {
                 to.extend_from_slice(&address.octets());
@@ -157,7 +160,7 @@ impl Record {
     /// # Errors
     /// The kind is unknown or the payload is not of its kind.
     pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, RecordError> {
-        if !(1..=6).contains(&kind) {
+        if !(1..=7).contains(&kind) {
             return Err(RecordError::UnknownKind(kind));
         }
         let mut reader = Reader(payload);
@@ -168,30 +171,69 @@ impl Record {
     }
 }
 
-/// The packet path's way to write [`Record::Bind`] without owning its parts. Longer ids and names are cut at 255 octets.
-pub fn encode_bind(
-    to: &mut Vec<u8>,
-    address: Ipv4Addr,
-    mac: MacAddr,
-    starts: UnixSecs,
-    ends: UnixSecs,
-    client_id: &[u8],
-    hostname: &str,
-) -> u8 {
-    to.clear();
-    to.extend_from_slice(&address.octets());
-    to.extend_from_slice(&mac.octets());
-    to.extend_from_slice(&starts.0.to_le_bytes());
-    to.extend_from_slice(&ends.0.to_le_bytes());
-    let mut name_bytes = hostname.len().min(255);
-    while !hostname.is_char_boundary(name_bytes) {
-        name_bytes -= 1;
+/// [`Record::Bind`] without owning its parts: how the packet path writes it and the read model reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BindRecord<'a> {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The machine.
+    pub mac: MacAddr,
+    /// When bound or renewed.
+    pub starts: UnixSecs,
+    /// When the promise ends.
+    pub ends: UnixSecs,
+    /// Option 61; only the first 255 octets are written.
+    pub client_id: &'a [u8],
+    /// Option 12 as text; only the first 255 octets are written.
+    pub hostname: &'a str,
+    /// Option 82; only the first 255 octets are written.
+    pub relay_agent: &'a [u8],
+}
+
+impl<'a> BindRecord<'a> {
+    /// Writes the payload into `to`, which is emptied first; says the kind.
+    pub fn encode(&self, to: &mut Vec<u8>) -> u8 {
+        to.clear();
+        to.extend_from_slice(&self.address.octets());
+        to.extend_from_slice(&self.mac.octets());
+        to.extend_from_slice(&self.starts.0.to_le_bytes());
+        to.extend_from_slice(&self.ends.0.to_le_bytes());
+        let mut name_bytes = self.hostname.len().min(255);
+        while !self.hostname.is_char_boundary(name_bytes) {
+            name_bytes -= 1;
+        }
+        put_short(to, self.client_id);
+        put_short(to, &self.hostname.as_bytes()[..name_bytes]);
+        if self.relay_agent.is_empty() {
+            return 1;
+        }
+        put_short(to, self.relay_agent);
+        7
     }
-    for part in [&client_id[..client_id.len().min(255)], &hostname.as_bytes()[..name_bytes]] {
-        to.push(part.len() as u8);
-        to.extend_from_slice(part);
+
+    /// Reads a payload of kind 1 or 7; `None` where it is none.
+    pub fn decode(kind: u8, payload: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader(payload);
+        let record = Self {
+            address: reader.address()?,
+            mac: reader.mac()?,
+            starts: reader.time()?,
+            ends: reader.time()?,
+            client_id: reader.short()?,
+            hostname: std::str::from_utf8(reader.short()?).ok()?,
+            relay_agent: if kind == 7 { reader.short()? } else { &[] },
+        };
+        // Kind 7 has something that kind 1 has not, so that each record has one encoding.
+        let whole = reader.0.is_empty() && (kind == 7) != record.relay_agent.is_empty();
+        whole.then_some(record)
     }
-    1
+}
+
+/// Octets with a length of eight bits before them; what is longer than 255 is cut.
+fn put_short(to: &mut Vec<u8>, octets: &[u8]) {
+    let len = octets.len().min(255);
+    to.push(len as u8);
+    to.extend_from_slice(&octets[..len]);
 }
 
 /// Octets with a length of 16 bits before them; what is longer than 65,535 is cut (the journal's payload limit is far below).
@@ -207,20 +249,18 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     fn record(&mut self, kind: u8) -> Option<Record> {
         Some(match kind {
-            1 => Record::Bind {
-                address: self.address()?,
-                mac: self.mac()?,
-                starts: self.time()?,
-                ends: self.time()?,
-                client_id: {
-                    let len = self.array::<1>()?[0];
-                    self.take(usize::from(len))?.into()
-                },
-                hostname: {
-                    let len = self.array::<1>()?[0];
-                    std::str::from_utf8(self.take(usize::from(len))?).ok()?.into()
-                },
-            },
+            1 | 7 => {
+                let bind = BindRecord::decode(kind, std::mem::take(&mut self.0))?;
+                Record::Bind {
+                    address: bind.address,
+                    mac: bind.mac,
+                    starts: bind.starts,
+                    ends: bind.ends,
+                    client_id: bind.client_id.into(),
+                    hostname: bind.hostname.into(),
+                    relay_agent: bind.relay_agent.into(),
+                }
+            }
             2 => Record::Release { address: self.address()?, mac: self.mac()?, at: self.time()? },
             3 => Record::Decline { address: self.address()?, mac: self.mac()?, at: self.time()?, until: self.time()? },
             4 => Record::Reserve {
@@ -268,6 +308,11 @@ impl<'a> Reader<'a> {
         self.array().map(|octets| UnixSecs(u32::from_le_bytes(octets)))
     }
 
+    fn short(&mut self) -> Option<&'a [u8]> {
+        let len = self.array::<1>()?[0];
+        self.take(usize::from(len))
+    }
+
     fn long(&mut self) -> Option<&'a [u8]> {
         let len = u16::from_le_bytes(self.array()?);
         self.take(usize::from(len))
@@ -297,9 +342,23 @@ mod tests {
                     ends: UnixSecs(0x0102_0304),
                     client_id: [1, 2].into(),
                     hostname: "n0".into(),
+                    relay_agent: [].into(),
                 },
                 1,
                 [&start[..], &[1, 0, 0, 0, 4, 3, 2, 1, 2, 1, 2, 2, b'n', b'0']].concat(),
+            ),
+            (
+                Record::Bind {
+                    address: ADDRESS,
+                    mac: MAC,
+                    starts: UnixSecs(1),
+                    ends: UnixSecs(2),
+                    client_id: [].into(),
+                    hostname: "".into(),
+                    relay_agent: [1, 1, 9].into(),
+                },
+                7,
+                [&start[..], &[1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 3, 1, 1, 9]].concat(),
             ),
             (
                 Record::Release { address: ADDRESS, mac: MAC, at: UnixSecs(258) },
@@ -379,6 +438,6 @@ mod tests {
             assert_eq!(Record::decode(kind, &[&octets[..], &[0]].concat()), Err(RecordError::Malformed(kind)));
         }
         assert_eq!(Record::decode(0, &[]), Err(RecordError::UnknownKind(0)));
-        assert_eq!(Record::decode(7, &[]), Err(RecordError::UnknownKind(7)));
+        assert_eq!(Record::decode(8, &[]), Err(RecordError::UnknownKind(8)));
     }
 }

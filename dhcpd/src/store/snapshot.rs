@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::Store;
 use super::journal::{SnapshotError, SnapshotReport, SnapshotWriter};
-use super::model::RowState;
+use super::model::{LeaseRow, RowState};
 use super::queue::Request;
 use super::record::Record;
 use super::reservation::reserve_record;
@@ -29,7 +29,7 @@ impl Store {
     /// See [`TakeError`].
     pub fn take_snapshot(&self) -> Result<SnapshotReport, TakeError> {
         let mut writer = self.journal.begin_snapshot()?;
-        // What a worker appended before it answers is in the model.
+        // What a worker appended before it answers is in the model, but for leases, which show when they are durable.
         let mut barriers = Vec::new();
         for queue in &self.queues {
             let (answer, answered) = oneshot::channel();
@@ -39,6 +39,7 @@ impl Store {
         for barrier in barriers {
             barrier.blocking_recv().map_err(|_| TakeError::Worker)?;
         }
+        self.journal.wait_followed(writer.covers()).map_err(SnapshotError::Log)?;
         self.put_state(&mut writer)?;
         Ok(writer.finish()?)
     }
@@ -60,8 +61,8 @@ impl Store {
                     put(Record::Decline { address, mac, at: row.starts, until: row.ends })?;
                     continue;
                 }
-                let (starts, ends, client_id, hostname) = (row.starts, row.ends, row.client_id, row.hostname);
-                put(Record::Bind { address, mac, starts, ends, client_id, hostname })?;
+                let LeaseRow { starts, ends, client_id, hostname, relay_agent, .. } = row;
+                put(Record::Bind { address, mac, starts, ends, client_id, hostname, relay_agent })?;
                 if row.state == RowState::Released {
                     put(Record::Release { address, mac, at: ends })?;
                 }

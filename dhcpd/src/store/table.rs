@@ -6,7 +6,7 @@
 //! Invariants: for each address held in the bitmap exactly one table has a reason to hold it: a binding that is active or expired and not yet reclaimed, an offer, a
 //! reservation, or a quarantine. A binding never ends earlier than a promise that its client may have been told.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -15,8 +15,9 @@ use reveille_config::MacAddr;
 use super::clients::{Bound, Clients, Due, Held, Phase};
 use super::event::{EventKind, RawEvent};
 use super::journal::{Appender, Durable, JournalState, Pending, Refusal, Refused, Sequence};
-use super::model::{LeaseRow, RowState};
-use super::record::{Record, encode_bind};
+use super::model::RowState;
+use super::record::{BindRecord, Record};
+use super::rows::LeaseFacts;
 use super::{Shared, sighting::SightingBook};
 use crate::proto::decide::{Bind, Binding, ClientState, Offer};
 use crate::proto::owner::address_hash;
@@ -55,6 +56,9 @@ pub struct ClientFacts<'a> {
     pub relay_agent: &'a [u8],
 }
 
+/// A map with a hash that is quick for small keys, and keyed by chance, since clients choose their own.
+type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+
 /// One worker's clients.
 #[derive(Debug)]
 pub struct Table {
@@ -62,9 +66,9 @@ pub struct Table {
     pub(super) appender: Appender,
     clients: Clients,
     lists: PoolLists,
-    pub(super) reservations: HashMap<ClientKey, Reserved>,
+    pub(super) reservations: Map<ClientKey, Reserved>,
     pub(super) sightings: SightingBook,
-    quarantine: HashMap<Ipv4Addr, (UnixSecs, ClientKey)>,
+    quarantine: Map<Ipv4Addr, (UnixSecs, ClientKey)>,
     quarantine_ends: BTreeSet<(Millis, Ipv4Addr)>,
     pub(super) payload: Vec<u8>,
 }
@@ -78,9 +82,9 @@ impl Table {
             lists,
             shared,
             appender,
-            reservations: HashMap::new(),
+            reservations: Map::default(),
             sightings: SightingBook::new(workers),
-            quarantine: HashMap::new(),
+            quarantine: Map::default(),
             quarantine_ends: BTreeSet::new(),
             payload: Vec::new(),
         }
@@ -170,8 +174,16 @@ impl Table {
             ends = ends.max(former.ends);
             ends_at = ends_at.max(former.ends_at);
         }
-        let kind =
-            encode_bind(&mut self.payload, bind.address, facts.mac, now.unix, ends, facts.client_id, facts.hostname);
+        let record = BindRecord {
+            address: bind.address,
+            mac: facts.mac,
+            starts: now.unix,
+            ends,
+            client_id: facts.client_id,
+            hostname: facts.hostname,
+            relay_agent: facts.relay_agent,
+        };
+        let kind = record.encode(&mut self.payload);
         let pending = match self.appender.append(kind, &self.payload, promise) {
             Ok(pending) => pending,
             Err(refused) => {
@@ -182,19 +194,6 @@ impl Table {
             }
         };
         let sequence = pending.sequence();
-        let row = LeaseRow {
-            client: key,
-            scope,
-            mac: facts.mac,
-            state: RowState::Bound,
-            starts: now.unix,
-            ends,
-            sequence,
-            client_id: facts.client_id.into(),
-            hostname: facts.hostname.into(),
-            relay_agent: Box::default(),
-        };
-        self.shared.model.put_lease(bind.address, row, facts.relay_agent);
         let (address, mac, starts, phase) = (bind.address, facts.mac, now.unix, Phase::Active);
         let bound = Bound { address, scope, mac, starts, ends, ends_at, sequence, phase };
         self.remember(key, bound);
@@ -223,12 +222,6 @@ impl Table {
         let mac = self.clients.bound(key).map(|bound| bound.mac);
         let mac = mac.or(key.identity.mac()).unwrap_or_default();
         let pending = self.append(&Record::Release { address, mac, at: now.unix }, promise)?;
-        let sequence = pending.sequence();
-        self.shared.model.change_lease(address, key, |row| {
-            row.state = RowState::Released;
-            row.ends = row.ends.min(now.unix);
-            row.sequence = sequence;
-        });
         self.end_binding(key);
         Ok(pending)
     }
@@ -248,10 +241,6 @@ impl Table {
     ) -> Result<Pending<T>, Refused<T>> {
         let pending = self.append(&Record::Decline { address, mac, at: now.unix, until }, promise)?;
         self.rest(now, key, address, until);
-        if let Some((scope, _)) = self.shared.place(key.network, address) {
-            let row = declined_row(key, scope, mac, now.unix, until, pending.sequence());
-            self.shared.model.put_lease(address, row, &[]);
-        }
         if self.bound_address(key) == Some(address) {
             self.end_binding(key);
         }
@@ -291,7 +280,7 @@ impl Table {
         while let Some(&(at, address)) = self.quarantine_ends.first().filter(|(at, _)| *at <= now.monotonic) {
             self.quarantine_ends.remove(&(at, address));
             if let Some((_, key)) = self.quarantine.remove(&address) {
-                self.shared.model.remove_lease(address, key);
+                self.shared.model.leases_mut().end_rest(address, now.unix);
                 self.let_go(key, address);
             }
         }
@@ -317,29 +306,28 @@ impl Table {
         holder.is_some_and(|key| self.reclaim(key, address))
     }
 
-    /// Takes over a lease found in the journal.
-    pub(super) fn adopt_lease(&mut self, now: Now, address: Ipv4Addr, row: LeaseRow) {
-        let key = row.client;
-        let over = row.ends <= now.unix;
-        match row.state {
-            RowState::Declined if over => return,
-            RowState::Declined if self.claim(key.network, address) => self.rest(now, key, address, row.ends),
+    /// Takes over a lease found in the journal; expired ones in the order of their ends. `false` where it can no longer be, or is over.
+    pub(super) fn adopt_lease(&mut self, now: Now, lease: &LeaseFacts) -> bool {
+        let &LeaseFacts { client: key, address, scope, mac, starts, ends, sequence, state } = lease;
+        let over = ends <= now.unix;
+        match state {
+            RowState::Declined if over => return false,
+            RowState::Declined if self.claim(key.network, address) => self.rest(now, key, address, ends),
             RowState::Bound if self.claim(key.network, address) => {
                 let phase = if over { Phase::Expired } else { Phase::Active };
                 // Expired leases keep their order: a point in the past is expressed by how long ago it was.
                 let ends_at = if over {
-                    Millis(now.monotonic.0.saturating_sub(u64::from(now.unix.since(row.ends)) * 1_000))
+                    Millis(now.monotonic.0.saturating_sub(u64::from(now.unix.since(ends)) * 1_000))
                 } else {
-                    end_at(now, row.ends)
+                    end_at(now, ends)
                 };
-                let (scope, mac, starts, ends, sequence) = (row.scope, row.mac, row.starts, row.ends, row.sequence);
                 self.remember(key, Bound { address, scope, mac, starts, ends, ends_at, sequence, phase });
             }
             // The server's own address, in a configuration that has changed: it can neither be this client's nor come out of quarantine.
-            RowState::Bound | RowState::Declined => return,
+            RowState::Bound | RowState::Declined => return false,
             RowState::Released => {}
         }
-        self.shared.model.put_lease(address, row, &[]);
+        true
     }
 
     /// Queues a record.
@@ -515,29 +503,6 @@ pub fn refusal_reason(refusal: &Refusal) -> DropReason {
     match refusal {
         Refusal::Disk(_) | Refusal::Failed(_) | Refusal::Closed => DropReason::JournalRefusing,
         Refusal::RingFull | Refusal::TooLong => DropReason::QueueFull,
-    }
-}
-
-pub(super) fn declined_row(
-    client: ClientKey,
-    scope: ScopeIndex,
-    mac: MacAddr,
-    at: UnixSecs,
-    until: UnixSecs,
-    sequence: Sequence,
-) -> LeaseRow {
-    let (client_id, hostname, state) = (Box::default(), Box::default(), RowState::Declined);
-    LeaseRow {
-        client,
-        scope,
-        mac,
-        state,
-        starts: at,
-        ends: until,
-        sequence,
-        client_id,
-        hostname,
-        relay_agent: Box::default(),
     }
 }
 

@@ -74,7 +74,9 @@ impl Desk {
         let key = self.key(n, client_id);
         let bind = Bind { address, chosen_by: ChosenBy::Pool, lease_secs: 600, ends };
         let facts = ClientFacts { mac: mac(n), client_id, hostname: "", relay_agent: &[] };
-        self.table.bind(NOW, key, &bind, facts, ()).is_ok()
+        let Ok(pending) = self.table.bind(NOW, key, &bind, facts, ()) else { return false };
+        self.store.journal.wait_followed(pending.sequence()).unwrap();
+        true
     }
 
     fn put(&mut self, n: u8, address: Option<Ipv4Addr>) -> Result<Ipv4Addr, PutError> {

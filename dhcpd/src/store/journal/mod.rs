@@ -11,6 +11,7 @@ mod crash_disk;
 mod durable;
 mod entry;
 mod file_storage;
+mod follow;
 mod format;
 mod queue;
 mod reader;
@@ -36,6 +37,7 @@ pub use aligned::AlignedBuffer;
 pub use crash_disk::{CrashDisk, Loss};
 pub use durable::{Durable, Horizon, Pending, Refusal, Refused, Settled};
 pub use file_storage::{DirectoryError, FileStorage};
+pub use follow::Follower;
 pub use format::{PAGE_BYTES, VERSION};
 pub use queue::Appender;
 pub use recovery::Replay;
@@ -44,6 +46,7 @@ pub use snapshot::{SnapshotError, SnapshotReport, SnapshotSource, SnapshotWriter
 pub use storage::{Storage, StorageError, StorageFile, StoredFile};
 pub use writer::WriterPriority;
 
+use follow::Following;
 use queue::Shared;
 use segments::Segments;
 use writer::Writer;
@@ -208,6 +211,19 @@ pub fn open_directory(path: &Path, options: JournalOptions, replay: Replay<'_>) 
 /// # Errors
 /// See [`OpenError`].
 pub fn open(storage: Box<dyn Storage>, options: JournalOptions, replay: Replay<'_>) -> Result<Journal, OpenError> {
+    open_followed(storage, options, replay, None)
+}
+
+/// [`open`], and `follower` is shown each later record once it is durable, on a thread of its own.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open_followed(
+    storage: Box<dyn Storage>,
+    options: JournalOptions,
+    replay: Replay<'_>,
+    follower: Option<Follower>,
+) -> Result<Journal, OpenError> {
     options.check()?;
     let storage: Arc<dyn Storage> = Arc::from(storage);
     let found = recovery::recover(storage.as_ref(), replay)?;
@@ -227,7 +243,12 @@ pub fn open(storage: Box<dyn Storage>, options: JournalOptions, replay: Replay<'
     shared.counters.octets_since_snapshot.store(found.report.log_bytes, Ordering::Relaxed);
     shared.counters.snapshot_octets.store(found.report.snapshot_bytes, Ordering::Relaxed);
 
+    let (following, reader) = match follower.map(|follower| Following::new(Arc::clone(&shared), follower)) {
+        Some((following, reader)) => (following, Some(reader)),
+        None => (Following::nobody(Arc::clone(&shared)), None),
+    };
     let writer = Writer {
+        following,
         shared: Arc::clone(&shared),
         segments: Arc::clone(&segments),
         segment,
@@ -249,6 +270,9 @@ pub fn open(storage: Box<dyn Storage>, options: JournalOptions, replay: Replay<'
         threads: Vec::new(),
     };
     journal.spawn("journal", run)?;
+    if let Some(reader) = reader {
+        journal.spawn("journal-reader", reader)?;
+    }
     if let Ok(priority) = told.recv() {
         journal.priority = priority;
     }
@@ -305,6 +329,19 @@ impl Journal {
     /// Wakes async tasks: the durable sequence, marked changed with each commit and with each change of state.
     pub fn subscribe(&self) -> watch::Receiver<Sequence> {
         self.shared.subscribe()
+    }
+
+    /// Wakes async tasks: how far the follower has read (as far as is durable, where there is none).
+    pub fn subscribe_followed(&self) -> watch::Receiver<Sequence> {
+        self.shared.subscribe_followed()
+    }
+
+    /// Blocks until everything up to `sequence` is durable and the follower has read it.
+    ///
+    /// # Errors
+    /// The journal refuses records or has failed.
+    pub fn wait_followed(&self, sequence: Sequence) -> Result<(), Refusal> {
+        self.shared.wait_followed(sequence)
     }
 
     /// Wakes threads: `listener` is called on the journal's thread after each commit and each change of state. It must return at once

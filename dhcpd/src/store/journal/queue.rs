@@ -67,6 +67,8 @@ pub struct Shared {
     /// Promises up to here that are not durable yet are void (rules R10 and R11).
     void_through: AtomicU64,
     watch: watch::Sender<Sequence>,
+    /// How far the follower has read.
+    followed: watch::Sender<Sequence>,
     listeners: RwLock<Vec<Listener>>,
     pub(super) counters: Counters,
 }
@@ -110,6 +112,7 @@ impl Shared {
             durable: AtomicU64::new(durable),
             void_through: AtomicU64::new(0),
             watch: watch::Sender::new(durable),
+            followed: watch::Sender::new(durable),
             listeners: RwLock::new(Vec::new()),
             counters: Counters::default(),
         }
@@ -299,6 +302,32 @@ impl Shared {
                 JournalState::Refusing { reason } => return Err(Refusal::Disk(reason.clone())),
                 JournalState::Failed { reason } => return Err(Refusal::Failed(reason.clone())),
             }
+        }
+        Ok(())
+    }
+
+    /// Follower: it has read everything up to `sequence`.
+    pub(super) fn followed(&self, sequence: Sequence) {
+        {
+            let _waiters_wait_or_see_it = self.queue();
+            self.followed.send_replace(sequence);
+        }
+        self.published.notify_all();
+    }
+
+    pub(super) fn subscribe_followed(&self) -> watch::Receiver<Sequence> {
+        self.followed.subscribe()
+    }
+
+    /// Blocks until the follower has read everything up to `sequence`.
+    pub(super) fn wait_followed(&self, sequence: Sequence) -> Result<(), Refusal> {
+        self.wait_durable(sequence)?;
+        let mut queue = self.queue();
+        while *self.followed.borrow() < sequence {
+            if let JournalState::Failed { reason } = &queue.state {
+                return Err(Refusal::Failed(reason.clone()));
+            }
+            queue = unpoisoned(self.published.wait(queue));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::aligned::AlignedBuffer;
+use super::follow::Following;
 use super::format::{BLOCK_HEADER_BYTES, page_ceil, seal_block};
 use super::queue::{Batch, Shared};
 use super::segments::{OpenSegment, Segments};
@@ -42,6 +43,7 @@ pub(super) struct Writer {
     pub(super) segment: OpenSegment,
     pub(super) commit_gap: Duration,
     pub(super) retry_gap: Duration,
+    pub(super) following: Following,
 }
 
 impl Writer {
@@ -59,6 +61,7 @@ impl Writer {
             }
             self.count(&batch, block.as_slice().len(), start.elapsed());
             self.shared.publish(batch.last());
+            self.following.show(&mut batch);
         }
         self.shared.ended();
     }

@@ -185,6 +185,13 @@ impl Server {
         self.until("nothing waits", |server| {
             server.engines.iter().all(|engine| engine.desk.waiting.is_empty() && !engine.has_requests())
         });
+        self.catch_up();
+    }
+
+    /// Waits until the read model shows what is durable.
+    pub fn catch_up(&self) {
+        // An error is of a journal that has failed: nobody reads on.
+        let _ = self.store.journal.wait_followed(self.store.journal.durable());
     }
 
     /// Rounds until `done`; a minute at most.

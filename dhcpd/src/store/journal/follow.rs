@@ -1,0 +1,75 @@
+//! The journal's reader: a thread that is shown each record once it is durable, in order, so that what is read elsewhere needs no lock where packets are answered.
+//!
+//! The writer hands its buffers over and gets them back emptied. When [`WAITING_MAX`] commits wait for the reader, the writer waits too: memory stays bounded,
+//! and with it how far the reader is behind.
+
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use super::Sequence;
+use super::entry;
+use super::queue::{Batch, Shared};
+
+/// Commits that may wait for the reader.
+const WAITING_MAX: usize = 64;
+
+/// Called with the sequence of the first record and the records (kind and payload) of one commit.
+pub type Follower = Box<dyn FnMut(Sequence, &mut dyn Iterator<Item = (u8, &[u8])>) + Send>;
+
+/// The writer's end.
+pub(super) struct Following {
+    shared: Arc<Shared>,
+    to_reader: Option<(Sender<Batch>, Receiver<Batch>)>,
+}
+
+impl Following {
+    /// Nobody follows: what is durable counts as read.
+    pub(super) fn nobody(shared: Arc<Shared>) -> Self {
+        Self { shared, to_reader: None }
+    }
+
+    /// The writer's end of `follower`, and what the reader's thread runs.
+    pub(super) fn new(shared: Arc<Shared>, mut follower: Follower) -> (Self, impl FnOnce() + Send + 'static) {
+        let (to_reader, batches) = bounded::<Batch>(WAITING_MAX);
+        let (empty, emptied) = bounded(WAITING_MAX);
+        let of_reader = Arc::clone(&shared);
+        let run = move || {
+            let _failed = FailOnPanic(Arc::clone(&of_reader));
+            // Ends with the writer.
+            for mut batch in batches {
+                follower(batch.first, &mut entry::records(&batch.octets));
+                of_reader.followed(batch.last());
+                batch.octets.clear();
+                // A buffer too many is let go.
+                let _ = empty.try_send(batch);
+            }
+        };
+        (Self { shared, to_reader: Some((to_reader, emptied)) }, run)
+    }
+
+    /// Writer: the batch is durable. It comes back empty, or another one does.
+    pub(super) fn show(&self, batch: &mut Batch) {
+        match &self.to_reader {
+            None => self.shared.followed(batch.last()),
+            Some((to_reader, emptied)) => {
+                let mut next = emptied.try_recv().unwrap_or_default();
+                // So that appenders need not grow it.
+                next.octets.reserve(batch.octets.capacity());
+                // The reader ends only after the writer, or by a panic, which has been reported.
+                let _ = to_reader.send(std::mem::replace(batch, next));
+            }
+        }
+    }
+}
+
+/// A reader that panicked would leave others waiting for ever.
+struct FailOnPanic(Arc<Shared>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("the journal's reader panicked");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! [`LeaseRows`]: what the API reads of leases, made from the journal's records alone: 40 octets a lease, and more only for what a client says of itself.
+//!
+//! The journal's replay and its reader's thread feed it, so it shows what the disk holds and nothing else; no packet waits for it. It is also what a snapshot is made of.
+//!
+//! Later records win, by address and by client, so that an address bound anew needs no record that ends the old binding (docs/journal-format.md, R8).
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use reveille_config::MacAddr;
+
+use super::bitmap::AddressMap;
+use super::clients::{hash_address, hash_key};
+use super::journal::Sequence;
+use super::model::{LeaseRow, RowState};
+use super::record::{BindRecord, Record, RecordError};
+use super::slab::Slab;
+use crate::proto::identity::{IdentifiedBy, Identity, IdentityKey};
+use crate::proto::scope::{ClientKey, NetworkIndex, ScopeIndex, Scopes};
+use crate::proto::time::UnixSecs;
+
+/// A lease.
+#[derive(Debug)]
+struct Row {
+    sequence: Sequence,
+    said: Option<Box<Said>>,
+    address: Ipv4Addr,
+    starts: UnixSecs,
+    ends: UnixSecs,
+    mac: MacAddr,
+    scope: ScopeIndex,
+    state: RowState,
+}
+
+const _: () = assert!(size_of::<Row>() == 40);
+
+/// What a client and its relay said of it; kept only where there is something.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    client_id: Box<[u8]>,
+    hostname: Box<str>,
+    relay_agent: Box<[u8]>,
+}
+
+/// The leases.
+#[derive(Debug)]
+pub(super) struct LeaseRows {
+    rows: Slab<Row>,
+    by_address: HashTable<u32>,
+    /// Bound and released rows; a quarantine is the address's, no longer its client's.
+    by_client: HashTable<u32>,
+    /// Which addresses have a row, by scope, so that listings walk in order.
+    listed: Vec<AddressMap>,
+    /// For the subnets and networks, which stay the same.
+    scopes: Arc<Scopes>,
+    identity_key: IdentityKey,
+    seed: u64,
+}
+
+/// A lease without what was said of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LeaseFacts {
+    pub(super) client: ClientKey,
+    pub(super) address: Ipv4Addr,
+    pub(super) scope: ScopeIndex,
+    pub(super) mac: MacAddr,
+    pub(super) state: RowState,
+    pub(super) starts: UnixSecs,
+    pub(super) ends: UnixSecs,
+    pub(super) sequence: Sequence,
+}
+
+/// A record that was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// It was about a lease.
+    Lease,
+    /// It was about something else.
+    Other,
+    /// Its scope is gone.
+    Orphan,
+}
+
+impl LeaseRows {
+    /// No leases.
+    pub(super) fn new(scopes: Arc<Scopes>, identity_key: IdentityKey, seed: u64) -> Self {
+        Self {
+            rows: Slab::default(),
+            by_address: HashTable::new(),
+            by_client: HashTable::new(),
+            listed: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
+            scopes,
+            identity_key,
+            seed,
+        }
+    }
+
+    /// Takes in one record.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn apply(&mut self, sequence: Sequence, kind: u8, payload: &[u8]) -> Result<Applied, RecordError> {
+        let applied = match kind {
+            1 | 7 => {
+                let bind = BindRecord::decode(kind, payload).ok_or(RecordError::Malformed(kind))?;
+                self.bind(sequence, &bind)
+            }
+            2 | 3 => match Record::decode(kind, payload)? {
+                Record::Release { address, mac, at } => self.release(sequence, address, mac, at),
+                Record::Decline { address, mac, at, until } => self.decline(sequence, address, mac, at, until),
+                _ => Some(()),
+            },
+            _ => return Ok(Applied::Other),
+        };
+        Ok(applied.map_or(Applied::Orphan, |()| Applied::Lease))
+    }
+
+    /// The lease of an address.
+    pub(super) fn get(&self, address: Ipv4Addr) -> Option<LeaseRow> {
+        self.find(address).map(|at| self.show(self.rows.get(at)))
+    }
+
+    /// The lease of a client.
+    pub(super) fn of_client(&self, client: ClientKey) -> Option<(Ipv4Addr, LeaseRow)> {
+        let found = self.by_client.find(hash_key(self.seed, client), |&at| self.client(self.rows.get(at)) == client)?;
+        let row = self.rows.get(*found);
+        Some((row.address, self.show(row)))
+    }
+
+    /// The leases of a machine, in no particular order. Looks at every row where a network goes by client identifiers, of which one machine may have several.
+    pub(super) fn of_machine(&self, mac: MacAddr) -> Vec<(Ipv4Addr, LeaseRow)> {
+        if self.scopes.all_identified_by_mac() {
+            let identity = Identity::of_mac(mac);
+            let clients = self.scopes.networks().iter().map(|network| ClientKey { network: network.index, identity });
+            return clients.filter_map(|client| self.of_client(client)).collect();
+        }
+        let rows = self.by_address.iter().map(|&at| self.rows.get(at));
+        let own = rows.filter(|row| row.mac == mac && row.state != RowState::Declined);
+        own.map(|row| (row.address, self.show(row))).collect()
+    }
+
+    /// The next lease of a scope in the order of addresses.
+    pub(super) fn next(&self, scope: ScopeIndex, after: Option<Ipv4Addr>) -> Option<(Ipv4Addr, LeaseRow)> {
+        let address = self.listed.get(usize::from(scope.0))?.next_held(after)?;
+        self.get(address).map(|row| (address, row))
+    }
+
+    /// What a worker must know of every lease, in no particular order.
+    pub(super) fn facts(&self) -> impl Iterator<Item = LeaseFacts> {
+        self.by_address.iter().map(|&at| {
+            let row = self.rows.get(at);
+            let &Row { sequence, address, starts, ends, mac, scope, state, .. } = row;
+            LeaseFacts { client: self.client(row), address, scope, mac, state, starts, ends, sequence }
+        })
+    }
+
+    /// How many addresses of a scope are in quarantine at `now`.
+    pub(super) fn declined(&self, scope: ScopeIndex, now: UnixSecs) -> u64 {
+        let rows = self.by_address.iter().map(|&at| self.rows.get(at));
+        rows.filter(|row| row.scope == scope && row.state == RowState::Declined && row.ends > now).count() as u64
+    }
+
+    /// Forgets the quarantine of an address, if it is over at `now`.
+    pub(super) fn end_rest(&mut self, address: Ipv4Addr, now: UnixSecs) {
+        let row = self.find(address).map(|at| self.rows.get(at));
+        if row.is_some_and(|row| row.state == RowState::Declined && row.ends <= now) {
+            self.remove(address);
+        }
+    }
+
+    /// Forgets the lease of an address.
+    pub(super) fn remove(&mut self, address: Ipv4Addr) {
+        let Some(at) = self.find(address) else { return };
+        self.unindex_client(at);
+        let hash = hash_address(self.seed, address);
+        if let Ok(entry) = self.by_address.find_entry(hash, |&other| other == at) {
+            entry.remove();
+        }
+        let row = self.rows.get_mut(at);
+        row.said = None;
+        if let Some(listed) = self.listed.get(usize::from(row.scope.0)) {
+            listed.release(address);
+        }
+        self.rows.free(at);
+    }
+
+    fn bind(&mut self, sequence: Sequence, bind: &BindRecord<'_>) -> Option<()> {
+        let BindRecord { address, mac, starts, ends, client_id, hostname, relay_agent } = *bind;
+        let scope = self.scopes.of_address(address)?.index;
+        let client = self.client_of(scope, mac, client_id);
+        let former =
+            self.by_client.find(hash_key(self.seed, client), |&at| self.client(self.rows.get(at)) == client).copied();
+        if let Some(elsewhere) = former.map(|at| self.rows.get(at).address).filter(|at| *at != address) {
+            self.remove(elsewhere);
+        }
+        // A renewal, most often: the client stands in the index already.
+        let renewed = former.is_some_and(|at| self.rows.get(at).address == address);
+        let at = self.row_at(address, scope, !renewed);
+        let row = self.rows.get_mut(at);
+        (row.mac, row.starts, row.ends, row.state, row.sequence) = (mac, starts, ends, RowState::Bound, sequence);
+        row.said.take_if(|_| !renewed);
+        // A renewal goes past the relay: what was last received is kept.
+        let keep_relay_agent = relay_agent.is_empty();
+        let same = row.said.as_ref().is_some_and(|said| {
+            let same_relay = keep_relay_agent || *said.relay_agent == *relay_agent;
+            *said.client_id == *client_id && *said.hostname == *hostname && same_relay
+        });
+        if !same {
+            let former = row.said.take().filter(|_| keep_relay_agent);
+            let relay_agent = former.map_or_else(|| relay_agent.into(), |former| former.relay_agent);
+            let said = Said { client_id: client_id.into(), hostname: hostname.into(), relay_agent };
+            row.said = (said != Said::default()).then(|| Box::new(said));
+        }
+        if !renewed {
+            self.index_client(at, client);
+        }
+        Some(())
+    }
+
+    fn release(&mut self, sequence: Sequence, address: Ipv4Addr, mac: MacAddr, when: UnixSecs) -> Option<()> {
+        self.scopes.of_address(address)?;
+        if let Some(at) = self.find(address) {
+            let row = self.rows.get_mut(at);
+            if row.mac == mac {
+                (row.state, row.ends, row.sequence) = (RowState::Released, row.ends.min(when), sequence);
+            }
+        }
+        Some(())
+    }
+
+    fn decline(
+        &mut self,
+        sequence: Sequence,
+        address: Ipv4Addr,
+        mac: MacAddr,
+        starts: UnixSecs,
+        ends: UnixSecs,
+    ) -> Option<()> {
+        let scope = self.scopes.of_address(address)?.index;
+        let at = self.row_at(address, scope, true);
+        let row = self.rows.get_mut(at);
+        (row.mac, row.starts, row.ends, row.sequence) = (mac, starts, ends, sequence);
+        (row.state, row.said) = (RowState::Declined, None);
+        Some(())
+    }
+
+    /// The row of an address, made if need be. With `anew` it is nobody's any more.
+    fn row_at(&mut self, address: Ipv4Addr, scope: ScopeIndex, anew: bool) -> u32 {
+        if let Some(at) = self.find(address) {
+            if anew {
+                self.unindex_client(at);
+            }
+            return at;
+        }
+        let (starts, ends, mac) = (UnixSecs(0), UnixSecs(0), MacAddr::default());
+        let row = Row { sequence: 0, said: None, address, starts, ends, mac, scope, state: RowState::Declined };
+        let at = self.rows.add(row);
+        let (seed, rows) = (self.seed, &self.rows);
+        let hash = hash_address(seed, address);
+        self.by_address.insert_unique(hash, at, |&at| hash_address(seed, rows.get(at).address));
+        if let Some(listed) = self.listed.get(usize::from(scope.0)) {
+            listed.claim(address);
+        }
+        at
+    }
+
+    fn index_client(&mut self, at: u32, client: ClientKey) {
+        let mut by_client = std::mem::take(&mut self.by_client);
+        let hash = |&at: &u32| hash_key(self.seed, self.client(self.rows.get(at)));
+        by_client.insert_unique(hash_key(self.seed, client), at, hash);
+        self.by_client = by_client;
+    }
+
+    fn unindex_client(&mut self, at: u32) {
+        let row = self.rows.get(at);
+        if row.state == RowState::Declined {
+            return;
+        }
+        let hash = hash_key(self.seed, self.client(row));
+        if let Ok(entry) = self.by_client.find_entry(hash, |&other| other == at) {
+            entry.remove();
+        }
+    }
+
+    fn find(&self, address: Ipv4Addr) -> Option<u32> {
+        let hash = hash_address(self.seed, address);
+        self.by_address.find(hash, |&at| self.rows.get(at).address == address).copied()
+    }
+
+    fn client(&self, row: &Row) -> ClientKey {
+        // Whose quarantine it is, is nobody's business but the worker's that will end it.
+        self.client_of(row.scope, row.mac, row.said.as_ref().map_or(&[], |said| &said.client_id))
+    }
+
+    fn client_of(&self, scope: ScopeIndex, mac: MacAddr, client_id: &[u8]) -> ClientKey {
+        let network = self.scopes.get(scope).and_then(|scope| self.scopes.network(scope.network));
+        let by = network.map_or(IdentifiedBy::Mac, |network| network.identified_by);
+        let network = network.map_or(NetworkIndex(0), |network| network.index);
+        ClientKey { network, identity: Identity::of(by, self.identity_key, mac, client_id) }
+    }
+
+    fn show(&self, row: &Row) -> LeaseRow {
+        let &Row { sequence, starts, ends, mac, scope, state, .. } = row;
+        let said = row.said.as_deref();
+        LeaseRow {
+            client: self.client(row),
+            scope,
+            mac,
+            state,
+            starts,
+            ends,
+            sequence,
+            client_id: said.map(|said| said.client_id.clone()).unwrap_or_default(),
+            hostname: said.map(|said| said.hostname.clone()).unwrap_or_default(),
+            relay_agent: said.map(|said| said.relay_agent.clone()).unwrap_or_default(),
+        }
+    }
+}
