@@ -29,7 +29,7 @@ pub fn line(text: &str) -> anyhow::Result<()> {
 /// Prints octets as they are.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn octets(octets: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(octets).and_then(|()| out.flush()).map_err(|error| match error.kind() {

@@ -1,4 +1,4 @@
-//! The way of a message from scope to reply as one pure function: [`scope_of`], [`decide`](super::decide::decide), and [`preview`], which puts them together
+//! The way of a message from scope to reply as one pure function: [`scope_of`], [`decide()`](super::decide::decide), and [`preview`], which puts them together
 //! for whoever asks offline what a client would be told and why. The packet path takes the same steps, with a table and a journal in between.
 //!
 //! What is absent: sockets, clocks, the table. Whoever asks says what is known of the client and which address is free.

@@ -1,6 +1,6 @@
 //! Fuzzing of the DHCP packet path, on the stable toolchain: seeded, bounded, and the same for the same seed.
 //!
-//! Each packet is held to three things. The parser reads it as [`reference`] does, which is the RFCs written down once more with no eye on speed.
+//! Each packet is held to three things. The parser reads it as [`mod@reference`] does, which is the RFCs written down once more with no eye on speed.
 //! Where dhcproto can be compared ([`oracle`]), it says the same. And it goes through a whole [`server`] without sockets: it is answered, or dropped
 //! with a reason, and what is answered is well-formed.
 //!
