@@ -2,8 +2,11 @@
 //!
 //! It needs root and the packages of the lab; a test says so where one is missing. What takes longer stands in the long matrix.
 
+mod clients;
 mod conflict;
 mod leases;
+mod peers;
+mod relays;
 mod router;
 mod stage;
 mod wire;

@@ -1,43 +1,13 @@
-//! The scapy scripts of `probe/`, put to Reveille and to Kea.
-//!
-//! A script is a list of cases, each with what must be seen. What Kea does otherwise stands in `docs/interop.md` with the reason, and nowhere
-//! else: a difference that is not there fails the test, and so does a row that no longer holds.
+//! The scapy scripts of `probe/`, put to Reveille and to Kea. A script is a list of cases, each with what must be seen.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 
 use reveille_config::MacAddr;
 use reveille_lab::{Deadline, OptionValue, Product, Served, ServedScope};
-use serde::Deserialize;
 use serde_json::json;
 
+use crate::peers::{Outcome, judge, reveille, root};
 use crate::stage::Stage;
-
-/// What was seen, or must be, by the names that the case gives.
-type Facts = BTreeMap<String, String>;
-
-/// One case as the script reports it.
-#[derive(Debug, Deserialize)]
-pub struct Outcome {
-    case: String,
-    expected: Facts,
-    seen: Facts,
-}
-
-/// A row of `docs/interop.md`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Difference {
-    case: String,
-    fact: String,
-    ours: String,
-    keas: String,
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn ip(third: u8, fourth: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, third, fourth)
@@ -65,6 +35,7 @@ fn relayed() -> Served {
     let far = |name: &str, third| ServedScope {
         name: name.into(),
         network: [10, 77, third],
+        reveille: format!("relays = [\"10.77.{third}.0/24\"]\n"),
         kea: json!({ "authoritative": true }),
         ..ServedScope::provisioning()
     };
@@ -87,96 +58,32 @@ fn outcomes(product: Product, served: &Served, script: &str) -> Vec<Outcome> {
     outcomes
 }
 
-/// Where cases were seen to differ from what they expect.
-fn differences(outcomes: &[Outcome]) -> Vec<Difference> {
-    let mut found = Vec::new();
-    for Outcome { case, expected, seen } in outcomes {
-        let facts: std::collections::BTreeSet<_> = expected.keys().chain(seen.keys()).collect();
-        for fact in facts {
-            let said = |facts: &Facts| facts.get(fact).cloned().unwrap_or_else(|| "nothing".to_owned());
-            let (ours, keas) = (said(expected), said(seen));
-            if ours != keas {
-                found.push(Difference { case: case.clone(), fact: fact.clone(), ours, keas });
-            }
-        }
-    }
-    found
-}
-
-/// The rows about Kea in `docs/interop.md`.
-fn explained() -> Vec<Difference> {
-    let path: PathBuf = root().join("docs/interop.md");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let rows = text.lines().filter(|line| line.starts_with("| `"));
-    rows.map(|row| {
-        let cells: Vec<_> =
-            row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
-        let [case, fact, ours, keas, why] = &cells[..] else { panic!("not a row of five cells: {row}") };
-        assert!(!why.is_empty(), "a difference without its reason: {row}");
-        Difference { case: case.clone(), fact: fact.clone(), ours: ours.clone(), keas: keas.clone() }
-    })
-    .collect()
-}
-
-fn ours(served: &Served, script: &str) {
-    let outcomes = outcomes(Product::Reveille(env!("CARGO_BIN_EXE_reveille").into()), served, script);
-    let wrong = differences(&outcomes);
-    assert!(
-        wrong.is_empty(),
-        "{}",
-        wrong.iter().fold(String::new(), |mut text, at| {
-            let _ = writeln!(text, "{}: {} must be {:?}, was {:?}", at.case, at.fact, at.ours, at.keas);
-            text
-        })
-    );
-}
-
-fn keas(served: &Served, script: &str) {
-    let outcomes = outcomes(Product::Kea, served, script);
-    let seen = differences(&outcomes);
-    let of_script = |row: &Difference| outcomes.iter().any(|outcome| outcome.case == row.case);
-    let explained: Vec<_> = explained().into_iter().filter(of_script).collect();
-    let mut text = String::new();
-    for Difference { case, fact, ours, keas } in seen.iter().filter(|at| !explained.contains(at)) {
-        let _ = writeln!(text, "not explained: | `{case}` | {fact} | {ours} | {keas} |");
-    }
-    for Difference { case, fact, .. } in explained.iter().filter(|at| !seen.contains(at)) {
-        let _ = writeln!(text, "explained, but no longer so: {case}: {fact}");
-    }
-    assert!(text.is_empty(), "docs/interop.md and Kea disagree:\n{text}");
-}
-
-#[test]
-fn every_explained_difference_belongs_to_a_case() {
-    let folder = root().join("tests/interop/probe");
-    let scripts = std::fs::read_dir(&folder).expect("the scripts").map(|entry| entry.expect("a script").path());
-    let scripts: String = scripts.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
-    for row in explained() {
-        assert!(scripts.contains(&format!("def {}(wire)", row.case)), "no script has the case {}", row.case);
-    }
+fn put(product: Product, served: &Served, script: &str) {
+    let outcomes = outcomes(product.clone(), served, script);
+    judge(&product, &outcomes);
 }
 
 #[test]
 fn the_states_of_a_client() {
-    ours(&direct(), "protocol.py");
+    put(reveille(), &direct(), "protocol.py");
 }
 
 #[test]
 fn the_states_of_a_client_with_kea() {
-    keas(&direct(), "protocol.py");
+    put(Product::Kea, &direct(), "protocol.py");
 }
 
 #[test]
 fn odd_options() {
-    ours(&direct(), "options.py");
+    put(reveille(), &direct(), "options.py");
 }
 
 #[test]
 fn odd_options_with_kea() {
-    keas(&direct(), "options.py");
+    put(Product::Kea, &direct(), "options.py");
 }
 
 #[test]
 fn relay_agents_with_kea() {
-    keas(&relayed(), "relayed.py");
+    put(Product::Kea, &relayed(), "relayed.py");
 }

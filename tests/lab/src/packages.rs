@@ -76,6 +76,26 @@ pub fn ensure_baremetal_client() -> Result<PathBuf, LabError> {
     Ok(program)
 }
 
+/// A program of a Debian package that cannot be installed beside others that are needed: the package is unpacked into the cache.
+/// `unpacked("dhcp-helper", "usr/sbin/dhcp-helper")`
+///
+/// # Errors
+/// When apt cannot fetch it.
+pub fn unpacked(package: &str, program: &str) -> Result<PathBuf, LabError> {
+    let dir = cache_dir().join("unpacked").join(package);
+    let io = |tried: &str| LabError::io(format!("{tried} {}", dir.display()));
+    fs::create_dir_all(&dir).map_err(io("make"))?;
+    let lock = fs::File::create(dir.with_extension("lock")).map_err(io("make the lock of"))?;
+    lock.lock().map_err(io("lock"))?;
+    let path = dir.join("root").join(program);
+    if !path.exists() {
+        succeed(Command::new("apt-get").args(["-qq", "download", package]).current_dir(&dir))?;
+        let unpack = "set -e; for deb in ./*.deb; do dpkg-deb -x \"$deb\" root; rm \"$deb\"; done";
+        succeed(Command::new("sh").args(["-c", unpack]).current_dir(&dir))?;
+    }
+    Ok(path)
+}
+
 fn succeed(command: &mut Command) -> Result<(), LabError> {
     let tried = format!("{command:?}");
     let output = command.stdin(Stdio::null()).output().map_err(LabError::io(tried.clone()))?;

@@ -1,0 +1,105 @@
+//! Through stock relay agents, isc-dhcp-relay (which adds option 82) and dhcp-helper: a client on a network that the server is not on.
+//!
+//! ```text
+//!   server 10.77.2.1 ── br-prov ── 10.77.2.5 eth0 [relay] br-far 10.77.3.5 ── eth0 of the client
+//! ```
+
+use std::net::Ipv4Addr;
+
+use reveille_config::MacAddr;
+use reveille_lab::packages::unpacked;
+use reveille_lab::{Client, Namespace, OptionValue, Process, Product, Served, ServedScope};
+
+use crate::peers::{Outcome, judge, outcome};
+use crate::stage::{Stage, mac, patience};
+
+const FAR_BRIDGE: &str = "br-far";
+/// The relay's addresses: towards the server, and towards the clients, which is `giaddr`.
+const NEAR: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 5);
+const GIADDR: Ipv4Addr = Ipv4Addr::new(10, 77, 3, 5);
+
+fn served() -> Served {
+    let far = ServedScope {
+        name: "far".into(),
+        network: [10, 77, 3],
+        reveille: "relays = [\"10.77.3.0/24\"]\n".into(),
+        ..ServedScope::provisioning()
+    };
+    let far = far.option("routers", OptionValue::Addresses(vec![GIADDR])).reserve(mac(2), 60, Some("far-2"));
+    Served::of([ServedScope::provisioning(), far])
+}
+
+/// The relay's namespace, with the network behind it.
+fn relay(stage: &Stage) -> Namespace {
+    let run = stage.networks.run();
+    let own = MacAddr([0x52, 0x54, 0, 0x77, 0xec, 1]);
+    let relay = stage.networks.on_provisioning_network("relay", own).expect("a namespace");
+    relay.ip(&[&format!("addr add {NEAR}/24 dev eth0")]).expect("an address");
+    relay.bridge(FAR_BRIDGE, GIADDR).expect("a bridge");
+    relay.set("net/ipv4/ip_forward", "1").expect("a router");
+    let route = format!("route add 10.77.3.0/24 via {NEAR}");
+    stage.networks.host().ip(&[&route]).unwrap_or_else(|error| panic!("{run:?}: {error}"));
+    relay
+}
+
+/// What clients behind the relay see: one that gets an address of the pool, and one with a reservation that gives its lease back past the relay.
+fn cases(stage: &Stage, relay: &Namespace, name: &str, mut agent: Process) -> Outcome {
+    let client = |name, n| Client::on_bridge(stage.networks.run(), relay, FAR_BRIDGE, name, mac(n)).expect("a client");
+    let pool = client("far-1", 1).udhcpc(&[]).expect("a lease through the relay");
+    agent.still_runs("the clients").expect("the relay agent runs");
+    let reserved = client("far-2", 2);
+    let (lease, mut dhclient) = reserved.dhclient("", patience()).expect("a lease through the relay");
+    dhclient.kill().expect("dhclient ends");
+    // INIT-REBOOT: it asks for what it remembers.
+    let (again, mut dhclient) = reserved.dhclient("", patience()).expect("the lease again");
+    dhclient.kill().expect("dhclient ends");
+    let in_pool = pool.address.octets()[..3] == [10, 77, 3] && (100..200).contains(&pool.address.octets()[3]);
+    let text = |value: Option<&str>| value.unwrap_or("nothing").to_owned();
+    outcome(
+        name,
+        [
+            ("address", "of the pool"),
+            ("server", "10.77.2.1"),
+            ("reserved", "10.77.3.60"),
+            ("router", "10.77.3.5"),
+            ("again", "REBOOT"),
+        ],
+        [
+            ("address", if in_pool { "of the pool".to_owned() } else { pool.address.to_string() }),
+            ("server", text(pool.get("serverid"))),
+            ("reserved", lease.address.to_string()),
+            ("router", text(lease.get("new_routers"))),
+            ("again", text(again.get("reason"))),
+        ],
+    )
+}
+
+fn isc_dhcp_relay(product: Product) {
+    let stage = Stage::of(product.clone(), &served());
+    let relay = relay(&stage);
+    let args = ["-d", "-4", "-a", "--no-pid", "-iu", "eth0", "-id", FAR_BRIDGE, "10.77.2.1"];
+    let mut agent = relay.program("dhcrelay").args(args).start("dhcrelay").expect("dhcrelay starts (isc-dhcp-relay)");
+    agent.wait_for_line("Sending on", patience()).expect("dhcrelay listens");
+    judge(&product, &[cases(&stage, &relay, "isc_dhcp_relay", agent)]);
+}
+
+fn dhcp_helper(product: Product) {
+    // Debian does not let it be installed beside another DHCP server or relay.
+    let program = unpacked("dhcp-helper", "usr/sbin/dhcp-helper").expect("dhcp-helper");
+    let stage = Stage::of(product.clone(), &served());
+    let relay = relay(&stage);
+    let agent = relay.program(program.display().to_string()).args(["-d", "-s", "10.77.2.1", "-i", FAR_BRIDGE]);
+    let agent = agent.arg("-r").arg(stage.networks.run().path("dhcp-helper.pid")).args(["-u", "root"]);
+    let agent = agent.start("dhcp-helper").expect("dhcp-helper starts");
+    judge(&product, &[cases(&stage, &relay, "dhcp_helper", agent)]);
+}
+
+#[test]
+fn behind_isc_dhcp_relay_with_option_82_with_kea() {
+    isc_dhcp_relay(Product::Kea);
+}
+
+#[test]
+fn behind_dhcp_helper_with_kea() {
+    dhcp_helper(Product::Kea);
+}
