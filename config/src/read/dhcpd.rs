@@ -137,6 +137,8 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     let switch = |key, default| table.or(key, default, |value| value.boolean());
     let authoritative = switch("authoritative", dynamic);
     let always_broadcast = switch("always_broadcast", false);
+    //= https://www.rfc-editor.org/rfc/rfc1534#section-2
+    //# MUST default this optional configuration to OFF
     let bootp = switch("bootp", false);
     let rapid_commit = switch("rapid_commit", false);
     let answer_router_solicitations = switch("answer_router_solicitations", dynamic);

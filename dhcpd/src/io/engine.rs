@@ -305,6 +305,7 @@ impl Desk {
                     Some(ack) => {
                         self.counters.ack(ChosenBy::OnDisk);
                         let by = ChosenBy::OnDisk.as_str();
+                        job.log("recalled", Some(address), by);
                         self.event(job.event(EventKind::Recalled, Some(address), remaining_secs, by));
                         self.out.push_back(Outgoing { scope: scope.index, reply: promise::open(ack) });
                     }
@@ -314,7 +315,7 @@ impl Desk {
             Action::Nak(reason) => self.nak(job, reason),
             Action::Forget => {
                 self.table.forget_offer(key);
-                self.counters.dropped(DropReason::OtherServer);
+                self.dropped(job, DropReason::OtherServer);
             }
             Action::Release(address) => {
                 let event = job.event(EventKind::Released, Some(address), 0, "");
@@ -356,6 +357,7 @@ impl Desk {
         let buffer = self.buffers.pop().unwrap_or_default();
         let reply = job.asker(rules).offer(buffer, Lease { address, secs });
         self.counters.offers.increment(1);
+        job.log("offered", Some(address), chosen_by.as_str());
         self.event(job.event(EventKind::Offered, Some(address), secs, chosen_by.as_str()));
         self.out.push_back(Outgoing { scope: rules.scope.index, reply });
     }
@@ -370,6 +372,7 @@ impl Desk {
             Ok(pending) => {
                 self.recent.note(job.now.monotonic, job.packet);
                 self.counters.ack(bind.chosen_by);
+                job.log("bound", Some(bind.address), bind.chosen_by.as_str());
                 let kind = if renewal { EventKind::Renewed } else { EventKind::Bound };
                 let event = job.event(kind, Some(bind.address), bind.lease_secs, bind.chosen_by.as_str());
                 self.waiting.push_back(Waiting::Ack { pending, scope: event.scope, event });
@@ -396,7 +399,10 @@ impl Desk {
         let buffer = self.buffers.pop().unwrap_or_default();
         let reply = job.asker(job.rules).nak(buffer, reason);
         self.counters.nak(reason);
-        self.event(job.event(EventKind::Refused, job.packet.requested_address(), 0, reason.as_str()));
+        let ciaddr = Some(job.packet.ciaddr()).filter(|ciaddr| !ciaddr.is_unspecified());
+        let address = job.packet.requested_address().or(ciaddr);
+        job.log("refused", address, reason.as_str());
+        self.event(job.event(EventKind::Refused, address, 0, reason.as_str()));
         self.out.push_back(Outgoing { scope: job.scope.index, reply });
     }
 
@@ -443,6 +449,7 @@ impl Desk {
     /// Counts a drop; those that an operator should know of are events too.
     fn dropped(&mut self, job: &Job<'_>, reason: DropReason) {
         self.counters.dropped(reason);
+        job.log("not answered", None, reason.as_str());
         match reason {
             DropReason::ReservationUnavailable => {
                 self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
@@ -621,6 +628,12 @@ impl<'a> Job<'a> {
     /// Who is answered, and by which rules.
     fn asker(&self, rules: Rules<'a>) -> Asker<'a> {
         Asker { packet: self.packet, from_port: self.port, rules }
+    }
+
+    /// What was done and why, with the words of the counters and the events. Nothing is formatted unless somebody listens.
+    fn log(&self, done: &'static str, address: Option<Ipv4Addr>, reason: &'static str) {
+        let (scope, message) = (&*self.scope.name, self.packet.message_type.as_str());
+        tracing::debug!(scope, mac = %self.packet.chaddr(), message, ?address, reason, "{done}");
     }
 
     fn event(&self, kind: EventKind, address: Option<Ipv4Addr>, lease_secs: u32, reason: &'static str) -> RawEvent {

@@ -245,6 +245,8 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client: &C
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
         //# If the DHCPREQUEST message contains a 'server identifier' option, the message is in response to a DHCPOFFER message.
         (Some(_), Some(asked)) => (RequestState::Selecting, asked),
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+        //# The DHCP server SHOULD check 'ciaddr' for correctness before replying to the DHCPREQUEST.
         // Some clients name the server also when they renew.
         _ if !ciaddr.is_unspecified() => (RequestState::Renewing, ciaddr),
         (None, Some(asked)) => (RequestState::InitReboot, asked),
@@ -265,6 +267,8 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client: &C
     //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
     //# If the DHCP server has no record of this client, then it MUST remain silent, and MAY output a warning to the network administrator.
     // Whoever chose this server wants an answer; to others it says only what it knows.
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-3.5
+    //# If a server receives a DHCPREQUEST message with an invalid 'requested IP address', the server SHOULD respond to the client with a DHCPNAK message and may choose to report the problem to the system administrator.
     let nak_if = |knows: bool, reason| {
         if knows || state == RequestState::Selecting { Action::Nak(reason) } else { Action::Drop(DropReason::NoRecord) }
     };

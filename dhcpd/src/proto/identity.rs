@@ -67,7 +67,11 @@ impl Identity {
     /// The identity of a client that says this of itself; an empty `client_id` is none.
     pub fn of(by: IdentifiedBy, key: IdentityKey, mac: MacAddr, client_id: &[u8]) -> Self {
         match by {
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.2
+            //# If the client supplies a 'client identifier', the client MUST use the same 'client identifier' in all subsequent messages, and the server MUST use that identifier to identify the client.
             IdentifiedBy::ClientId if !client_id.is_empty() => Self::of_client_id(key, client_id),
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.2
+            //# If the client does not provide a 'client identifier' option, the server MUST use the contents of the 'chaddr' field to identify the client.
             IdentifiedBy::ClientId | IdentifiedBy::Mac => Self::of_mac(mac),
         }
     }
@@ -104,6 +108,12 @@ mod tests {
         }
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-4.2
+    //= type=test
+    //# If the client supplies a 'client identifier', the client MUST use the same 'client identifier' in all subsequent messages, and the server MUST use that identifier to identify the client.
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-4.2
+    //= type=test
+    //# If the client does not provide a 'client identifier' option, the server MUST use the contents of the 'chaddr' field to identify the client.
     #[test]
     fn what_counts_is_what_the_network_goes_by() {
         let long = [7u8; CLIENT_ID_BYTES_MAX + 1];

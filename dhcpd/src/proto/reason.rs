@@ -105,6 +105,8 @@ reasons! {
         Overload = "overload", "the option overload has a value that means nothing";
         /// Option 82 is not a sequence of whole sub-options; those before the bad one count, and it is echoed as it came.
         RelayAgent = "relay-agent", "the relay agent information is malformed";
+        /// Option 82 is too long to be echoed, and is left out of the reply.
+        RelayAgentTooLong = "relay-agent-too-long", "the relay agent information is too long to be returned";
         /// RELEASE or DECLINE without option 54.
         NoServerId = "no-server-id", "the message does not say which server it is for";
         /// REQUEST with neither option 50 nor `ciaddr`.

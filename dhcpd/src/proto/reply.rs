@@ -91,6 +91,8 @@ pub struct Templates {
 impl Templates {
     /// Encodes them with the wire library.
     pub fn encode(server_address: Ipv4Addr) -> Self {
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+        //# To accommodate potentially incomplete network connectivity, a server MUST choose an address as a 'server identifier' that, to the best of the server's knowledge, is reachable from the client.
         let template = |kind: Option<Wire>, timed: bool| {
             let mut message = Message::default();
             message.set_opcode(Opcode::BootReply).set_htype(HType::Eth);
@@ -246,6 +248,9 @@ impl Asker<'_> {
         self.rules.options()
     }
 
+    /// What an offer says its ACK says too: both are written here.
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+    //# Any configuration parameters in the DHCPACK message SHOULD NOT conflict with those in the earlier DHCPOFFER message to which the client is responding.
     fn stamp(
         &self,
         buffer: Vec<u8>,
@@ -303,6 +308,8 @@ impl Asker<'_> {
         //# The DHCP server is not required to return the options in the requested order, but MUST try to insert the requested options in the order requested by the client.
         //= https://www.rfc-editor.org/rfc/rfc8925#section-3.3
         //# The server MUST NOT include the IPv6-Only Preferred option in the DHCPOFFER or DHCPACK message if the option was not present in the Parameter Request List sent by the client.
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+        //# The server MUST supply as many of the requested parameters as possible and MUST omit any parameters it cannot provide.
         for &code in list.iter().chain(&ALWAYS) {
             if matches!(code, code::ROUTERS | code::STATIC_ROUTES) {
                 if classless {

@@ -20,6 +20,8 @@ use super::relay_agent::RelayAgent;
 pub const FIXED_BYTES: usize = 240;
 /// Octets that parts of split options may have together, per packet.
 const JOINED_BYTES_MAX: usize = 2_048;
+/// Octets of relay agent information and client identifier together that a reply has room for beside what it must say.
+const ECHOED_BYTES_MAX: usize = 1_100;
 /// RFC 2131 §3: 99, 130, 83, 99.
 pub const MAGIC_COOKIE: [u8; 4] = [99, 130, 83, 99];
 
@@ -225,7 +227,8 @@ impl Parser {
             _ => None,
         };
         let agent_is_whole = RelayAgent::new(self.value(bytes, code::RELAY_AGENT).unwrap_or_default()).is_whole();
-        let agent = (!agent_is_whole).then_some(Fault::RelayAgent);
+        let too_long = (!self.relay_agent_fits(bytes)).then_some(Fault::RelayAgentTooLong);
+        let agent = (!agent_is_whole).then_some(Fault::RelayAgent).into_iter().chain(too_long);
         fault.into_iter().chain(agent).for_each(|fault| self.faults.insert(fault));
     }
 
@@ -262,6 +265,8 @@ impl Parser {
         }
         //= https://www.rfc-editor.org/rfc/rfc3396#section-4
         //# However, an implementation which supports any concatenation-requiring option MUST be capable of concatenating received options for both concatenation-requiring and non-concatenation-requiring options.
+        //= https://www.rfc-editor.org/rfc/rfc4702#section-2
+        //# DHCP clients and servers supporting this option MUST implement DHCP option concatenation
         let before = usize::from(span.len);
         let last_in_buffer = span.joined && usize::from(span.start) + before == self.used;
         let copy = if last_in_buffer { 0 } else { before };
@@ -283,6 +288,12 @@ impl Parser {
         self.joined[self.used..self.used + len].copy_from_slice(&bytes[start..start + len]);
         self.used += len;
         span.len = (before + len) as u16;
+    }
+
+    fn relay_agent_fits(&self, bytes: &[u8]) -> bool {
+        let len = |code| self.value(bytes, code).map_or(0, <[u8]>::len);
+        let agent = len(code::RELAY_AGENT);
+        agent == 0 || agent + len(code::CLIENT_ID) <= ECHOED_BYTES_MAX
     }
 
     fn value<'a>(&'a self, bytes: &'a [u8], option: u8) -> Option<&'a [u8]> {
@@ -384,6 +395,11 @@ impl<'a> PacketView<'a> {
     /// Option 82; empty where there is none.
     pub fn relay_agent(&self) -> RelayAgent<'a> {
         RelayAgent::new(self.option(code::RELAY_AGENT).unwrap_or_default())
+    }
+
+    /// Whether option 82 can be echoed whole; if not, it is not echoed at all.
+    pub fn relay_agent_fits(&self) -> bool {
+        self.parser.relay_agent_fits(self.bytes)
     }
 
     /// The subnet that the client is to get an address of, where the relay or the client says another than that of `giaddr`.

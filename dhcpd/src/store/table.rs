@@ -134,6 +134,8 @@ impl Table {
             None if offer.from_pools => self.claim_from_pools(scope, pools, mac).ok_or(DropReason::PoolExhausted)?,
             None => return Err(DropReason::ReservationUnavailable),
         };
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+        //# While not required for correct operation of DHCP, the server SHOULD NOT reuse the selected network address before the client responds to the server's DHCPOFFER message.
         let held = Held { address: chosen.0, until: now.monotonic.plus_secs(scope.offer_secs) };
         if let Some(former) = self.clients.offer(key, held).filter(|former| former.address != chosen.0) {
             self.let_go(key, former.address);
@@ -221,6 +223,8 @@ impl Table {
         // The machine that the binding's record names, even if the client has another by now.
         let mac = self.clients.bound(key).map(|bound| bound.mac);
         let mac = mac.or(key.identity.mac()).unwrap_or_default();
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.4
+        //# The server SHOULD retain a record of the client's initialization parameters for possible reuse in response to subsequent requests from the client.
         let pending = self.append(&Record::Release { address, mac, at: now.unix }, promise)?;
         self.end_binding(key);
         Ok(pending)

@@ -75,6 +75,9 @@ fn an_ack_waits_for_the_disk_and_an_offer_does_not() {
     );
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# While not required for correct operation of DHCP, the server SHOULD NOT reuse the selected network address before the client responds to the server's DHCPOFFER message.
 #[test]
 fn no_two_clients_are_offered_the_same_address() {
     let mut server = Server::new(&[]);
@@ -109,6 +112,9 @@ fn what_somebody_else_holds_is_refused() {
     assert_eq!(refused.kind, Wire::Nak);
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.4
+//= type=test
+//# The server SHOULD retain a record of the client's initialization parameters for possible reuse in response to subsequent requests from the client.
 #[test]
 fn a_release_frees_the_address_also_after_a_restart() {
     let mut server = Server::new(&[SMALL]);
@@ -116,6 +122,8 @@ fn a_release_frees_the_address_also_after_a_restart() {
     assert_eq!(server.send(&Packet::release(client(1), first)), None, "not its own");
     assert_eq!(server.send(&Packet::discover(client(2))), None);
     server.send(&Packet::release(client(0), first));
+    let row = server.model().lease(first).expect("a record is kept");
+    assert_eq!((row.mac, row.state), (client(0), RowState::Released));
     let mut server = server.crash(Loss::Everything);
     assert_eq!(server.model().lease(first).map(|row| row.state), Some(RowState::Released));
     assert_eq!(server.bind(client(2)), first);

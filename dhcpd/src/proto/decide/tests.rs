@@ -94,6 +94,12 @@ fn the_lease_time_asked_for_is_kept_within_bounds() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
 //= type=test
 //# A server with multiple network addresses MUST be prepared to to accept any of its network addresses as identifying that server in a DHCP message.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+//= type=test
+//# The DHCP server SHOULD check 'ciaddr' for correctness before replying to the DHCPREQUEST.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.5
+//= type=test
+//# If a server receives a DHCPREQUEST message with an invalid 'requested IP address', the server SHOULD respond to the client with a DHCPNAK message and may choose to report the problem to the system administrator.
 #[test]
 fn requests_follow_the_table_of_rfc_2131_section_4_3_2() {
     use Action::{Drop, Forget, Nak};
@@ -229,6 +235,9 @@ fn a_server_id_that_the_relay_gave_is_ours() {
 //= https://www.rfc-editor.org/rfc/rfc1534#section-2
 //= type=test
 //# Thus the DHCP server must assign an infinite lease duration to for automatic addresses assigned to BOOTP clients.
+//= https://www.rfc-editor.org/rfc/rfc1534#section-2
+//= type=test
+//# MUST default this optional configuration to OFF
 #[test]
 fn bootp_clients_are_bound_at_once_and_for_ever_where_that_is_configured() {
     let (silent, serving) = (scopes(&[]), scopes(&[("lease_secs = 3600", "lease_secs = 3600\nbootp = true")]));

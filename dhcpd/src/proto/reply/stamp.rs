@@ -103,9 +103,13 @@ impl Stamp {
 
     fn place(&mut self, code: u8, parts: [&[u8]; 3]) {
         let len: usize = parts.iter().map(|part| part.len()).sum();
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+        //# The server MUST include each requested parameter only once unless explicitly allowed in the DHCP Options and BOOTP Vendor Extensions document.
         if self.written.contains(code) {
             return;
         }
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+        //# Any individual option in the 'options', 'sname' and 'file' fields MUST be entirely contained in that field.
         // The octet kept free in either field is for its END.
         let mut at = if self.out.len() + len <= self.limit {
             parts.iter().for_each(|part| self.out.extend_from_slice(part));
@@ -157,7 +161,11 @@ impl Stamp {
         //# Servers SHOULD copy the Relay Agent Information option as the last DHCP option in the response.
         //= https://www.rfc-editor.org/rfc/rfc3046#section-2.2
         //# Servers SHALL NOT place the echoed Relay Agent Information option in the overloaded sname or file fields.
-        self.echo(packet, code::RELAY_AGENT);
+        //= https://www.rfc-editor.org/rfc/rfc3046#section-2.2
+        //# If a server is unable to copy a full Relay Agent Information field into a response, it SHALL send the response without the Relay Information Field, and SHOULD increment an error counter for the situation.
+        if packet.relay_agent_fits() {
+            self.echo(packet, code::RELAY_AGENT);
+        }
         self.out.push(code::END);
         if self.out.len() < REPLY_BYTES_MIN {
             self.out.resize(REPLY_BYTES_MIN, code::PAD);

@@ -66,6 +66,15 @@ fn a_bad_option_does_not_take_a_good_packet_down() {
             None,
         ),
         ("half a sub-option", good.clone().option(82, &[1, 9, b'x']).octets(), vec![Fault::RelayAgent], name.clone()),
+        (
+            "1,101 octets of a relay",
+            (0..11)
+                .fold(good.clone(), |p, _| p.option(82, &[&[1, 98][..], &[0; 98]].concat()))
+                .option(61, b"i")
+                .octets(),
+            vec![Fault::RelayAgentTooLong],
+            name.clone(),
+        ),
         ("ciaddr in a DISCOVER", good.clone().at(12, &[10, 77, 2, 9]).octets(), vec![Fault::StrayCiaddr], name.clone()),
         ("a RELEASE for nobody", Packet::new(7, STRANGER).octets(), vec![Fault::NoServerId], None),
         ("a DECLINE for nobody", Packet::new(4, STRANGER).server(Ipv4Addr::UNSPECIFIED).octets(), vec![], None),
@@ -156,6 +165,9 @@ fn values_that_are_too_short_or_zero_count_as_missing() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
 //= type=test
 //# The 'file' field MUST be interpreted next (if the 'option overload' option indicates that the 'file' field contains DHCP options), followed by the 'sname' field.
+//= https://www.rfc-editor.org/rfc/rfc4702#section-2
+//= type=test
+//# DHCP clients and servers supporting this option MUST implement DHCP option concatenation
 #[test]
 fn parts_of_an_option_are_joined_in_order_across_fields() {
     let packet = Packet::discover(STRANGER)

@@ -76,6 +76,31 @@ fn a_release_without_server_id_is_believed_where_the_address_is_the_clients() {
     assert_eq!(server.model().lease(address).map(|row| row.state), Some(RowState::Released));
 }
 
+#[test]
+fn every_choice_refusal_and_failure_is_an_event_with_its_reason() {
+    let mut server = Server::new(&[SMALL]);
+    let first = server.bind(client(0));
+    let other = if first == ip(2, 100) { ip(2, 101) } else { ip(2, 100) };
+    server.send(&Packet::renew(client(0), first));
+    server.send(&Packet::renew(client(0), other));
+    server.send(&Packet::request(client(0)).asks(ip(9, 9)));
+    server.bind(client(1));
+    server.send(&Packet::discover(client(2)));
+    let page = server.store.shared.events.since(0, 100);
+    let told: Vec<_> = page.events.iter().map(|(_, event)| (event.kind, event.address, event.reason)).collect();
+    let expected = [
+        (EventKind::Offered, Some(first), ChosenBy::Pool.as_str()),
+        (EventKind::Bound, Some(first), ChosenBy::Offer.as_str()),
+        (EventKind::Recalled, Some(first), ChosenBy::OnDisk.as_str()),
+        (EventKind::Refused, Some(other), NakReason::NotTheClients.as_str()),
+        (EventKind::Refused, Some(ip(9, 9)), NakReason::WrongNetwork.as_str()),
+        (EventKind::Offered, Some(other), ChosenBy::Pool.as_str()),
+        (EventKind::Bound, Some(other), ChosenBy::Offer.as_str()),
+        (EventKind::NotServed, None, DropReason::PoolExhausted.as_str()),
+    ];
+    assert_eq!(told, expected);
+}
+
 /// The reply's type and `ciaddr`.
 fn asked(server: &mut Server, packet: &Packet) -> Option<(u8, Ipv4Addr)> {
     server.deliver(packet, "vp0");

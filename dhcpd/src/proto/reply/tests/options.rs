@@ -30,6 +30,12 @@ fn hex(octets: usize) -> String {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
 //= type=test
 //# The options in the 'sname' and 'file' fields (if in use as indicated by the 'options overload' option) MUST begin with the first octet of the field, MUST be terminated by an 'end' option, and MUST be followed by 'pad' options to fill the remainder of the field.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+//= type=test
+//# Any individual option in the 'options', 'sname' and 'file' fields MUST be entirely contained in that field.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# The server MUST supply as many of the requested parameters as possible and MUST omit any parameters it cannot provide.
 #[test]
 fn what_does_not_fit_lies_in_sname_and_file() {
     // 225 fills what a client of 576 octets takes; the others find room elsewhere.
@@ -75,6 +81,36 @@ fn relay_agent_information_is_last_and_never_overloaded_in_every_kind_of_reply()
                 assert_eq!(options(&reply).last(), Some(&(82, agent.to_vec())));
             }
         });
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc3046#section-2.2
+//= type=test
+//# If a server is unable to copy a full Relay Agent Information field into a response, it SHALL send the response without the Relay Information Field, and SHOULD increment an error counter for the situation.
+#[test]
+fn relay_agent_information_that_fits_nowhere_is_left_out_and_the_rest_is_told() {
+    let long = (0..11).fold(Packet::discover(STRANGER), |p, _| p.option(82, &[&[1, 98][..], &[0; 98]].concat()));
+    let (fits, over) = (offer_to(&long), offer_to(&long.clone().option(61, b"i")));
+    let echoed: usize = options(&fits).iter().filter(|(code, _)| *code == 82).map(|(_, value)| value.len()).sum();
+    assert_eq!(echoed, 1_100);
+    assert!(fits.octets.len() <= REPLY_BYTES_MAX);
+    assert_eq!((option(&over, 82), option(&over, 61)), (None, Some(b"i".to_vec())));
+}
+
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+//= type=test
+//# Any configuration parameters in the DHCPACK message SHOULD NOT conflict with those in the earlier DHCPOFFER message to which the client is responding.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+//= type=test
+//# To accommodate potentially incomplete network connectivity, a server MUST choose an address as a 'server identifier' that, to the best of the server's knowledge, is reachable from the client.
+#[test]
+fn an_ack_says_what_its_offer_said() {
+    for list in [&[1, 3, 6, 28, 224, 121, 12][..], &[]] {
+        let asks = |packet: Packet| if list.is_empty() { packet } else { packet.option(55, list) };
+        let offer = options(&offer_to(&asks(Packet::discover(STRANGER))));
+        let ack = options(&ack_to(&asks(Packet::select(STRANGER, ip(2, 1), ip(2, 100)))));
+        assert_eq!(offer[1..], ack[1..], "all but the message type");
+        assert_eq!(offer[1], (54, vec![10, 77, 2, 1]), "the address on the client's own link");
     }
 }
 
@@ -168,6 +204,9 @@ fn ipv6_only_is_preferred_where_it_is_configured_and_asked_for() {
 //= https://www.rfc-editor.org/rfc/rfc2132#section-3.3
 //= type=test
 //# If both the subnet mask and the router option are specified in a DHCP reply, the subnet mask option MUST be first.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# The server MUST include each requested parameter only once unless explicitly allowed in the DHCP Options and BOOTP Vendor Extensions document.
 #[test]
 fn options_come_in_the_order_asked_for_with_the_mask_before_the_routers() {
     for (list, order) in
