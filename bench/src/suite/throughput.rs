@@ -98,6 +98,10 @@ pub fn dora(bench: &mut Bench) -> anyhow::Result<()> {
     bench.figure("cpu_us_per_dora", rounded(cpu, 2), true);
     bench.figure("dora_vs_kea", rounded(rate(Contender::Reveille) / kea, 2), true);
     bench.figure("dora_vs_ceiling", rounded(rate(Contender::Reveille) / rate(Contender::Ceiling), 3), true);
+    // By CPU time for each lease: the same ratios, less moved by what else the machine does.
+    let by_cpu = |who: Contender| turns.get(&who).map_or(f64::NAN, |turns| of(turns, Outcome::cpu_micros));
+    bench.figure("dora_vs_kea_by_cpu", rounded(by_cpu(better) / cpu, 2), true);
+    bench.figure("dora_vs_ceiling_by_cpu", rounded(by_cpu(Contender::Ceiling) / cpu, 3), true);
     bench.figure("dora_gso_per_s", rounded(rate(Contender::ReveilleOffload), 0), true);
     bench.figure("dora_gso_vs_kea", rounded(rate(Contender::ReveilleOffload) / kea, 2), true);
     Ok(())
