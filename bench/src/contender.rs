@@ -117,11 +117,13 @@ pub struct Ours {
     pub workers: usize,
     /// Reservations in the file.
     pub reservations: u32,
+    /// Segmentation offload.
+    pub segmentation: bool,
 }
 
 impl Default for Ours {
     fn default() -> Self {
-        Self { workers: 1, reservations: 0 }
+        Self { workers: 1, reservations: 0, segmentation: false }
     }
 }
 
@@ -134,6 +136,9 @@ state_dir = "{state}"
 api = ["unix:{state}/dhcpd.sock"]
 workers = {}
 
+[dhcpd.io]
+segmentation = {}
+
 [[dhcpd.scope]]
 name = "load"
 kind = "dynamic"
@@ -145,7 +150,7 @@ lease_secs = 3600
 cache_threshold_percent = 0
 conflict_check = "off"
 "#,
-        ours.workers
+        ours.workers, ours.segmentation
     );
     for number in 0..ours.reservations {
         let address = Ipv4Addr::from(u32::from(RESERVED_BASE) + number);

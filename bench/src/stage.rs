@@ -129,6 +129,7 @@ impl Stage {
                 (if contender.offload() { program.arg("--offload") } else { program }, "ready")
             }
             Contender::Reveille | Contender::ReveilleOffload => {
+                let ours = Ours { segmentation: contender.offload(), ..ours };
                 std::fs::write(&config, contender::reveille(state, ours))?;
                 (pinned.arg(&self.reveille).args(["dhcpd", "--log", "info", "--config"]).arg(&config), "ready")
             }
