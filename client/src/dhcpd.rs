@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::http::Method;
-use reveille_config::dto::dhcpd::{Approve, Lease, Page, Reservation, ReservationPut, ScopeUse, Sighting};
+use reveille_config::dto::dhcpd::{Approve, Lease, Link, Page, Reservation, ReservationPut, ScopeUse, Sighting};
 use reveille_config::dto::event::EventPage;
 use reveille_config::{Endpoint, MacAddr};
 
@@ -74,6 +74,11 @@ impl Dhcpd {
     /// How full the scopes are.
     pub async fn scopes(&self) -> Result<Page<ScopeUse>, ClientError> {
         self.http.get("/v1/scopes").await
+    }
+
+    /// The interfaces served, and the DHCP servers there that are not ours.
+    pub async fn links(&self) -> Result<Page<Link>, ClientError> {
+        self.http.get("/v1/links").await
     }
 
     /// Events after `since`, waiting up to `wait` (at most 30 s) for the first.

@@ -66,6 +66,18 @@ pub const BMC_COMMANDS_MAX: usize = 1_024;
 pub const WORKER_QUEUE_MAX: usize = 4_096;
 /// Unknown machines newly recorded per second, over all static scopes; more are seen again later.
 pub const SIGHTINGS_PER_SEC_MAX: usize = 64;
+/// Foreign DHCP servers remembered; the one not seen for longest makes room.
+pub const FOREIGN_SERVERS_MAX: usize = 64;
+/// Packets of one client per second, unless configured otherwise: a machine that boots sends a few.
+pub const CLIENT_PACKETS_PER_SEC: u32 = 50;
+/// Packets through one relay per second and worker, unless configured otherwise: a region's worth of machines.
+pub const RELAY_PACKETS_PER_SEC: u32 = 100_000;
+/// Clients whose rate one worker watches; two that fall on the same place share it.
+pub const WATCHED_CLIENTS_MAX: usize = 16_384;
+/// Relays whose rate one worker watches.
+pub const WATCHED_RELAYS_MAX: usize = 1_024;
+/// Clients per worker whose relay port is remembered for its share of the pools; the one that is remembered for longest makes room.
+pub const PORT_CLIENTS_MAX: usize = 65_536;
 /// Milliseconds that an offer may wait for the check of its address.
 pub const CONFLICT_WAIT_MILLIS_MAX: u32 = 5_000;
 /// Addresses that are being checked at a time, over all workers; a DISCOVER for one more is not answered, and its client asks again.

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ApiState, ListenError};
 use crate::io::engine::Engine;
+use crate::io::foreign_watch::ForeignWatch;
 use crate::io::link::{LinkError, PortOptions, Ports, interfaces};
 use crate::io::prober::Prober;
 use crate::io::router_solicitation::RouterSolicitations;
@@ -84,7 +85,7 @@ pub struct Running {
     tasks: JoinSet<()>,
     failures: mpsc::UnboundedReceiver<RunError>,
     /// Threads that end when they are dropped.
-    beside: (RouterSolicitations, Prober),
+    beside: (RouterSolicitations, Prober, ForeignWatch),
 }
 
 /// Reports the end of a worker thread, also by panic.
@@ -144,6 +145,8 @@ pub async fn start_on(
 
     let prober = Prober::start(&scopes, store.queues.clone()).map_err(StartError::System)?;
 
+    let watch = ForeignWatch::start(Arc::clone(&store.shared), clock).map_err(StartError::System)?;
+
     let (failed, failures) = mpsc::unbounded_channel();
     let links: Arc<[Box<str>]> = interfaces(&scopes).into();
     let mut workers = Vec::new();
@@ -179,7 +182,7 @@ pub async fn start_on(
         workers,
         tasks,
         failures,
-        beside: (router_solicitations, prober),
+        beside: (router_solicitations, prober, watch),
     })
 }
 
@@ -265,6 +268,11 @@ fn needs_restart(old: &Dhcpd, new: &Dhcpd) -> Option<String> {
                 .or_else(|| {
                     let same = old.answer_router_solicitations == new.answer_router_solicitations;
                     in_scope("answer_router_solicitations", same)
+                })
+                .or_else(|| in_scope("kind", old.kind == new.kind))
+                .or_else(|| {
+                    let same = old.foreign_server_probe_secs == new.foreign_server_probe_secs;
+                    in_scope("foreign_server_probe_secs", same)
                 })
                 .or_else(|| in_scope("conflict_check", old.conflict.method == new.conflict.method))
         })

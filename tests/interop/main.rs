@@ -4,6 +4,7 @@
 
 mod clients;
 mod conflict;
+mod foreign;
 mod leases;
 mod peers;
 mod relays;

@@ -42,8 +42,22 @@ pub struct Dhcpd {
     pub boots: BTreeMap<String, Boot>,
     /// Relays and concentrators that may ask for leases (DHCPLEASEQUERY, RFC 4388), by their `giaddr`; default none.
     pub leasequery: Vec<Subnet>,
+    /// DHCP servers of others that may be on our links, by server identifier: they are not told of as foreign.
+    pub known_servers: Vec<Ipv4Addr>,
+    /// How much one sender may ask.
+    pub limits: Limits,
     /// The scopes, in the order of the file; names are unique, subnets do not overlap.
     pub scopes: Vec<Scope>,
+}
+
+/// The table `[dhcpd.limits]`: what is over a limit is dropped and counted. The bursts allowed are a second's worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Packets of one client (`chaddr`) per second, 0 for no limit; default [`crate::limit::CLIENT_PACKETS_PER_SEC`].
+    pub client_packets_per_sec: u32,
+    /// Packets through one relay (`giaddr`) per second and worker, 0 for no limit; default [`crate::limit::RELAY_PACKETS_PER_SEC`].
+    pub relay_packets_per_sec: u32,
 }
 
 /// The table `[dhcpd.journal]`.
@@ -94,6 +108,10 @@ pub struct Scope {
     pub offer_secs: u32,
     /// How long a declined address is kept out of use, seconds; default 86,400.
     pub decline_secs: u32,
+    /// How often a DHCPDISCOVER of our own looks for foreign DHCP servers on the link, seconds; 0 is never, the default.
+    pub foreign_server_probe_secs: u32,
+    /// Share of the pools, per cent, that the clients of one relay port (option 82) may hold; 100, the default, is no limit.
+    pub port_share_percent: u8,
     /// Whether and how it is asked who uses an address before the address is first offered (RFC 2131 §2.2).
     pub conflict: ConflictCheck,
     /// A renewal with at most this share of its lease used is answered from the record on disk, per cent; 0 turns it off; default 25.
@@ -142,6 +160,17 @@ pub enum ConflictMethod {
     Off,
 }
 
+impl ScopeKind {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::Dynamic => "dynamic",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
 impl ConflictMethod {
     /// The word of the configuration.
     pub const fn as_str(self) -> &'static str {
@@ -172,6 +201,8 @@ pub enum ScopeKind {
     Static,
     /// Anyone, from the pools.
     Dynamic,
+    /// Nobody gets an address: boot information beside another DHCP server (ProxyDHCP).
+    Proxy,
 }
 
 /// One `[[dhcpd.scope.reservation]]`.

@@ -11,6 +11,7 @@
 //! | `GET /v1/sightings` | → [`Page`] of [`Sighting`] |
 //! | `POST /v1/sightings/{mac}/approve` | [`Approve`] → 201 [`Reservation`] |
 //! | `GET /v1/scopes` | → [`Page`] of [`ScopeUse`] |
+//! | `GET /v1/links` | → [`Page`] of [`Link`] |
 //! | `GET /v1/events` | → [`super::event::EventPage`] |
 //! | `GET /healthz`, `/readyz`, `/metrics` | text |
 
@@ -168,6 +169,39 @@ pub struct Approve {
     /// The node's UUID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+}
+
+/// An interface that is served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its name.
+    pub interface: String,
+    /// The scopes on it.
+    pub scopes: Vec<String>,
+    /// DHCP servers there that are neither ours nor declared (`known_servers`), the one noticed last at the end.
+    pub foreign_servers: Vec<ForeignServer>,
+}
+
+/// A DHCP server that is not ours.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForeignServer {
+    /// Its server identifier.
+    pub address: Ipv4Addr,
+    /// Its hardware address, where it was heard or answered ARP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// The last address that it was heard to offer or to give.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Ipv4Addr>,
+    /// The last boot file that it named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_file: Option<String>,
+    /// When it was first noticed, Unix seconds.
+    pub first_unix: u64,
+    /// When it was last noticed, Unix seconds.
+    pub last_unix: u64,
+    /// How often.
+    pub count: u64,
 }
 
 /// How full a scope is.

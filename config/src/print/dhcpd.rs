@@ -2,7 +2,7 @@
 
 use super::{Printer, json, quoted};
 use crate::dhcpd::{
-    Boot, Class, Condition, Dhcpd, Field, FixedReservation, LeaseTimes, Pattern, Quirks, Scope, ScopeBoot, ScopeKind,
+    Boot, Class, Condition, Dhcpd, Field, FixedReservation, LeaseTimes, Pattern, Quirks, Scope, ScopeBoot,
 };
 use crate::option::Definitions;
 use crate::{Octets, OptionSet};
@@ -14,12 +14,16 @@ impl Printer<'_> {
         self.list("api", &dhcpd.api);
         self.line("workers", dhcpd.workers);
         self.list("leasequery", &dhcpd.leasequery);
+        self.list("known_servers", &dhcpd.known_servers);
         self.table("dhcpd.journal".into(), false);
         self.line("segment_bytes", dhcpd.journal.segment_bytes);
         self.line("commit_gap_micros", dhcpd.journal.commit_gap_micros);
         self.line("snapshot_after_bytes", dhcpd.journal.snapshot_after_bytes);
         self.table("dhcpd.io".into(), false);
         self.line("segmentation", dhcpd.io.segmentation);
+        self.table("dhcpd.limits".into(), false);
+        self.line("client_packets_per_sec", dhcpd.limits.client_packets_per_sec);
+        self.line("relay_packets_per_sec", dhcpd.limits.relay_packets_per_sec);
         for (at, own) in dhcpd.definitions.iter().enumerate() {
             self.table(format!("dhcpd.option[{at}]"), true);
             self.line("code", own.code);
@@ -71,7 +75,7 @@ impl Printer<'_> {
     fn scope(&mut self, path: String, scope: &Scope, definitions: &Definitions) {
         self.table(path.clone(), true);
         self.string("name", &scope.name);
-        self.string("kind", if scope.kind == ScopeKind::Static { "static" } else { "dynamic" });
+        self.string("kind", scope.kind.as_str());
         self.string("interface", &scope.interface);
         self.string("subnet", scope.subnet);
         self.string("server_address", scope.server_address);
@@ -81,6 +85,8 @@ impl Printer<'_> {
         self.line("lease_secs_max", scope.lease_secs_max);
         self.line("offer_secs", scope.offer_secs);
         self.line("decline_secs", scope.decline_secs);
+        self.line("foreign_server_probe_secs", scope.foreign_server_probe_secs);
+        self.line("port_share_percent", scope.port_share_percent);
         self.string("conflict_check", scope.conflict.method.as_str());
         self.line("conflict_wait_millis", scope.conflict.wait_millis);
         self.line("cache_threshold_percent", scope.cache_threshold_percent);

@@ -32,6 +32,8 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
         let items = value.list("\"10.77.0.0/16\"")?;
         Some(items.iter().filter_map(|item| shape::subnet(item).map(|subnet| subnet.value)).collect())
     });
+    let known_servers = link::known_servers(&table);
+    let limits = link::limits(table.table_or_empty("limits"));
     let mut tables = table.tables("scope");
     if let Some(extra) = tables.get(SCOPES_MAX) {
         let what = format!("more than {SCOPES_MAX} scopes; this one and the next were not looked at");
@@ -52,6 +54,8 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
         journal,
         leasequery,
         io,
+        known_servers,
+        limits,
         definitions,
         classes: classes?,
         scopes: scopes.into_iter().collect::<Option<_>>()?,
@@ -96,9 +100,10 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     let kind = table.required("kind", "\"dynamic\"").and_then(|value| match value.text("\"dynamic\"")?.value {
         "static" => Some(ScopeKind::Static),
         "dynamic" => Some(ScopeKind::Dynamic),
+        "proxy" => Some(ScopeKind::Proxy),
         other => value.wrong(
             format!("{other:?} is not a kind of scope"),
-            "\"static\" serves known machines only, \"dynamic\" serves everybody",
+            "\"static\" serves known machines only, \"dynamic\" serves everybody, \"proxy\" adds boot files beside another DHCP server",
         ),
     });
     let dynamic = kind == Some(ScopeKind::Dynamic);
@@ -108,6 +113,13 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
         .required("server_address", "\"10.77.1.1\"")
         .and_then(|value| value.parsed::<Ipv4Addr>("an IPv4 address", "\"10.77.1.1\""));
     let pools = pools(&table, dynamic);
+    if let Some(pool) = pools.first().filter(|_| kind == Some(ScopeKind::Proxy)) {
+        table.reader.wrong(
+            pool.span(),
+            "a proxy gives no addresses",
+            "remove the pools: the DHCP server beside it has its own",
+        );
+    }
 
     let lease_default = if dynamic { 3_600 } else { 86_400 };
     let secs = |key, default: u32, bounds: RangeInclusive<u64>| {
@@ -131,6 +143,10 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     }
     let offer_secs = secs("offer_secs", 60, 1..=3_600).0.value;
     let decline_secs = secs("decline_secs", 86_400, 0..=2_592_000).0.value;
+    let foreign_server_probe_secs =
+        table.or("foreign_server_probe_secs", 0, |value| value.integer(0..=86_400, "seconds").map(|secs| secs as u32));
+    let port_share_percent =
+        table.or("port_share_percent", 100, |value| value.integer(1..=100, "per cent").map(|share| share as u8));
     let conflict = link::conflict(&table);
     let cache_threshold_percent =
         table.or("cache_threshold_percent", 25, |value| value.integer(0..=90, "per cent").map(|share| share as u8));
@@ -172,6 +188,8 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
             lease_secs_max: max.value,
             offer_secs,
             decline_secs,
+            foreign_server_probe_secs,
+            port_share_percent,
             conflict,
             cache_threshold_percent,
             authoritative,

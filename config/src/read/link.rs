@@ -1,8 +1,10 @@
-//! What a scope does on its link beside answering: looking for who uses an address already.
+//! What is watched on the links: who uses an address already, servers that are not ours, and how much one sender asks.
+
+use std::net::Ipv4Addr;
 
 use super::reader::Table;
-use crate::dhcpd::{ConflictCheck, ConflictMethod};
-use crate::limit::CONFLICT_WAIT_MILLIS_MAX;
+use crate::dhcpd::{ConflictCheck, ConflictMethod, Limits};
+use crate::limit::{CLIENT_PACKETS_PER_SEC, CONFLICT_WAIT_MILLIS_MAX, LIST_ITEMS_MAX, RELAY_PACKETS_PER_SEC};
 
 /// `conflict_check` and `conflict_wait_millis`.
 pub(super) fn conflict(table: &Table<'_, '_>) -> ConflictCheck {
@@ -20,4 +22,31 @@ pub(super) fn conflict(table: &Table<'_, '_>) -> ConflictCheck {
         value.integer(20..=u64::from(CONFLICT_WAIT_MILLIS_MAX), "milliseconds").map(|millis| millis as u32)
     });
     ConflictCheck { method, wait_millis }
+}
+
+/// `known_servers`.
+pub(super) fn known_servers(table: &Table<'_, '_>) -> Vec<Ipv4Addr> {
+    let example = "\"10.77.8.2\"";
+    table.or("known_servers", Vec::new(), |value| {
+        let items = value.list(example)?;
+        if items.len() > LIST_ITEMS_MAX {
+            return value
+                .wrong(format!("`known_servers` has {} items", items.len()), format!("{LIST_ITEMS_MAX} at most"));
+        }
+        let address = |item: &super::reader::Value<'_, '_>| item.parsed::<Ipv4Addr>("an IPv4 address", example);
+        Some(items.iter().filter_map(address).map(|address| address.value).collect())
+    })
+}
+
+/// `[dhcpd.limits]`.
+pub(super) fn limits(table: Table<'_, '_>) -> Limits {
+    let rate = |key, default: u32| {
+        table.or(key, default, |value| value.integer(0..=10_000_000, "packets").map(|packets| packets as u32))
+    };
+    let limits = Limits {
+        client_packets_per_sec: rate("client_packets_per_sec", CLIENT_PACKETS_PER_SEC),
+        relay_packets_per_sec: rate("relay_packets_per_sec", RELAY_PACKETS_PER_SEC),
+    };
+    table.finish();
+    limits
 }

@@ -93,6 +93,12 @@ fn message(raw: &RawEvent, scope: &str) -> String {
             format!("{address} is in use by a machine without a lease of it (it answers ping); it rests")
         }
         EventKind::Conflict => format!("{address} is in use by {mac}, which has no lease of it; it rests"),
+        EventKind::ForeignServer if raw.mac == MacAddr::default() => {
+            format!("a DHCP server that is not ours, {address}, answers on the link of {scope}")
+        }
+        EventKind::ForeignServer => {
+            format!("a DHCP server that is not ours, {address} at {mac}, answers on the link of {scope}")
+        }
         EventKind::Expired => format!("the lease of {address} for {mac} has expired"),
         EventKind::Sighting => format!("unknown machine {mac} asks on static scope {scope}"),
         EventKind::Reserved => format!("{address} is reserved for {mac}"),

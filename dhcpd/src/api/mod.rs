@@ -7,6 +7,7 @@ mod connection;
 mod events;
 mod health;
 mod leases;
+mod links;
 mod listen;
 mod page;
 mod problem;
@@ -74,6 +75,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/sightings", get(sightings::list))
         .route("/v1/sightings/{mac}/approve", post(sightings::approve))
         .route("/v1/scopes", get(scopes::list))
+        .route("/v1/links", get(links::list))
         .route("/v1/events", get(events::list))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

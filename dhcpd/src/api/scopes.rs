@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use reveille_config::dhcpd::ScopeKind;
 use reveille_config::dto::dhcpd::{Page, ScopeUse};
 
 use super::{ApiState, unix_now};
@@ -17,10 +16,7 @@ pub async fn list(State(state): State<Arc<ApiState>>) -> Json<Page<ScopeUse>> {
         let map = &shared.maps[usize::from(scope.index.0)];
         ScopeUse {
             scope: scope.name.to_string(),
-            kind: match scope.kind {
-                ScopeKind::Static => "static".into(),
-                ScopeKind::Dynamic => "dynamic".into(),
-            },
+            kind: scope.kind.as_str().into(),
             addresses: scope.pool_size(),
             in_use: scope.pools.iter().map(|pool| map.count(*pool)).sum(),
             declined: shared.model.declined(scope.index, unix_now()),

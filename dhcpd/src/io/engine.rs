@@ -4,6 +4,7 @@
 //! durable; offers and NAKs do not wait.
 
 mod conflict;
+mod foreign;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use crate::proto::class::{Facts, Membership};
 use crate::proto::conflict::Checks;
 use crate::proto::decide::{Action, Bind, ClientState, Commit, Offer, decide, lease_secs};
 use crate::proto::fixed::Circuit;
+use crate::proto::foreign::PROBE_VENDOR_CLASS;
 use crate::proto::leasequery;
 use crate::proto::owner::{owner_of, worker_of};
 use crate::proto::reason::{ChosenBy, DropReason, NakReason};
@@ -114,6 +116,8 @@ struct Desk {
     exhausted_logged: Option<Millis>,
     /// Offers that wait until it is known that nobody uses their address.
     checks: Checks<conflict::Parked>,
+    /// Other servers that clients chose.
+    noted: foreign::Noted,
     /// The packet at hand has waited for a check.
     resumed: Option<conflict::Resumed>,
 }
@@ -138,6 +142,7 @@ impl Engine {
             events_pushed: false,
             exhausted_logged: None,
             checks: conflict::checks(part.workers),
+            noted: foreign::Noted::default(),
             resumed: None,
         };
         Self { parser: Parser::default(), desk, requests: part.requests }
@@ -287,6 +292,9 @@ impl Desk {
         if !matches!(packet.message_type, MessageType::Discover | MessageType::Bootp) {
             self.no_longer_waits(job, client);
         }
+        if packet.option(code::VENDOR_CLASS) == Some(PROBE_VENDOR_CLASS) {
+            return self.counters.dropped(DropReason::ServerProbe);
+        }
         match decide(now.unix, packet, &job.rules, client) {
             Action::Drop(reason) => self.dropped(job, reason),
             Action::Sight => self.sight(job),
@@ -314,6 +322,7 @@ impl Desk {
             }
             Action::Nak(reason) => self.nak(job, reason),
             Action::Forget => {
+                self.note_other_server(job, arrival.link);
                 self.table.forget_offer(key);
                 self.dropped(job, DropReason::OtherServer);
             }

@@ -6,6 +6,7 @@ mod backlog;
 mod clock;
 pub mod counters;
 pub mod engine;
+pub mod foreign_watch;
 mod intake;
 pub mod link;
 mod outbox;

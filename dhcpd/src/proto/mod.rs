@@ -10,6 +10,7 @@ pub mod class;
 pub mod conflict;
 pub mod decide;
 pub mod fixed;
+pub mod foreign;
 pub mod fqdn;
 pub mod frame;
 pub mod icmp;

@@ -89,6 +89,8 @@ reasons! {
         ConflictChecksFull = "conflict-checks-full", "too many addresses are being checked for a conflict at the same time";
         /// One address after the other was found in use.
         ConflictTries = "conflict-tries", "too many addresses in a row were found in use by others";
+        /// Our own search for foreign servers, of this node or another.
+        ServerProbe = "server-probe", "it is our own search for foreign DHCP servers";
         /// The reply could not be sent.
         SendFailed = "send-failed", "the reply could not be sent";
     }

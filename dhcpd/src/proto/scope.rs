@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use reveille_config::dhcpd::{Boot, ConflictCheck, Dhcpd, ScopeBoot, ScopeKind};
+use reveille_config::dhcpd::{Boot, ConflictCheck, Dhcpd, Limits, ScopeBoot, ScopeKind};
 use reveille_config::{AddressRange, MacAddr, Subnet};
 
 use super::class::{Classes, Membership};
@@ -118,6 +118,10 @@ pub struct Scope {
     pub offer_secs: u32,
     /// How long a declined address rests, seconds.
     pub decline_secs: u32,
+    /// How often a DHCPDISCOVER of our own looks for foreign servers, seconds; 0 is never.
+    pub foreign_probe_secs: u32,
+    /// Share of the pools that the clients of one relay port may hold, per cent.
+    pub port_share_percent: u8,
     /// Whether and how it is asked who uses an address before it is offered.
     pub conflict: ConflictCheck,
     /// Share of a lease, per cent, up to which a renewal is answered from disk; 0 is off.
@@ -220,6 +224,8 @@ impl Scope {
             lease_secs_max: scope.lease_secs_max,
             offer_secs: scope.offer_secs,
             decline_secs: scope.decline_secs,
+            foreign_probe_secs: scope.foreign_server_probe_secs,
+            port_share_percent: scope.port_share_percent,
             conflict: scope.conflict,
             cache_threshold_percent: scope.cache_threshold_percent,
             authoritative: scope.authoritative,
@@ -255,9 +261,18 @@ pub struct Scopes {
     requestors: Vec<Subnet>,
     classes: Classes,
     boots: HashMap<Box<str>, Arc<Boot>>,
+    /// Servers of others that nobody needs to be told of.
+    known_servers: Vec<Ipv4Addr>,
+    /// How much one sender may ask.
+    pub limits: Limits,
 }
 
 impl Scopes {
+    /// Whether a server with this identifier is ours or has been declared.
+    pub fn knows_server(&self, server: Ipv4Addr) -> bool {
+        self.known_servers.contains(&server) || self.scopes.iter().any(|scope| scope.server_address == server)
+    }
+
     /// Compiles the configuration.
     pub fn compile(config: &Dhcpd) -> Self {
         let network = |i: u16| Network {
@@ -274,7 +289,16 @@ impl Scopes {
         by_subnet.sort_unstable();
         let classes = Classes::compile(config, |name| boots.get(name).cloned());
         let boots = boots.into_iter().map(|(name, boot)| (name.into(), boot)).collect();
-        Self { scopes, networks, by_subnet, requestors: config.leasequery.clone(), classes, boots }
+        Self {
+            scopes,
+            networks,
+            by_subnet,
+            requestors: config.leasequery.clone(),
+            classes,
+            boots,
+            known_servers: config.known_servers.clone(),
+            limits: config.limits,
+        }
     }
 
     /// The classes.

@@ -39,6 +39,8 @@ pub enum EventKind {
     Declined,
     /// An address that was about to be offered is in use by a machine without a lease; durable where it rests for that.
     Conflict,
+    /// A DHCP server that is not ours answers on a link.
+    ForeignServer,
     /// A lease's time is over.
     Expired,
     /// An unknown machine asked for the first time on a static scope; durable.
@@ -63,6 +65,7 @@ impl EventKind {
             Self::Released => "released",
             Self::Declined => "declined",
             Self::Conflict => "conflict",
+            Self::ForeignServer => "foreign-server",
             Self::Expired => "expired",
             Self::Sighting => "sighting",
             Self::Reserved => "reserved",

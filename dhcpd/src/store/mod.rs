@@ -26,12 +26,13 @@ mod tests;
 mod wheel;
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::Receiver;
 use reveille_config::MacAddr;
 
+use crate::proto::foreign::ForeignServers;
 use crate::proto::identity::{IdentifiedBy, Identity, IdentityKey};
 use crate::proto::owner::{owner_of, worker_of};
 use crate::proto::scope::{ClientKey, Network, NetworkIndex, ScopeIndex, Scopes};
@@ -63,9 +64,15 @@ pub struct Shared {
     pub model: Model,
     /// What happened.
     pub events: Events,
+    foreign: Mutex<ForeignServers>,
 }
 
 impl Shared {
+    /// The DHCP servers on our links that are not ours. Off the packet path, but for clients that name one.
+    pub fn foreign(&self) -> MutexGuard<'_, ForeignServers> {
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The scope of a network that `address` belongs to, and who holds its addresses.
     pub fn place(&self, network: NetworkIndex, address: Ipv4Addr) -> Option<(ScopeIndex, &AddressMap)> {
         let scopes = &self.networks.get(usize::from(network.0))?.scopes;
@@ -152,6 +159,7 @@ impl Store {
                 .collect(),
             model: Model::new(Arc::clone(&scopes), identity_key, hash_seed),
             events: Events::new(start_unix_micros),
+            foreign: Mutex::default(),
             scopes: ArcSwap::new(Arc::clone(&scopes)),
         });
         let mut recovery = replay::Recovery::new(&scopes, &shared);
