@@ -1,0 +1,61 @@
+//! The packet path allocates nothing once it is warm: counted on the worker's own thread, from the datagram to the reply's last octet.
+
+use super::*;
+
+/// Everything that one round of each client sends: DISCOVER, the REQUEST for the offer, a renewal.
+fn packets(server: &mut Server) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    for n in 1..=8 {
+        let mac = client(n);
+        let address = server.bind(mac);
+        for packet in [Packet::discover(mac), Packet::select(mac, SERVER, address), Packet::renew(mac, address)] {
+            // Half of the clients say much.
+            let packet = if n % 2 == 0 {
+                let packet =
+                    packet.option(61, &[1, 2, 0, 0, 1, 0, n]).option(12, b"node").option(55, &[1, 3, 6, 15, 66, 67]);
+                packet.option(82, &[1, 4, b'p', b'o', b'r', b't'])
+            } else {
+                packet
+            };
+            packets.push(packet.octets());
+        }
+    }
+    packets
+}
+
+/// Each packet, its answer and the memory given back.
+fn round(server: &mut Server, packets: &[Vec<u8>]) -> usize {
+    let (engine, now) = (&mut server.engines[0], server.now);
+    let mut answers = 0;
+    for octets in packets {
+        let from = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
+        engine.handle_packet(now, Arrival { octets, link: 1, from, broadcast: false });
+        while !engine.desk.waiting.is_empty() {
+            engine.handle_durable();
+            std::thread::yield_now();
+        }
+        while let Some(outgoing) = engine.poll_send() {
+            answers += 1;
+            engine.recycle(outgoing.reply.octets);
+        }
+        engine.handle_batch_end();
+    }
+    answers
+}
+
+#[test]
+fn a_warm_worker_allocates_nothing_for_a_packet() {
+    let mut server = Server::new(&[("lease_secs = 3600\n", "lease_secs = 3600\ncache_threshold_percent = 0\n")]);
+    let packets = packets(&mut server);
+    for _ in 0..20 {
+        assert_eq!(round(&mut server, &packets), packets.len(), "each is answered");
+    }
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..20 {
+            round(&mut server, &packets);
+        }
+    });
+    assert_eq!(counted.count_total, 0, "in {} packets: {counted:?}", 20 * packets.len());
+    let grown = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1))));
+    assert_eq!(grown.count_total, 1, "allocations are counted");
+}
