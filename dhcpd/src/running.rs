@@ -125,6 +125,7 @@ pub async fn start_on(
         segment_bytes: config.journal.segment_bytes,
         commit_gap: Duration::from_micros(config.journal.commit_gap_micros),
         snapshot_after_bytes: config.journal.snapshot_after_bytes,
+        run_first: Some(crate::io::run_first),
         ..JournalOptions::default()
     };
     let start_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

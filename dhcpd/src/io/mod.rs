@@ -18,4 +18,5 @@ mod waker;
 pub mod worker;
 
 pub use clock::Clock;
+pub use sys::run_first;
 pub use waker::Waker;

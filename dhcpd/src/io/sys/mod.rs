@@ -7,6 +7,7 @@ mod filter;
 mod option;
 mod packet;
 mod receive;
+mod schedule;
 mod send;
 
 pub use filter::{Instruction, attach_reuseport_program, attach_socket_filter};
@@ -15,4 +16,5 @@ pub use option::send_without_checksums;
 pub use option::{kernel_drops, receive_coalesced};
 pub use packet::{hardware_address, interface_address};
 pub use receive::Arena;
+pub use schedule::run_first;
 pub use send::{Datagram, SEGMENTS_MAX, SendScratch, send};

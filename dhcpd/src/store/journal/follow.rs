@@ -1,9 +1,10 @@
 //! The journal's reader: a thread that is shown each record once it is durable, in order, so that what is read elsewhere needs no lock where packets are answered.
 //!
-//! The writer hands its buffers over and gets them back emptied. When [`WAITING_MAX`] commits wait for the reader, the writer waits too: memory stays bounded,
-//! and with it how far the reader is behind.
+//! The writer hands its buffers over and gets them back emptied. When [`WAITING_MAX`] commits or [`WAITING_OCTETS_MAX`] octets wait for the
+//! reader, the writer waits too: memory stays bounded, and with it how far the reader is behind.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
@@ -13,6 +14,8 @@ use super::queue::{Batch, Shared};
 
 /// Commits that may wait for the reader.
 const WAITING_MAX: usize = 64;
+/// Octets of them.
+const WAITING_OCTETS_MAX: usize = 8 << 20;
 
 /// Called with the sequence of the first record and the records (kind and payload) of one commit.
 pub type Follower = Box<dyn FnMut(Sequence, &mut dyn Iterator<Item = (u8, &[u8])>) + Send>;
@@ -21,12 +24,14 @@ pub type Follower = Box<dyn FnMut(Sequence, &mut dyn Iterator<Item = (u8, &[u8])
 pub(super) struct Following {
     shared: Arc<Shared>,
     to_reader: Option<(Sender<Batch>, Receiver<Batch>)>,
+    /// Octets that wait for the reader.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Following {
     /// Nobody follows: what is durable counts as read.
     pub(super) fn nobody(shared: Arc<Shared>) -> Self {
-        Self { shared, to_reader: None }
+        Self { shared, to_reader: None, waiting: Arc::default() }
     }
 
     /// The writer's end of `follower`, and what the reader's thread runs.
@@ -34,18 +39,21 @@ impl Following {
         let (to_reader, batches) = bounded::<Batch>(WAITING_MAX);
         let (empty, emptied) = bounded(WAITING_MAX);
         let of_reader = Arc::clone(&shared);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let read = Arc::clone(&waiting);
         let run = move || {
             let _failed = FailOnPanic(Arc::clone(&of_reader));
             // Ends with the writer.
             for mut batch in batches {
                 follower(batch.first, &mut entry::records(&batch.octets));
                 of_reader.followed(batch.last());
+                read.fetch_sub(batch.octets.len(), Ordering::Relaxed);
                 batch.octets.clear();
                 // A buffer too many is let go.
                 let _ = empty.try_send(batch);
             }
         };
-        (Self { shared, to_reader: Some((to_reader, emptied)) }, run)
+        (Self { shared, to_reader: Some((to_reader, emptied)), waiting }, run)
     }
 
     /// Writer: the batch is durable. It comes back empty, or another one does.
@@ -53,9 +61,16 @@ impl Following {
         match &self.to_reader {
             None => self.shared.followed(batch.last()),
             Some((to_reader, emptied)) => {
+                let octets = batch.octets.len();
                 let mut next = emptied.try_recv().unwrap_or_default();
+                while self.waiting.load(Ordering::Relaxed) > WAITING_OCTETS_MAX.saturating_sub(octets) {
+                    // Each batch comes back once it is read.
+                    let Ok(empty) = emptied.recv() else { break };
+                    next = empty;
+                }
+                self.waiting.fetch_add(octets, Ordering::Relaxed);
                 // So that appenders need not grow it.
-                next.octets.reserve(batch.octets.capacity());
+                next.octets.reserve(octets);
                 // The reader ends only after the writer, or by a panic, which has been reported.
                 let _ = to_reader.send(std::mem::replace(batch, next));
             }

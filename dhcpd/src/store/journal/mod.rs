@@ -55,7 +55,7 @@ use writer::Writer;
 pub type Sequence = u64;
 
 /// How a journal behaves. All have defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct JournalOptions {
     /// Length of a log segment in octets, a multiple of [`PAGE_BYTES`]; must hold a full ring. Default 16 MiB.
     pub segment_bytes: u64,
@@ -69,6 +69,8 @@ pub struct JournalOptions {
     pub retry_gap: Duration,
     /// Whether a thread makes the next segment ahead of time (default). Without it the writer makes segments itself, which tests can step through.
     pub spare_ahead: bool,
+    /// Called on the writer's thread when it starts, to have it run before others; where it fails or there is none (default), a lower nice value is asked for.
+    pub run_first: Option<fn() -> std::io::Result<()>>,
 }
 
 impl Default for JournalOptions {
@@ -80,6 +82,7 @@ impl Default for JournalOptions {
             snapshot_after_bytes: 64 << 20,
             retry_gap: Duration::from_millis(250),
             spare_ahead: true,
+            run_first: None,
         }
     }
 }
@@ -256,9 +259,10 @@ pub fn open_followed(
         retry_gap: options.retry_gap,
     };
     let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let run_first = options.run_first;
     let run = move || {
         // The receiver waits for it just below.
-        let _ = tell.send(writer::raise_priority());
+        let _ = tell.send(writer::raise_priority(run_first));
         writer.run();
     };
     let mut journal = Journal {
@@ -276,8 +280,14 @@ pub fn open_followed(
     if let Ok(priority) = told.recv() {
         journal.priority = priority;
     }
-    if let WriterPriority::Normal { reason } = &journal.priority {
-        tracing::info!(reason, "the journal's thread has normal priority; under load commits take longer");
+    match &journal.priority {
+        WriterPriority::RealTime => {}
+        WriterPriority::Raised { reason } => {
+            tracing::info!(reason, "the journal's thread has a lower nice value but no real-time priority");
+        }
+        WriterPriority::Normal { reason } => {
+            tracing::info!(reason, "the journal's thread has normal priority; under load commits take longer");
+        }
     }
     if options.spare_ahead {
         let (segments, shared) = (Arc::clone(&journal.segments), Arc::clone(&journal.shared));

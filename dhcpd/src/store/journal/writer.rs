@@ -19,8 +19,13 @@ const WRITER_NICE: i32 = -15;
 /// How urgent the kernel takes the writer thread to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriterPriority {
-    /// Raised: nice −15.
-    Raised,
+    /// It runs before every ordinary thread.
+    RealTime,
+    /// Nice −15, because real-time priority was not asked for or not allowed.
+    Raised {
+        /// The system's answer.
+        reason: String,
+    },
     /// As any other thread, because raising it was not allowed (CAP_SYS_NICE or RLIMIT_NICE).
     Normal {
         /// The system's answer.
@@ -28,11 +33,16 @@ pub enum WriterPriority {
     },
 }
 
-/// Raises the priority of the calling thread.
-pub(super) fn raise_priority() -> WriterPriority {
+/// Raises the priority of the calling thread as far as is allowed.
+pub(super) fn raise_priority(run_first: Option<fn() -> std::io::Result<()>>) -> WriterPriority {
+    let reason = match run_first.map(|run_first| run_first()) {
+        Some(Ok(())) => return WriterPriority::RealTime,
+        Some(Err(error)) => error.to_string(),
+        None => "not asked for".to_string(),
+    };
     // On Linux the nice value belongs to the thread whose id is given.
     match rustix::process::setpriority_process(Some(rustix::thread::gettid()), WRITER_NICE) {
-        Ok(()) => WriterPriority::Raised,
+        Ok(()) => WriterPriority::Raised { reason },
         Err(errno) => WriterPriority::Normal { reason: errno.to_string() },
     }
 }
@@ -121,6 +131,22 @@ impl Drop for FailOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.fail("the journal's thread panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_allowed_is_done_without() {
+        let refused = || Err(std::io::Error::from_raw_os_error(rustix::io::Errno::PERM.raw_os_error()));
+        // Whether the nice value may be lowered depends on who runs this; that the thread goes on does not.
+        let raise = move |run_first| std::thread::spawn(move || raise_priority(run_first)).join().unwrap();
+        assert_eq!(raise(Some(|| Ok(()))), WriterPriority::RealTime);
+        for run_first in [None, Some(refused as fn() -> std::io::Result<()>)] {
+            assert_ne!(raise(run_first), WriterPriority::RealTime);
         }
     }
 }

@@ -22,6 +22,7 @@ fn options() -> JournalOptions {
         retry_gap: Duration::from_millis(1),
         snapshot_after_bytes: 64 << 10,
         spare_ahead: false,
+        run_first: None,
     }
 }
 
