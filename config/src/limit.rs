@@ -38,6 +38,8 @@ pub const EXCERPT_CHARS_MAX: usize = 240;
 pub const SECRET_BYTES_MAX: usize = 4_096;
 /// Addresses in the pools of one scope: memory for their state is taken at start.
 pub const SCOPE_ADDRESSES_MAX: u64 = 1 << 22;
+/// Pools of one scope.
+pub const POOLS_MAX: usize = 64;
 /// Scopes of one dhcpd.
 pub const SCOPES_MAX: usize = 1_024;
 /// Addresses, directories or networks in one list of the configuration file.

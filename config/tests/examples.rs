@@ -84,6 +84,66 @@ fn every_condition_prints_as_itself() {
     }
 }
 
+/// What a scope can say besides what the examples say, printed and read again.
+#[test]
+fn scopes_print_as_themselves() {
+    let text = r#"
+[[dhcpd.class]]
+name = "pi"
+match = { mac-prefix = "b8:27:eb" }
+[dhcpd.boot.pi]
+bios = "x"
+[dhcpd]
+[[dhcpd.scope]]
+name = "a"
+kind = "dynamic"
+interface = "eth1"
+shared_network = "one"
+identity = "client-id"
+subnet = "10.77.1.0/24"
+server_address = "10.77.1.1"
+pools = [{ range = "10.77.1.100-10.77.1.149", allow = ["pi"], deny = ["pi"], options = { interface-mtu = 9000 } }, "10.77.1.150-10.77.1.199"]
+exclude = ["10.77.1.120-10.77.1.122"]
+boot = "pi"
+reply_delay_millis = 20
+[[dhcpd.scope.reservation]]
+client_id = "hex:01525400000001"
+address = "10.77.1.110"
+boot = "pi"
+[[dhcpd.scope.reservation]]
+circuit_id = "eth0/1"
+remote_id = "hex:0001"
+address = "10.77.1.11"
+[[dhcpd.scope.reservation]]
+remote_id = "switch 7"
+address = "10.77.1.12"
+[[dhcpd.scope]]
+name = "b"
+kind = "dynamic"
+interface = "eth1"
+relays = ["10.77.9.0/24", "10.77.8.1"]
+circuit_ids = ["eth0/1", "hex:00"]
+ignore_link_selection = true
+subnet = "10.77.2.0/24"
+server_address = "10.77.1.1"
+pools = ["10.77.2.100"]
+"#;
+    let text = text.replacen("[dhcpd]\n", "", 1);
+    let config = expect(&text);
+    assert_eq!(config.advice(), []);
+    let printed = config.to_toml();
+    assert_eq!(expect(&printed), config, "{printed}");
+    for line in [
+        "pools = [{ range = \"10.77.1.100-10.77.1.149\", allow = [\"pi\"], deny = [\"pi\"], options = { interface-mtu = 9000 } }, \"10.77.1.150-10.77.1.199\"]",
+        "identity = \"client-id\"\n",
+        "remote_id = \"switch 7\"",
+        "relays = [\"10.77.9.0/24\", \"10.77.8.1/32\"]",
+        "circuit_ids = [\"eth0/1\", \"hex:00\"]",
+    ] {
+        assert!(printed.contains(line), "{line}\n{printed}");
+    }
+}
+
 /// The full example says of each key that is commented out what its default is.
 #[test]
 fn the_full_example_tells_the_defaults() {

@@ -592,6 +592,97 @@ fn classes() {
 }
 
 #[test]
+fn pools_networks_and_relays() {
+    let pools = "pools = [\"10.77.2.100-10.77.2.199\"]";
+    let interface = "interface = \"eth2\"";
+    let many: Vec<String> =
+        (0..65).map(|n| format!("{}\"10.77.2.{}\"", if n == 64 { "¦" } else { "" }, 100 + n)).collect();
+    for (from, to, what, instead) in [
+        (pools, "pools = [¦{ options = {} }]", "`range` is missing in `pools`", "add: range ="),
+        (pools, "pools = [{ range = \"10.77.2.100\", allow = [¦\"x\"] }]", "there is no class `x`", "[[dhcpd.class]]"),
+        (pools, "pools = [{ range = \"10.77.2.100\", deny = ¦[] }]", "`deny` is an empty list", ""),
+        (
+            pools,
+            "pools = [{ range = \"10.77.2.100\", ¦only = [] }]",
+            "unknown key `only`",
+            "known here: range, allow, deny, options",
+        ),
+        (pools, "pools = [{ range = ¦\"10.77.3.1\" }]", "the pool 10.77.3.1-10.77.3.1 is outside its subnet", ""),
+        (pools, &format!("pools = [{}]", many.join(", ")), "more than 64 pools in one scope", "`exclude`"),
+        (
+            pools,
+            &format!("{pools}\nexclude = [¦\"10.77.3.1\"]"),
+            "the excluded 10.77.3.1-10.77.3.1 is outside the subnet",
+            "10.77.2.1 to",
+        ),
+        (
+            pools,
+            &format!("{pools}\nidentity = ¦\"duid\""),
+            "\"duid\" is not by what clients are told apart",
+            "\"client-id\"",
+        ),
+        (pools, &format!("{pools}\nreply_delay_millis = ¦9999"), "out of bounds", "5000 milliseconds"),
+        (pools, &format!("{pools}\nrelays = [¦\"10.77.9.1/24\"]"), "is an address in a network", ""),
+        (pools, &format!("{pools}\ncircuit_ids = [¦\"hex:\"]"), "is no circuit id", "hex:0a0b"),
+        (pools, &format!("{pools}\nshared_network = ¦\"a b\""), "is not the name of a network", "letters"),
+        (
+            interface,
+            "interface = ¦\"eth1\"\nshared_network = \"one\"",
+            "two scopes are on the interface `eth1`",
+            "`shared_network`",
+        ),
+    ] {
+        row(from, to, &[(what, instead)]);
+    }
+    let bmc = "interface = \"eth1\"";
+    for (first, second, what, instead) in [
+        ("", "interface = ¦\"eth1\"", "two scopes are on the interface `eth1`; the first is on line 9", "its own"),
+        (
+            "shared_network = \"one\"\n",
+            "interface = \"eth2\"\nshared_network = ¦\"one\"",
+            "the network `one` is on two interfaces; its first scope is on line 6",
+            "the same `interface`",
+        ),
+        (
+            "shared_network = \"one\"\n",
+            "interface = \"eth1\"\nidentity = \"client-id\"\nshared_network = ¦\"one\"",
+            "the network `one` has two kinds of `identity`",
+            "the same",
+        ),
+    ] {
+        let text = RIGHT.replacen(bmc, &format!("{first}{bmc}"), 1).replacen(interface, second, 1);
+        check(&text, &[(what, instead)]);
+    }
+    for second in ["interface = \"eth1\"\nrelays = [\"10.77.9.1\"]", "interface = \"eth1\"\nshared_network = \"one\""] {
+        let text = RIGHT.replacen(bmc, &format!("shared_network = \"one\"\n{bmc}"), 1).replacen(interface, second, 1);
+        assert_eq!(mistakes(&text), [], "{second}");
+    }
+}
+
+#[test]
+fn reservations_name_one_client() {
+    let mac = "mac = \"52:54:00:00:00:01\"";
+    for (to, what, instead) in [
+        (
+            "mac = ¦\"52:54:00:00:00:01\"\nclient_id = \"hex:01\"",
+            "names its client twice",
+            "`circuit_id` and `remote_id`",
+        ),
+        ("client_id = ¦\"a\"\nremote_id = \"b\"", "names its client twice", ""),
+        ("client_id = ¦\"hex:\"", "is not what a packet can contain there", "hex:0a0b"),
+        ("circuit_id = ¦\"\"", "is not what a packet can contain there", "1 to 255 octets"),
+        (&format!("{mac}\nboot = ¦\"arm\""), "there is no boot profile `arm`", "[dhcpd.boot.arm]"),
+        (
+            "circuit_id = \"eth1\"\naddress = \"10.77.1.9\"\n[[dhcpd.scope.reservation]]\ncircuit_id = ¦\"eth1\"",
+            "a second reservation for the port \"eth1\" of \"\"; the first is on line 16",
+            "remove one",
+        ),
+    ] {
+        row(mac, to, &[(what, instead)]);
+    }
+}
+
+#[test]
 fn profiles_and_own_options() {
     let scope = "[[dhcpd.scope]]\nname = \"bmc\"";
     for (added, what, instead) in [

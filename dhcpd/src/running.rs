@@ -264,6 +264,8 @@ fn needs_restart(old: &Dhcpd, new: &Dhcpd) -> Option<String> {
             let in_scope = |name: &str, same: bool| (!same).then(|| format!("`{name}` of scope `{}`", old.name));
             in_scope("name", old.name == new.name)
                 .or_else(|| in_scope("interface", old.interface == new.interface))
+                .or_else(|| in_scope("shared_network", old.shared_network == new.shared_network))
+                .or_else(|| in_scope("identity", old.identity == new.identity))
                 .or_else(|| in_scope("subnet", old.subnet == new.subnet))
                 .or_else(|| in_scope("server_address", old.server_address == new.server_address))
                 .or_else(|| {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::option::Definitions;
-use crate::{AddressRange, Endpoint, MacAddr, OptionSet, Subnet};
+use crate::{AddressRange, Endpoint, MacAddr, Octets, OptionSet, Subnet};
 
 pub use architecture::{Architecture, Fetches};
 pub use boot::{Boot, is_http_url};
@@ -89,15 +89,26 @@ pub struct Scope {
     pub name: String,
     /// Who is served.
     pub kind: ScopeKind,
-    /// The interface that the scope is bound to.
+    /// The link that the scope shares with the other scopes of this name; `None`: it is alone on its link.
+    pub shared_network: Option<String>,
+    /// The interface that the scope is bound to: that of its clients, or that on which its relays are heard.
     pub interface: String,
+    /// Relays whose clients it serves, by `giaddr`, besides those inside its subnet; not empty: no clients on the interface itself.
+    pub relays: Vec<Subnet>,
+    /// Ports whose clients it serves (RFC 3046 circuit ids); empty: any.
+    pub circuit_ids: Vec<Octets>,
+    /// By what its clients are told apart; the same in a shared network.
+    pub identity: IdentityKind,
     /// The network.
     pub subnet: Subnet,
     /// This server's own address on the link, inside the subnet: the server identifier (RFC 2132 §9.7).
     pub server_address: Ipv4Addr,
     /// Addresses that are handed out: to anyone in a dynamic scope; in a static scope to a machine approved without an address.
-    /// Inside the subnet, without the server's own, the network and the broadcast address; ranges of all scopes are disjoint.
-    pub pools: Vec<AddressRange>,
+    /// Inside the subnet, without the server's own, the network and the broadcast address; ranges of all scopes are disjoint. At most
+    /// [`crate::limit::POOLS_MAX`].
+    pub pools: Vec<Pool>,
+    /// Addresses of the pools that are never handed out from them; inside the subnet.
+    pub exclude: Vec<AddressRange>,
     /// Default lease time, seconds.
     pub lease_secs: u32,
     /// Shortest lease time a client may ask for, seconds; at most `lease_secs`.
@@ -120,6 +131,10 @@ pub struct Scope {
     pub authoritative: bool,
     /// Whether replies to clients without an address are always broadcast (broken ROMs).
     pub always_broadcast: bool,
+    /// How long replies wait, milliseconds; default 0.
+    pub reply_delay_millis: u16,
+    /// Whether what a relay selects (RFC 3527) or a client (RFC 3011) is not believed; `giaddr` alone counts then.
+    pub ignore_link_selection: bool,
     /// Whether BOOTP clients are served, with an address that is theirs for ever (RFC 1534); default no.
     pub bootp: bool,
     /// Whether a client that asks for rapid commit (RFC 4039) is bound without a DHCPREQUEST; default no.
@@ -193,6 +208,31 @@ pub enum ScopeBoot {
     Own(Boot),
 }
 
+/// By what clients are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentityKind {
+    /// By hardware address: one machine keeps one lease from ROM to operating system.
+    #[default]
+    Mac,
+    /// By option 61, where a client sends it.
+    ClientId,
+}
+
+/// One pool: a range, and who may have its addresses.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Pool {
+    /// First and last address.
+    pub range: AddressRange,
+    /// Only clients in one of these classes, which exist; empty: anyone.
+    pub allow: Vec<String>,
+    /// No client in one of these classes, which exist.
+    pub deny: Vec<String>,
+    /// Options of replies that give one of its addresses.
+    pub options: OptionSet,
+}
+
 /// Who a scope serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -209,12 +249,31 @@ pub enum ScopeKind {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct FixedReservation {
-    /// The machine; unique in its scope.
-    pub mac: MacAddr,
+    /// The client; unique in its scope.
+    pub client: ReservedFor,
     /// Its address: inside the subnet, unique, not the server's own.
     pub address: Ipv4Addr,
     /// Option 12 and the lease's host name.
     pub hostname: Option<String>,
+    /// The boot profile's name; it exists.
+    pub boot: Option<String>,
     /// Options that override the scope's.
     pub options: OptionSet,
+}
+
+/// For whom an address is reserved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReservedFor {
+    /// A machine, by its hardware address.
+    Mac(MacAddr),
+    /// A client, by option 61.
+    ClientId(Octets),
+    /// Whoever is at this port (RFC 3046); an id that is not given is empty, and at least one is.
+    Circuit {
+        /// Sub-option 1.
+        circuit_id: Octets,
+        /// Sub-option 2.
+        remote_id: Octets,
+    },
 }

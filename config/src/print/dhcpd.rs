@@ -2,7 +2,8 @@
 
 use super::{Printer, json, quoted};
 use crate::dhcpd::{
-    Boot, Class, Condition, Dhcpd, Field, FixedReservation, LeaseTimes, Pattern, Quirks, Scope, ScopeBoot,
+    Boot, Class, Condition, Dhcpd, Field, FixedReservation, IdentityKind, LeaseTimes, Pattern, Pool, Quirks,
+    ReservedFor, Scope, ScopeBoot,
 };
 use crate::option::Definitions;
 use crate::{Octets, OptionSet};
@@ -76,10 +77,15 @@ impl Printer<'_> {
         self.table(path.clone(), true);
         self.string("name", &scope.name);
         self.string("kind", scope.kind.as_str());
+        self.optional("shared_network", &scope.shared_network);
         self.string("interface", &scope.interface);
+        self.list("relays", &scope.relays);
+        self.list("circuit_ids", &scope.circuit_ids);
+        self.string("identity", if scope.identity == IdentityKind::Mac { "mac" } else { "client-id" });
         self.string("subnet", scope.subnet);
         self.string("server_address", scope.server_address);
-        self.list("pools", &scope.pools);
+        self.line("pools", items(&scope.pools, |one| pool(one, definitions)));
+        self.list("exclude", &scope.exclude);
         self.line("lease_secs", scope.lease_secs);
         self.line("lease_secs_min", scope.lease_secs_min);
         self.line("lease_secs_max", scope.lease_secs_max);
@@ -92,6 +98,8 @@ impl Printer<'_> {
         self.line("cache_threshold_percent", scope.cache_threshold_percent);
         self.line("authoritative", scope.authoritative);
         self.line("always_broadcast", scope.always_broadcast);
+        self.line("reply_delay_millis", scope.reply_delay_millis);
+        self.line("ignore_link_selection", scope.ignore_link_selection);
         self.line("bootp", scope.bootp);
         self.line("rapid_commit", scope.rapid_commit);
         self.line("answer_router_solicitations", scope.answer_router_solicitations);
@@ -118,9 +126,17 @@ impl Printer<'_> {
 
     fn reservation(&mut self, path: String, reservation: &FixedReservation, definitions: &Definitions) {
         self.table(path.clone(), true);
-        self.string("mac", reservation.mac);
+        match &reservation.client {
+            ReservedFor::Mac(mac) => self.string("mac", mac),
+            ReservedFor::ClientId(id) => self.string("client_id", id),
+            ReservedFor::Circuit { circuit_id, remote_id } => {
+                self.optional("circuit_id", &Some(circuit_id).filter(|id| !id.0.is_empty()));
+                self.optional("remote_id", &Some(remote_id).filter(|id| !id.0.is_empty()));
+            }
+        }
         self.string("address", reservation.address);
         self.optional("hostname", &reservation.hostname);
+        self.optional("boot", &reservation.boot);
         self.options(format!("{path}.options"), &reservation.options, definitions);
     }
 
@@ -133,6 +149,26 @@ impl Printer<'_> {
             self.line(&name, json(&value));
         }
     }
+}
+
+/// A pool as a range, or as a table where there is more to say.
+fn pool(of: &Pool, definitions: &Definitions) -> String {
+    let range = quoted(of.range);
+    if of.allow.is_empty() && of.deny.is_empty() && of.options.is_empty() {
+        return range;
+    }
+    let mut text = format!("{{ range = {range}");
+    for (key, classes) in [("allow", &of.allow), ("deny", &of.deny)] {
+        if !classes.is_empty() {
+            text += &format!(", {key} = {}", items(classes, |name| quoted(name)));
+        }
+    }
+    if !of.options.is_empty() {
+        let options = of.options.to_json_with(definitions);
+        let options: Vec<String> = options.iter().map(|(name, value)| format!("{name} = {}", json(value))).collect();
+        text += &format!(", options = {{ {} }}", options.join(", "));
+    }
+    text + " }"
 }
 
 /// A condition as an inline table that reads back to it.

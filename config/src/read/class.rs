@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::boot::profile_name;
 use super::condition::{self, Context};
 use super::options::options;
-use super::reader::{At, Table};
+use super::reader::{At, Table, Value};
 use super::shape;
 use crate::dhcpd::{Boot, Class, LeaseTimes, Quirks};
 use crate::limit::{CLASSES_MAX, REPLY_DELAY_MILLIS_MAX};
@@ -30,6 +30,18 @@ impl Known<'_> {
             None => format!("write [dhcpd.boot.{}] with its files below", name.value),
         };
         table.reader.wrong(name.span(), format!("there is no boot profile `{}`", name.value), instead);
+    }
+
+    /// Notes a class that does not exist.
+    pub fn class(&self, name: &Value<'_, '_>, class: &str) {
+        if self.classes.contains_key(class) {
+            return;
+        }
+        let instead = match suggest::nearest(class, self.classes.keys().map(String::as_str)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("write [[dhcpd.class]] with name = \"{class}\""),
+        };
+        name.wrong::<()>(format!("there is no class `{class}`"), instead);
     }
 }
 
@@ -127,6 +139,6 @@ fn quirks(table: Table<'_, '_>) -> Quirks {
 }
 
 /// How long replies are held back.
-pub(super) fn reply_delay(value: &super::reader::Value<'_, '_>) -> Option<u16> {
+pub(super) fn reply_delay(value: &Value<'_, '_>) -> Option<u16> {
     value.integer(0..=u64::from(REPLY_DELAY_MILLIS_MAX), "milliseconds").map(|millis| millis as u16)
 }

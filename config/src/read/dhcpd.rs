@@ -6,13 +6,15 @@ use std::ops::RangeInclusive;
 use super::bootd::state_dir;
 use super::class::{self, Known};
 use super::link;
-use super::listeners::Listeners;
+use super::listeners::{self, Listeners};
 use super::options::{self, options};
-use super::reader::{At, Table};
-use super::scopes::{self, ReservationFacts, ScopeFacts};
+use super::pool::pools;
+use super::reader::{At, Table, Value};
+use super::reservation::reservation;
+use super::scopes::{self, ScopeFacts};
 use super::{boot, shape};
-use crate::MacAddr;
-use crate::dhcpd::{Dhcpd, FixedReservation, IoSettings, JournalSettings, Scope, ScopeBoot, ScopeKind};
+use crate::Octets;
+use crate::dhcpd::{Dhcpd, IdentityKind, IoSettings, JournalSettings, Scope, ScopeBoot, ScopeKind};
 use crate::limit::{DHCPD_WORKERS_MAX, JOURNAL_RING_BYTES_MAX, SCOPES_MAX};
 use crate::mistake::Source;
 use crate::option::Definitions;
@@ -112,7 +114,7 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     let server_address = table
         .required("server_address", "\"10.77.1.1\"")
         .and_then(|value| value.parsed::<Ipv4Addr>("an IPv4 address", "\"10.77.1.1\""));
-    let pools = pools(&table, dynamic);
+    let pools = pools(&table, dynamic, definitions, known);
     if let Some(pool) = pools.first().filter(|_| kind == Some(ScopeKind::Proxy)) {
         table.reader.wrong(
             pool.span(),
@@ -120,6 +122,26 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
             "remove the pools: the DHCP server beside it has its own",
         );
     }
+    let exclude = table.or("exclude", Vec::new(), |value| {
+        Some(value.list("\"10.77.1.150\"")?.iter().filter_map(shape::range).collect())
+    });
+    let shared_network = table.get("shared_network").map(|value| shape::name(&value, "a network", "\"rack-7\""));
+    let relays = table.or("relays", Vec::new(), |value| {
+        let items = listeners::short_list(&value, "\"10.77.1.254\"")?;
+        Some(items.iter().filter_map(|item| shape::address_or_subnet(item).map(|relay| item.at(relay))).collect())
+    });
+    let circuit_ids = table.or("circuit_ids", Vec::new(), |value| {
+        let items = listeners::short_list(&value, "\"eth0/1\"")?;
+        Some(items.iter().filter_map(circuit_id).collect())
+    });
+    let identity = table.or("identity", IdentityKind::Mac, |value| match value.text("\"mac\"")?.value {
+        "mac" => Some(IdentityKind::Mac),
+        "client-id" => Some(IdentityKind::ClientId),
+        other => value.wrong(
+            format!("{other:?} is not by what clients are told apart"),
+            "\"mac\" (a machine keeps its lease from ROM to operating system) or \"client-id\" (option 61)",
+        ),
+    });
 
     let lease_default = if dynamic { 3_600 } else { 86_400 };
     let secs = |key, default: u32, bounds: RangeInclusive<u64>| {
@@ -153,25 +175,31 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     let switch = |key, default| table.or(key, default, |value| value.boolean());
     let authoritative = switch("authoritative", dynamic);
     let always_broadcast = switch("always_broadcast", false);
+    let reply_delay_millis = table.or("reply_delay_millis", 0, |value| class::reply_delay(&value));
+    let ignore_link_selection = switch("ignore_link_selection", false);
     //= https://www.rfc-editor.org/rfc/rfc1534#section-2
     //# MUST default this optional configuration to OFF
     let bootp = switch("bootp", false);
     let rapid_commit = switch("rapid_commit", false);
-    let answer_router_solicitations = switch("answer_router_solicitations", dynamic);
+    let answer_router_solicitations = switch("answer_router_solicitations", dynamic && relays.is_empty());
     let options = table.table("options").map(|table| options(table, definitions)).unwrap_or_default();
     let boot = boot::of_scope(&table, server_address.map(|address| address.value));
     if let Some(Some(At { value: ScopeBoot::Profile(name), start, end })) = &boot {
         known.boot(&table, Some(&At { value: name.clone(), start: *start, end: *end }));
     }
     let (reservations, reservation_facts): (Vec<_>, Vec<_>) =
-        table.tables("reservation").into_iter().map(|table| reservation(table, definitions)).unzip();
+        table.tables("reservation").into_iter().map(|table| reservation(table, definitions, known)).unzip();
     let facts = ScopeFacts {
         span: table.span.clone(),
         name: name.clone(),
         interface: interface.clone(),
         subnet,
         server_address,
-        pools: pools.clone(),
+        pools: pools.iter().map(|pool| At { value: pool.value.range, start: pool.start, end: pool.end }).collect(),
+        exclude: exclude.clone(),
+        shared_network: shared_network.clone().flatten(),
+        relays: relays.clone(),
+        identity,
         reservations: reservation_facts,
     };
     table.finish();
@@ -179,10 +207,18 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
         Some(Scope {
             name: name?.value,
             kind: kind?,
+            shared_network: match shared_network {
+                Some(name) => Some(name?.value),
+                None => None,
+            },
             interface: interface?.value,
+            relays: relays.into_iter().map(|relay| relay.value).collect(),
+            circuit_ids,
+            identity,
             subnet: subnet?.value,
             server_address: server_address?.value,
             pools: pools.into_iter().map(|pool| pool.value).collect(),
+            exclude: exclude.into_iter().map(|range| range.value).collect(),
             lease_secs: lease.value,
             lease_secs_min: min.value,
             lease_secs_max: max.value,
@@ -194,6 +230,8 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
             cache_threshold_percent,
             authoritative,
             always_broadcast,
+            reply_delay_millis,
+            ignore_link_selection,
             bootp,
             rapid_commit,
             answer_router_solicitations,
@@ -208,49 +246,10 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     (scope(), facts)
 }
 
-fn pools(table: &Table<'_, '_>, dynamic: bool) -> Vec<At<crate::AddressRange>> {
-    let example = "\"10.77.1.100-10.77.1.199\"";
-    if dynamic {
-        let Some(value) = table.required("pools", &format!("[{example}]")) else { return Vec::new() };
-        let items = value.list(example).unwrap_or_default();
-        if items.is_empty() && value.inner.get_ref().is_array() {
-            value.wrong::<()>(
-                "a dynamic scope without a pool serves nobody",
-                format!("for example: pools = [{example}]"),
-            );
-        }
-        return items.iter().filter_map(shape::range).collect();
+fn circuit_id(value: &Value<'_, '_>) -> Option<Octets> {
+    let text = value.text("\"eth0/1\"")?.value;
+    match Octets::written(text).filter(|octets| !octets.0.is_empty()) {
+        Some(octets) => Some(octets),
+        None => value.wrong(format!("{text:?} is no circuit id"), "octets as text or as \"hex:0a0b\""),
     }
-    table.or("pools", Vec::new(), |value| Some(value.list(example)?.iter().filter_map(shape::range).collect()))
-}
-
-fn reservation(table: Table<'_, '_>, definitions: &Definitions) -> (Option<FixedReservation>, ReservationFacts) {
-    let mac = table.required("mac", "\"52:54:00:12:34:56\"").and_then(|value| {
-        let mac = value.parsed::<MacAddr>("a MAC address", "\"52:54:00:12:34:56\"")?;
-        match mac.value.octets()[0] & 1 == 1 || mac.value == MacAddr::default() {
-            true => value.wrong(
-                format!("`{}` names no single machine", mac.value),
-                "write the MAC address of one machine, as on its label",
-            ),
-            false => Some(mac),
-        }
-    });
-    let address = table
-        .required("address", "\"10.77.1.10\"")
-        .and_then(|value| value.parsed::<Ipv4Addr>("an IPv4 address", "\"10.77.1.10\""));
-    let hostname = table.get("hostname").map(|value| shape::host_name(&value));
-    let options = table.table("options").map(|table| options(table, definitions)).unwrap_or_default();
-    table.finish();
-    let reservation = || {
-        Some(FixedReservation {
-            mac: mac?.value,
-            address: address?.value,
-            hostname: match hostname {
-                Some(hostname) => Some(hostname?),
-                None => None,
-            },
-            options,
-        })
-    };
-    (reservation(), ReservationFacts { mac, address })
 }

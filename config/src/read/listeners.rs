@@ -152,6 +152,17 @@ fn free_port(value: &Value<'_, '_>, address: SocketAddr) -> bool {
     good
 }
 
+/// A list of at most [`LIST_ITEMS_MAX`] items.
+pub(super) fn short_list<'r, 'i>(value: &Value<'r, 'i>, example: &str) -> Option<Vec<Value<'r, 'i>>> {
+    let items = value.list(example)?;
+    match items.len() {
+        length if length > LIST_ITEMS_MAX => {
+            value.wrong(format!("`{}` has {length} items", value.name), format!("{LIST_ITEMS_MAX} at most"))
+        }
+        _ => Some(items),
+    }
+}
+
 /// A list with at least one item, and at most [`LIST_ITEMS_MAX`].
 pub(super) fn filled_list<'r, 'i>(value: &Value<'r, 'i>, example: &str) -> Option<Vec<Value<'r, 'i>>> {
     let items = value.list(example)?;

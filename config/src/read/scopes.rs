@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use super::reader::{At, Reader};
+use crate::dhcpd::{IdentityKind, ReservedFor};
 use crate::limit::SCOPE_ADDRESSES_MAX;
 use crate::mistake::Source;
-use crate::{AddressRange, MacAddr, Subnet};
+use crate::{AddressRange, Subnet};
 
 /// One scope as far as it could be read.
 pub(super) struct ScopeFacts {
@@ -18,12 +19,16 @@ pub(super) struct ScopeFacts {
     pub subnet: Option<At<Subnet>>,
     pub server_address: Option<At<Ipv4Addr>>,
     pub pools: Vec<At<AddressRange>>,
+    pub exclude: Vec<At<AddressRange>>,
+    pub shared_network: Option<At<String>>,
+    pub relays: Vec<At<Subnet>>,
+    pub identity: IdentityKind,
     pub reservations: Vec<ReservationFacts>,
 }
 
 /// One reservation as far as it could be read.
 pub(super) struct ReservationFacts {
-    pub mac: Option<At<MacAddr>>,
+    pub client: Option<At<ReservedFor>>,
     pub address: Option<At<Ipv4Addr>>,
 }
 
@@ -37,12 +42,9 @@ impl ScopeFacts {
 /// Notes every mistake across and inside `scopes`.
 pub(super) fn check(reader: &Reader<'_>, source: &Source<'_>, scopes: &[ScopeFacts]) {
     unique(reader, source, scopes.iter().filter_map(|scope| scope.name.as_ref()), "two scopes have the name");
-    unique(
-        reader,
-        source,
-        scopes.iter().filter_map(|scope| scope.interface.as_ref()),
-        "two scopes are on the interface",
-    );
+    for (at, scope) in scopes.iter().enumerate() {
+        link(reader, source, scope, &scopes[..at]);
+    }
     for (at, scope) in scopes.iter().enumerate() {
         addresses(reader, source, scope);
         for earlier in &scopes[..at] {
@@ -52,6 +54,58 @@ pub(super) fn check(reader: &Reader<'_>, source: &Source<'_>, scopes: &[ScopeFac
     pools_overlap(reader, source, scopes);
     for scope in scopes {
         reservations(reader, source, scope, scopes);
+    }
+}
+
+/// A scope against those before it: who is on which link.
+fn link(reader: &Reader<'_>, source: &Source<'_>, scope: &ScopeFacts, earlier: &[ScopeFacts]) {
+    let network = |scope: &ScopeFacts| scope.shared_network.as_ref().map(|name| name.value.clone());
+    let interface = |scope: &ScopeFacts| scope.interface.as_ref().map(|name| name.value.clone());
+    let with = |what: &dyn Fn(&ScopeFacts) -> bool| earlier.iter().find(|other| what(other));
+    if let Some(name) = &scope.interface
+        && scope.relays.is_empty()
+        && let Some(first) = with(&|other| {
+            let alone = network(other).is_none() || network(other) != network(scope);
+            other.relays.is_empty() && interface(other) == interface(scope) && alone
+        })
+    {
+        let line = source.line_of(first.interface.as_ref().map_or(first.span.start, |name| name.start));
+        let what = format!("two scopes are on the interface `{}`; the first is on line {line}", name.value);
+        let instead = "give each its own; or the same `shared_network`, where they share the link; or `relays`, where the clients are behind some";
+        reader.wrong(name.span(), what, instead);
+    }
+    if let Some(name) = &scope.shared_network
+        && let Some(first) = with(&|other| network(other) == network(scope))
+    {
+        let line = source.line_of(first.span.start);
+        if interface(first) != interface(scope) {
+            let what = format!("the network `{}` is on two interfaces; its first scope is on line {line}", name.value);
+            reader.wrong(name.span(), what, "scopes that share a link have the same `interface`");
+        }
+        if first.identity != scope.identity {
+            let what =
+                format!("the network `{}` has two kinds of `identity`; its first scope is on line {line}", name.value);
+            reader.wrong(name.span(), what, "scopes that share a link tell clients apart by the same");
+        }
+    }
+    for relay in &scope.relays {
+        let same = |other: &ScopeFacts| {
+            let alone = network(other).is_none() || network(other) != network(scope);
+            alone && interface(other) == interface(scope) && other.relays.iter().any(|one| one.value == relay.value)
+        };
+        if let Some(first) = with(&same) {
+            let what = format!(
+                "the relay {} belongs to {} too, line {}",
+                relay.value,
+                first.title(),
+                source.line_of(first.span.start)
+            );
+            reader.advise(
+                relay.span(),
+                what,
+                "the first scope wins, unless `circuit_ids` or link selection tell them apart",
+            );
+        }
     }
 }
 
@@ -84,12 +138,20 @@ fn addresses(reader: &Reader<'_>, source: &Source<'_>, scope: &ScopeFacts) {
     }
     if let Some(server) = &scope.server_address {
         let address = server.value;
-        if !net.contains(&address) {
+        if !scope.relays.is_empty() && !net.contains(&address) {
+            // Its clients are elsewhere: the address is one that the relays reach.
+        } else if !net.contains(&address) {
             let what = format!("the server's address {address} is outside its subnet {net} (line {line})");
             reader.wrong(server.span(), what, format!("an address from {} to {}", hosts.first(), hosts.last()));
         } else if !hosts.contains(address) {
             let what = format!("the server's address {address} is the {} address of {net}", edge(net, address));
             reader.wrong(server.span(), what, format!("an address from {} to {}", hosts.first(), hosts.last()));
+        }
+    }
+    for range in &scope.exclude {
+        if !net.contains(&range.value.first()) || !net.contains(&range.value.last()) {
+            let what = format!("the excluded {} is outside the subnet {net} (line {line})", range.value);
+            reader.wrong(range.span(), what, format!("addresses from {} to {}", hosts.first(), hosts.last()));
         }
     }
     let mut total = 0;
@@ -160,20 +222,26 @@ fn pools_overlap(reader: &Reader<'_>, source: &Source<'_>, scopes: &[ScopeFacts]
 }
 
 fn reservations(reader: &Reader<'_>, source: &Source<'_>, scope: &ScopeFacts, scopes: &[ScopeFacts]) {
-    let mut macs: HashMap<MacAddr, &At<MacAddr>> = HashMap::new();
+    let mut clients: HashMap<&ReservedFor, &At<ReservedFor>> = HashMap::new();
     let mut taken: HashMap<Ipv4Addr, &At<Ipv4Addr>> = HashMap::new();
     for reservation in &scope.reservations {
-        if let Some(mac) = &reservation.mac {
-            match macs.get(&mac.value) {
+        if let Some(client) = &reservation.client {
+            match clients.get(&client.value) {
                 Some(first) => {
-                    let what = format!(
-                        "a second reservation for {}; the first is on line {}",
-                        mac.value,
-                        source.line_of(first.start)
-                    );
-                    reader.wrong(mac.span(), what, "a machine has one reservation in a scope: remove one");
+                    let who = match &client.value {
+                        ReservedFor::Mac(mac) => mac.to_string(),
+                        ReservedFor::ClientId(id) => format!("the client identifier {id}"),
+                        ReservedFor::Circuit { circuit_id, remote_id } => format!(
+                            "the port {circuit_id:?} of {remote_id:?}",
+                            circuit_id = circuit_id.to_string(),
+                            remote_id = remote_id.to_string()
+                        ),
+                    };
+                    let what =
+                        format!("a second reservation for {who}; the first is on line {}", source.line_of(first.start));
+                    reader.wrong(client.span(), what, "a machine has one reservation in a scope: remove one");
                 }
-                None => _ = macs.insert(mac.value, mac),
+                None => _ = clients.insert(&client.value, client),
             }
         }
         let Some(address) = &reservation.address else { continue };

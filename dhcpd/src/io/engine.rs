@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use crossbeam::channel::Receiver;
+use reveille_config::dhcpd::ScopeKind;
 use tokio::sync::oneshot;
 
 use super::counters::Counters;
@@ -245,8 +246,24 @@ impl Desk {
                 false => self.of_another(owner, arrival),
             };
         }
+        let mut membership = std::mem::take(&mut self.membership);
+        scopes.classes().evaluate(Facts::of(packet), &mut membership);
+        self.classified(now, packet, arrival, &scopes, &membership);
+        self.membership = membership;
+    }
+
+    /// Goes on with a packet whose client's classes are known.
+    fn classified(
+        &mut self,
+        now: Now,
+        packet: &PacketView<'_>,
+        arrival: Arrival<'_>,
+        scopes: &Scopes,
+        classes: &Membership,
+    ) {
+        let owner = worker_of(packet.chaddr(), self.workers);
         let link = self.links.get(arrival.link).map_or("", |name| name);
-        let scope = match scope_of(&scopes, link, packet) {
+        let scope = match scope_of(scopes, link, packet, classes) {
             Ok(scope) => scope,
             Err(reason) => {
                 // Of a broadcast each worker has its own copy: one of them counts it.
@@ -258,7 +275,7 @@ impl Desk {
             }
         };
         let client_id = packet.option(code::CLIENT_ID).unwrap_or_default();
-        let key = shared.client_on(scope.network, packet.chaddr(), client_id);
+        let key = self.shared.client_on(scope.network, packet.chaddr(), client_id);
         let owner = owner_of(key.identity, self.workers);
         if owner != self.worker {
             return self.of_another(owner, arrival);
@@ -274,14 +291,11 @@ impl Desk {
         let agent = packet.relay_agent();
         let (circuit_id, remote_id) = (agent.circuit_id(), agent.remote_id());
         let circuit = Circuit { circuit_id: circuit_id.unwrap_or_default(), remote_id: remote_id.unwrap_or_default() };
-        let reservation = self.table.reservation_for(&scopes, key, packet.chaddr(), client_id, circuit);
+        let reservation = self.table.reservation_for(scopes, key, packet.chaddr(), client_id, circuit);
         let client = self.table.client(now, key, reservation.as_deref());
-        let mut membership = std::mem::take(&mut self.membership);
-        scopes.classes().evaluate(Facts::of(packet), &mut membership);
-        let rules = Rules::new(&scopes, scope, reservation.as_deref(), &membership);
+        let rules = Rules::new(scopes, scope, reservation.as_deref(), classes);
         let job = Job { now, packet, port: arrival.from.port(), scope, key, rules };
         self.answer(&job, arrival, &client);
-        self.membership = membership;
     }
 
     fn answer(&mut self, job: &Job<'_>, arrival: Arrival<'_>, client: &ClientState) {
@@ -352,6 +366,10 @@ impl Desk {
             return self.dropped(job, DropReason::Duplicate);
         }
         let chosen = self.table.offer(job.now, job.scope, job.key, job.packet.chaddr(), offer, job.rules.pools);
+        let chosen = match chosen {
+            Err(DropReason::PoolExhausted) => self.offer_elsewhere(job, offer).ok_or(DropReason::PoolExhausted),
+            chosen => chosen,
+        };
         let (address, chosen_by) = match chosen {
             Ok((address, by)) if self.waits_for_check(job, arrival, client, address, by) => return,
             Ok((address, by)) => (address, self.first_chosen_by(address, by)),
@@ -369,6 +387,19 @@ impl Desk {
         job.log("offered", Some(address), chosen_by.as_str());
         self.event(job.event(EventKind::Offered, Some(address), secs, chosen_by.as_str()));
         self.out.push_back(Outgoing { scope: rules.scope.index, reply });
+    }
+
+    /// Holds an address of another scope that shares the link, in their order.
+    fn offer_elsewhere(&mut self, job: &Job<'_>, offer: &Offer) -> Option<(Ipv4Addr, ChosenBy)> {
+        let Rules { scopes, scope: exhausted, .. } = job.rules;
+        let network = scopes.network(job.scope.network)?;
+        let others =
+            network.scopes.iter().filter(|index| **index != exhausted.index).filter_map(|&index| scopes.get(index));
+        let offer = Offer { candidates: [None; 4], ..*offer };
+        others.filter(|scope| scope.kind == ScopeKind::Dynamic).find_map(|scope| {
+            let pools = job.rules.in_scope(scope).pools;
+            self.table.offer(job.now, scope, job.key, job.packet.chaddr(), &offer, pools).ok()
+        })
     }
 
     fn bind(&mut self, job: &Job<'_>, bind: &Bind, commit: Option<Commit>, renewal: bool) {
@@ -421,8 +452,8 @@ impl Desk {
         self.counters.faults(packet.faults());
         let link = self.links.get(arrival.link).map_or("", |name| name);
         // Any scope of the link says what this server is called there.
-        let unrelayed = || scopes.select(link, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
-        let scope = scope_of(scopes, link, packet).ok().or_else(unrelayed);
+        let unrelayed = || scopes.iter().find(|scope| *scope.interface == *link);
+        let scope = scope_of(scopes, link, packet, &Membership::none()).ok().or_else(unrelayed);
         let by = match (leasequery::question(packet), scope) {
             (Ok(_), _) if !scopes.may_query(packet.giaddr()) => Err(DropReason::NotARequestor),
             (Ok(by), Some(scope)) => Ok((by, scope)),

@@ -122,7 +122,7 @@ impl Ports {
     pub fn open(scopes: &Scopes, options: PortOptions) -> Result<Self, LinkError> {
         let PortOptions { worker, workers, segmentation } = options;
         let names = interfaces(scopes);
-        let (mut listeners, mut ports, mut coalesced) = (Vec::new(), Vec::new(), false);
+        let (mut listeners, mut ports, mut coalesced) = (Vec::new(), Vec::<Port>::new(), false);
         for (at, scope) in scopes.iter().enumerate() {
             let link = names.iter().position(|name| **name == *scope.interface).unwrap_or_default();
             if !scopes.iter().take(at).any(|before| before.interface == scope.interface) {
@@ -133,10 +133,21 @@ impl Ports {
                 }
                 listeners.push(Listener { socket, link, broadcast: filtered.is_err(), dropped: 0 });
             }
+            let copy = |socket: &UdpSocket| {
+                socket.try_clone().map_err(|source| failed(scope, "cannot copy a socket".into(), source))
+            };
+            // Scopes that are called by one address on one interface share its socket.
+            let same =
+                |before: &Scope| before.interface == scope.interface && before.server_address == scope.server_address;
+            if let Some(first) = scopes.iter().take(at).position(same) {
+                let socket = copy(&ports[first].socket)?;
+                ports.push(Port::open(scope, socket, segmentation)?);
+                continue;
+            }
             let socket = udp(scope, scope.server_address, workers)?;
             // What the kernel puts together reaches one worker, so it is for one worker only.
             coalesced |= segmentation && workers == 1 && sys::receive_coalesced(&socket).is_ok();
-            let sender = socket.try_clone().map_err(|source| failed(scope, "cannot copy a socket".into(), source))?;
+            let sender = copy(&socket)?;
             listeners.push(Listener { socket, link, broadcast: false, dropped: 0 });
             ports.push(Port::open(scope, sender, segmentation)?);
         }

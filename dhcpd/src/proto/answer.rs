@@ -10,7 +10,7 @@ use super::decide::{Action, ClientState, Commit, decide, lease_secs};
 use super::reason::{ChosenBy, DropReason};
 use super::reply::{Asker, Lease, Reply};
 use super::rules::Rules;
-use super::scope::{Reservation, Scope, Scopes};
+use super::scope::{Reservation, Scope, Scopes, Way};
 use super::time::UnixSecs;
 use super::view::{MessageType, PacketView};
 
@@ -18,7 +18,12 @@ use super::view::{MessageType, PacketView};
 ///
 /// # Errors
 /// [`DropReason::NoScope`], as data.
-pub fn scope_of<'a>(scopes: &'a Scopes, interface: &str, packet: &PacketView<'_>) -> Result<&'a Scope, DropReason> {
+pub fn scope_of<'a>(
+    scopes: &'a Scopes,
+    interface: &str,
+    packet: &PacketView<'_>,
+    classes: &Membership,
+) -> Result<&'a Scope, DropReason> {
     let ciaddr = match packet.message_type {
         // ROMs leave rubbish there.
         MessageType::Discover | MessageType::Bootp => Ipv4Addr::UNSPECIFIED,
@@ -26,8 +31,16 @@ pub fn scope_of<'a>(scopes: &'a Scopes, interface: &str, packet: &PacketView<'_>
     };
     //= https://www.rfc-editor.org/rfc/rfc3527#section-3
     //# When this sub-option is present and the server supports this sub-option, the server MUST NOT offer an address that is not on the requested subnet or the link (network segment) with which that subnet is associated.
-    let link = packet.selected_subnet().unwrap_or_else(|| packet.giaddr());
-    scopes.select(interface, link, ciaddr).ok_or(DropReason::NoScope)
+    let selected = packet.selected_subnet();
+    let ignores = |at| scopes.classes().get(at).and_then(|class| class.quirks.ignore_link_selection);
+    let way = Way {
+        giaddr: packet.giaddr(),
+        ciaddr,
+        selected,
+        ignores_selection: selected.is_some() && classes.iter().find_map(ignores) == Some(true),
+        circuit_id: packet.relay_agent().circuit_id(),
+    };
+    scopes.select(interface, way).ok_or(DropReason::NoScope)
 }
 
 /// A message, and what is known of who sent it.
@@ -72,7 +85,7 @@ pub fn preview<'a>(scopes: &'a Scopes, question: &Question<'_>) -> Result<Previe
     let Question { now, packet, from_port, interface, client, reservation, free } = *question;
     let mut classes = Membership::none();
     scopes.classes().evaluate(Facts::of(packet), &mut classes);
-    let scope = scope_of(scopes, interface, packet)?;
+    let scope = scope_of(scopes, interface, packet, &classes)?;
     let rules = Rules::new(scopes, scope, reservation, &classes);
     let action = decide(now, packet, &rules, &client);
     let asker = |rules| Asker { packet, from_port, rules };

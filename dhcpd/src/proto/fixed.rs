@@ -40,12 +40,15 @@ impl FixedReservations {
         ports.insert(circuit.circuit_id.into(), reservation)
     }
 
-    /// The reservation for a client: by its identifier, else by its port.
+    /// The reservation for a client: by its identifier, else by its port, of which a reservation may name both ids or one.
     pub fn find(&self, client_id: &[u8], circuit: Circuit<'_>) -> Option<&Arc<Reservation>> {
         let by_id = || self.by_client_id.get(client_id).filter(|_| !client_id.is_empty());
+        let of = |remote_id, circuit_id: &[u8]| self.by_remote_id.get(remote_id)?.get(circuit_id);
         let by_port = || {
-            let known = circuit != Circuit::default();
-            self.by_remote_id.get(circuit.remote_id).filter(|_| known)?.get(circuit.circuit_id)
+            let Circuit { circuit_id, remote_id } = circuit;
+            let either = || of(&[][..], circuit_id).filter(|_| !circuit_id.is_empty());
+            let other = || of(remote_id, &[]).filter(|_| !remote_id.is_empty());
+            of(remote_id, circuit_id).filter(|_| circuit != Circuit::default()).or_else(either).or_else(other)
         };
         by_id().or_else(by_port)
     }

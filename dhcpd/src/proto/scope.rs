@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use reveille_config::dhcpd::{Boot, ConflictCheck, Dhcpd, Limits, ScopeBoot, ScopeKind};
+use reveille_config::dhcpd::{
+    Boot, ConflictCheck, Dhcpd, IdentityKind, Limits, Pool, ReservedFor, ScopeBoot, ScopeKind,
+};
 use reveille_config::{AddressRange, MacAddr, Subnet};
 
-use super::class::{Classes, Membership};
+use super::class::{ClassIndex, Classes, Membership};
 use super::fixed::{Circuit, FixedReservations};
 use super::identity::{IdentifiedBy, Identity};
 use super::option::OptionBlock;
@@ -102,6 +104,10 @@ pub struct Scope {
     pub kind: ScopeKind,
     /// The interface it is bound to.
     pub interface: Arc<str>,
+    /// Relays whose clients it serves, besides those inside its subnet; not empty: no clients on the interface itself.
+    pub relays: Vec<Subnet>,
+    /// Ports whose clients it serves; empty: any.
+    pub circuit_ids: Vec<Box<[u8]>>,
     /// The network.
     pub subnet: Subnet,
     /// The server identifier.
@@ -136,6 +142,8 @@ pub struct Scope {
     pub rapid_commit: bool,
     /// How long replies wait, milliseconds.
     pub reply_delay_millis: u16,
+    /// Whether `giaddr` alone says whose clients are meant.
+    pub ignore_link_selection: bool,
     /// Whether router solicitations are answered.
     pub answer_router_solicitations: bool,
     /// Options of every reply.
@@ -146,6 +154,7 @@ pub struct Scope {
     pub kept: AddressMask,
     /// The configuration's reservations by client identifier or port.
     pub fixed: FixedReservations,
+    pool_rules: Box<[PoolRules]>,
     /// The configuration's reservations by hardware address.
     pub reservations: Vec<Arc<Reservation>>,
     /// Replies, encoded but for what differs from client to client.
@@ -164,13 +173,20 @@ impl Scope {
     }
 
     /// The pools that a client of these classes may have an address from.
-    pub fn pools_for(&self, _membership: &Membership) -> PoolSet {
-        PoolSet::ALL
+    pub fn pools_for(&self, classes: &Membership) -> PoolSet {
+        if self.pool_rules.is_empty() {
+            return PoolSet::ALL;
+        }
+        let is_in = |class: &ClassIndex| classes.contains(*class);
+        let allowed = |rules: &PoolRules| {
+            (rules.allow.is_empty() || rules.allow.iter().any(is_in)) && !rules.deny.iter().any(is_in)
+        };
+        PoolSet::of(self.pool_rules.iter().enumerate().filter(|(_, rules)| allowed(rules)).map(|(place, _)| place))
     }
 
     /// The options of the pool at `place`.
-    pub fn pool_options(&self, _place: usize) -> Option<&OptionBlock> {
-        None
+    pub fn pool_options(&self, place: usize) -> Option<&OptionBlock> {
+        self.pool_rules.get(place).map(|rules| &rules.options)
     }
 
     /// The ranges of some of its pools.
@@ -188,26 +204,49 @@ impl Scope {
         network: NetworkIndex,
         scope: &reveille_config::dhcpd::Scope,
         boots: &HashMap<&str, Arc<Boot>>,
+        classes: &Classes,
     ) -> Self {
         let mask = scope.subnet.netmask().octets();
         let broadcast = scope.subnet.broadcast().octets();
         let defaults = [(code::SUBNET_MASK, &mask[..]), (code::BROADCAST_ADDRESS, &broadcast[..])];
-        let reservations = scope.reservations.iter().map(|fixed| {
-            Arc::new(Reservation {
-                scope: index,
-                mac: Some(fixed.mac),
-                address: fixed.address,
-                hostname: fixed.hostname.as_deref().map(Into::into),
-                boot_file: None,
-                boot: None,
-                options: with_hostname(fixed.options.iter(), fixed.hostname.as_deref()),
-                options_given: "".into(),
-                node: None,
-                origin: Origin::Config,
-            })
-        });
-        let fixed = FixedReservations::default();
+        let (mut reservations, mut fixed) = (Vec::new(), FixedReservations::default());
+        for own in &scope.reservations {
+            let reservation = |mac| {
+                Arc::new(Reservation {
+                    scope: index,
+                    mac,
+                    address: own.address,
+                    hostname: own.hostname.as_deref().map(Into::into),
+                    boot_file: None,
+                    boot: own.boot.as_deref().and_then(|name| boots.get(name).cloned()),
+                    options: with_hostname(own.options.iter(), own.hostname.as_deref()),
+                    options_given: "".into(),
+                    node: None,
+                    origin: Origin::Config,
+                })
+            };
+            // That there is one reservation for each, the configuration has checked.
+            match &own.client {
+                ReservedFor::Mac(mac) => reservations.push(reservation(Some(*mac))),
+                ReservedFor::ClientId(id) => _ = fixed.add_client_id(id.as_slice(), reservation(None)),
+                ReservedFor::Circuit { circuit_id, remote_id } => {
+                    let circuit = Circuit { circuit_id: circuit_id.as_slice(), remote_id: remote_id.as_slice() };
+                    let _ = fixed.add_circuit(circuit, reservation(None));
+                }
+            }
+        }
         let kept = fixed.addresses().filter_map(|address| AddressRange::new(address, address));
+        let kept = kept.chain(scope.exclude.iter().copied());
+        let places =
+            |names: &[String]| -> Box<[ClassIndex]> { names.iter().filter_map(|name| classes.by_name(name)).collect() };
+        let rules = |pool: &Pool| PoolRules {
+            allow: places(&pool.allow),
+            deny: places(&pool.deny),
+            options: OptionBlock::encode(pool.options.iter()),
+        };
+        let plain = |pool: &Pool| pool.allow.is_empty() && pool.deny.is_empty() && pool.options.is_empty();
+        let pool_rules =
+            if scope.pools.iter().all(plain) { Box::default() } else { scope.pools.iter().map(rules).collect() };
         Self {
             kept: AddressMask::new(scope.subnet, kept),
             fixed,
@@ -218,7 +257,11 @@ impl Scope {
             interface: scope.interface.as_str().into(),
             subnet: scope.subnet,
             server_address: scope.server_address,
-            pools: scope.pools.clone(),
+            pools: scope.pools.iter().map(|pool| pool.range).collect(),
+            pool_rules,
+            relays: scope.relays.clone(),
+            circuit_ids: scope.circuit_ids.iter().map(|id| id.as_slice().into()).collect(),
+            ignore_link_selection: scope.ignore_link_selection,
             lease_secs: scope.lease_secs,
             lease_secs_min: scope.lease_secs_min,
             lease_secs_max: scope.lease_secs_max,
@@ -232,14 +275,14 @@ impl Scope {
             always_broadcast: scope.always_broadcast,
             bootp: scope.bootp,
             rapid_commit: scope.rapid_commit,
-            reply_delay_millis: 0,
+            reply_delay_millis: scope.reply_delay_millis,
             answer_router_solicitations: scope.answer_router_solicitations,
             options: OptionBlock::encode(scope.options.iter().chain(defaults)),
             boot: scope.boot.as_ref().and_then(|boot| match boot {
                 ScopeBoot::Profile(name) => boots.get(name.as_str()).cloned(),
                 ScopeBoot::Own(own) => Some(Arc::new(own.clone())),
             }),
-            reservations: reservations.collect(),
+            reservations,
             templates: Templates::encode(scope.server_address),
         }
     }
@@ -275,19 +318,30 @@ impl Scopes {
 
     /// Compiles the configuration.
     pub fn compile(config: &Dhcpd) -> Self {
-        let network = |i: u16| Network {
-            index: NetworkIndex(i),
-            scopes: [ScopeIndex(i)].into(),
-            identified_by: IdentifiedBy::Mac,
-        };
         let boots: HashMap<&str, Arc<Boot>> =
             config.boots.iter().map(|(name, boot)| (name.as_str(), Arc::new(boot.clone()))).collect();
-        let compile = |(scope, i)| Scope::compile(ScopeIndex(i), NetworkIndex(i), scope, &boots);
-        let scopes: Vec<Scope> = config.scopes.iter().zip(0..).map(compile).collect();
-        let networks = (0..).zip(&scopes).map(|(i, _)| network(i)).collect();
+        let classes = Classes::compile(config, |name| boots.get(name).cloned());
+        let mut networks: Vec<Network> = Vec::new();
+        let mut shared: HashMap<&str, NetworkIndex> = HashMap::new();
+        let mut scopes: Vec<Scope> = Vec::new();
+        for (scope, i) in config.scopes.iter().zip(0..) {
+            let index = ScopeIndex(i);
+            let new = NetworkIndex(networks.len() as u16);
+            let network = scope.shared_network.as_deref().map_or(new, |name| *shared.entry(name).or_insert(new));
+            match networks.get_mut(usize::from(network.0)) {
+                Some(known) => known.scopes = known.scopes.iter().copied().chain([index]).collect(),
+                None => {
+                    let identified_by = match scope.identity {
+                        IdentityKind::Mac => IdentifiedBy::Mac,
+                        IdentityKind::ClientId => IdentifiedBy::ClientId,
+                    };
+                    networks.push(Network { index: network, scopes: [index].into(), identified_by });
+                }
+            }
+            scopes.push(Scope::compile(index, network, scope, &boots, &classes));
+        }
         let mut by_subnet: Vec<_> = scopes.iter().map(|scope| (scope.subnet.network(), scope.index)).collect();
         by_subnet.sort_unstable();
-        let classes = Classes::compile(config, |name| boots.get(name).cloned());
         let boots = boots.into_iter().map(|(name, boot)| (name.into(), boot)).collect();
         Self {
             scopes,
@@ -371,17 +425,62 @@ impl Scopes {
         self.scopes.iter()
     }
 
-    /// The scope that a packet is for: of those on the interface it came in on, the one whose subnet holds `giaddr` where a relay is
-    /// between (RFC 2131 §4.3.1), else the one that holds `ciaddr`, else the first.
-    pub fn select(&self, interface: &str, giaddr: Ipv4Addr, ciaddr: Ipv4Addr) -> Option<&Scope> {
-        let mut here = self.scopes.iter().filter(|scope| &*scope.interface == interface);
-        if !giaddr.is_unspecified() {
-            return here.find(|scope| scope.subnet.contains(&giaddr));
+    /// The scope that a packet is for, of those on the interface it came in on; see [`Way`].
+    ///
+    /// What is selected goes first (RFC 3527, RFC 3011). Behind a relay it is a scope of that relay or one whose subnet holds `giaddr` (RFC 2131 §4.3.1); on the
+    /// link itself the one that holds `ciaddr`, else the first. In each case a scope for the client's port goes before one for any port.
+    pub fn select(&self, interface: &str, way: Way<'_>) -> Option<&Scope> {
+        let here = || self.scopes.iter().filter(|scope| &*scope.interface == interface);
+        let at_port =
+            |scope: &&Scope| way.circuit_id.is_some_and(|id| scope.circuit_ids.iter().any(|own| **own == *id));
+        let any_port = |scope: &&Scope| scope.circuit_ids.is_empty();
+        let (relayed, giaddr) = (!way.giaddr.is_unspecified(), way.giaddr);
+        let on_way = |scope: &&Scope| match relayed {
+            true => scope.subnet.contains(&giaddr) || scope.relays.iter().any(|relay| relay.contains(&giaddr)),
+            false => scope.relays.is_empty(),
+        };
+        let by_way = || {
+            let ours = |scope: &&Scope| way.ciaddr.is_unspecified() || scope.subnet.contains(&way.ciaddr);
+            let near = |port: &dyn Fn(&&Scope) -> bool| {
+                let mut fit = here().filter(|scope| on_way(scope) && port(scope));
+                let first = fit.next()?;
+                Some(if relayed || ours(&first) { first } else { fit.find(ours).unwrap_or(first) })
+            };
+            near(&at_port).or_else(|| near(&any_port))
+        };
+        let Some(selected) = way.selected.filter(|_| !way.ignores_selection) else { return by_way() };
+        if by_way().is_some_and(|scope| scope.ignore_link_selection) {
+            return by_way();
         }
-        let first = here.next()?;
-        if ciaddr.is_unspecified() || first.subnet.contains(&ciaddr) {
-            return Some(first);
-        }
-        Some(here.find(|scope| scope.subnet.contains(&ciaddr)).unwrap_or(first))
+        let holds = |scope: &&Scope| scope.subnet.contains(&selected);
+        here()
+            .find(|scope| holds(scope) && at_port(scope))
+            .or_else(|| here().find(|scope| holds(scope) && any_port(scope)))
     }
 }
+
+/// What says from where a packet comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way<'a> {
+    /// The relay's address; unspecified where there is none.
+    pub giaddr: Ipv4Addr,
+    /// The client's address, where it can be trusted; else unspecified.
+    pub ciaddr: Ipv4Addr,
+    /// What the relay or the client selects.
+    pub selected: Option<Ipv4Addr>,
+    /// Whether the client is in a class whose relays select the wrong one.
+    pub ignores_selection: bool,
+    /// The client's port.
+    pub circuit_id: Option<&'a [u8]>,
+}
+
+/// Who may have the addresses of a pool, and what they get with it.
+#[derive(Debug)]
+struct PoolRules {
+    allow: Box<[ClassIndex]>,
+    deny: Box<[ClassIndex]>,
+    options: OptionBlock,
+}
+
+#[cfg(test)]
+mod tests;
