@@ -2,11 +2,13 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use reveille_config::MacAddr;
 use reveille_lab::{Deadline, Namespace, Process, Program, Run};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::contender::{self, Contender, INTERFACE, Ours, SERVER};
 use crate::generate::{Outcome, Phase};
@@ -70,6 +72,7 @@ impl Stage {
     pub fn build(reveille: &Path) -> anyhow::Result<Self> {
         let reveille = reveille.canonicalize().with_context(|| format!("{}: build it first", reveille.display()))?;
         let run = Run::start()?;
+        note_signals();
         run.end_on_signals();
         let (server, load) = (Namespace::create(&run, "server")?, Namespace::create(&run, "load")?);
         for namespace in [&server, &load] {
@@ -101,6 +104,7 @@ impl Stage {
     /// # Errors
     /// It cannot be made.
     pub fn new_state(&mut self, name: &str) -> anyhow::Result<PathBuf> {
+        wait_if_ending();
         self.started += 1;
         let state = self.run.path(format!("{name}-{}", self.started));
         std::fs::create_dir_all(&state)?;
@@ -173,6 +177,7 @@ impl Stage {
     }
 
     fn watch(&mut self, program: Program, name: &str, state: &Path, line: &str) -> anyhow::Result<Server> {
+        wait_if_ending();
         self.started += 1;
         let begin = Instant::now();
         let mut process = program.start(&format!("{name}-{}", self.started))?;
@@ -234,6 +239,34 @@ impl Stage {
     /// A program beside the load, on its core.
     pub fn beside(&self, program: &str) -> Program {
         self.load.program("taskset").args(["-c", LOAD_CORE, program])
+    }
+}
+
+/// Whether a signal has come: the run is being taken down.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Notes the signals that end the run, so that nothing new is begun while it is taken down.
+fn note_signals() {
+    std::thread::spawn(|| {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+        runtime.block_on(async {
+            let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+            let Ok(mut signals) = kinds.into_iter().map(signal).collect::<Result<Vec<_>, _>>() else { return };
+            let [interrupt, terminate, hangup] = &mut signals[..] else { return };
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            ENDING.store(true, Ordering::Release);
+        });
+    });
+}
+
+/// Once the run is being taken down, the thread that takes it down ends the process too: this one waits for that.
+pub fn wait_if_ending() {
+    while ENDING.load(Ordering::Acquire) {
+        std::thread::park();
     }
 }
 

@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use crate::contender::Contender;
-use crate::stage::Stage;
+use crate::stage::{Stage, wait_if_ending};
 use crate::{machine, report};
 
 /// Arguments.
@@ -180,6 +180,7 @@ impl Bench {
 
     /// Remembers that something could not be measured; the rest is.
     fn failed(&mut self, what: String) {
+        wait_if_ending();
         self.bar.suspend(|| eprintln!("{what}"));
         self.failures.push(what);
     }
