@@ -159,7 +159,10 @@ impl Asker<'_> {
     /// A DHCPACK that promises a lease.
     pub fn ack(&self, buffer: Vec<u8>, lease: Lease) -> Ack {
         let mut octets = self.stamp(buffer, &self.rules.scope.templates.ack, Some(lease), |_| {});
-        octets[12..16].copy_from_slice(&self.packet.ciaddr().octets());
+        if self.packet.ciaddr() == lease.address {
+            // Rubbish in this field does not go back: a relay would send the reply there.
+            octets[12..16].copy_from_slice(&lease.address.octets());
+        }
         Ack(Reply { octets, destination: self.destination(lease.address) })
     }
 

@@ -288,7 +288,10 @@ fn the_broadcast_bit_is_the_clients_to_set_and_ciaddr_is_believed_only_where_it_
         ("rubbish in ciaddr", select.clone().at(12, &[10, 77, 2, 9]), Destination::Frame(STRANGER, ip(2, 100))),
         ("its address", Packet::renew(STRANGER, ip(2, 100)), Destination::Unicast(ip(2, 100))),
     ] {
-        assert_eq!(ack_to(&packet).destination, destination, "{why}");
+        let ack = ack_to(&packet);
+        assert_eq!(ack.destination, destination, "{why}");
+        let believed = destination == Destination::Unicast(ip(2, 100));
+        assert_eq!(decode(&ack).ciaddr(), if believed { ip(2, 100) } else { Ipv4Addr::UNSPECIFIED }, "{why}");
     }
 }
 
