@@ -32,7 +32,7 @@ const NOW: Now = Now { unix: UnixSecs(1_700_000_000), unix_millis: 1_700_000_000
 fn scopes(directory: &Path) -> Arc<Scopes> {
     let file = directory.join("reveille.toml");
     let text = format!(
-        "[dhcpd]\nstate_dir = \"{0}\"\napi = [\"unix:{0}/sock\"]\n[[dhcpd.scope]]\nname = \"load\"\nkind = \"dynamic\"\ninterface = \"lo\"\n\
+        "[dhcpd]\nstate_dir = \"{0}\"\napi = [\"unix:{0}/sock\"]\nlimits = {{ client_packets_per_sec = 0 }}\n[[dhcpd.scope]]\nname = \"load\"\nkind = \"dynamic\"\ninterface = \"lo\"\n\
          subnet = \"10.64.0.0/10\"\nserver_address = \"10.64.0.1\"\npools = [\"10.65.0.0-10.95.255.255\"]\n",
         directory.display()
     );

@@ -135,6 +135,7 @@ pub fn reveille(state: &Path, ours: Ours) -> String {
 state_dir = "{state}"
 api = ["unix:{state}/dhcpd.sock"]
 workers = {}
+limits = {{ client_packets_per_sec = 0, relay_packets_per_sec = 0 }}
 
 [dhcpd.io]
 segmentation = {}

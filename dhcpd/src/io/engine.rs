@@ -3,6 +3,7 @@
 //! packet → view → scope → decision → table → (journal →) reply. A DHCPACK that promises a lease waits here as a [`Pending`] until its record is
 //! durable; offers and NAKs do not wait.
 
+mod abuse;
 mod conflict;
 mod foreign;
 
@@ -119,6 +120,7 @@ struct Desk {
     checks: Checks<conflict::Parked>,
     /// Other servers that clients chose.
     noted: foreign::Noted,
+    senders: abuse::Senders,
     /// The packet at hand has waited for a check.
     resumed: Option<conflict::Resumed>,
 }
@@ -144,6 +146,7 @@ impl Engine {
             exhausted_logged: None,
             checks: conflict::checks(part.workers),
             noted: foreign::Noted::default(),
+            senders: abuse::Senders::default(),
             resumed: None,
         };
         Self { parser: Parser::default(), desk, requests: part.requests }
@@ -287,6 +290,11 @@ impl Desk {
                 self.counters.faults(faults);
                 tracing::debug!(mac = %packet.chaddr(), ?faults, "a message with faults is looked at all the same");
             }
+        }
+        if self.resumed.is_none()
+            && let Some(reason) = self.senders.over_limit(now, packet, &scopes.limits)
+        {
+            return self.counters.dropped(reason);
         }
         let agent = packet.relay_agent();
         let (circuit_id, remote_id) = (agent.circuit_id(), agent.remote_id());

@@ -20,6 +20,7 @@ pub mod option;
 pub mod owner;
 pub mod peek;
 pub mod pool;
+pub mod rate;
 pub mod reason;
 pub mod relay_agent;
 pub mod reply;

@@ -91,6 +91,10 @@ reasons! {
         ConflictTries = "conflict-tries", "too many addresses in a row were found in use by others";
         /// Our own search for foreign servers, of this node or another.
         ServerProbe = "server-probe", "it is our own search for foreign DHCP servers";
+        /// A client asks more often than it may.
+        ClientRate = "client-rate", "the client asks more often than it may";
+        /// More comes through a relay than may.
+        RelayRate = "relay-rate", "more comes through the relay than may";
         /// The reply could not be sent.
         SendFailed = "send-failed", "the reply could not be sent";
     }

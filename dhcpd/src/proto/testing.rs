@@ -17,6 +17,7 @@ const CONFIG: &str = r#"
 [dhcpd]
 state_dir = "/var/lib/reveille/dhcpd"
 api = ["unix:/run/reveille/dhcpd.sock"]
+limits = { client_packets_per_sec = 0 }
 
 [[dhcpd.scope]]
 name = "bmc"

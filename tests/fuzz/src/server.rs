@@ -19,6 +19,7 @@ use reveille_dhcpd::store::journal::{CrashDisk, JournalOptions};
 const CONFIGURATION: &str = r#"
 [dhcpd]
 state_dir = "/var/lib/reveille/dhcpd"
+limits = { client_packets_per_sec = 0 }
 api = ["unix:/run/reveille/dhcpd.sock"]
 
 [[dhcpd.scope]]

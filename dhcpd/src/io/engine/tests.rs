@@ -1,5 +1,6 @@
 //! Tables of whole conversations, packet in and reply out, over a simulated disk; no sockets, no clocks, no sleeps.
 
+mod abuse;
 mod allocation;
 mod conflict;
 mod harness;
