@@ -7,8 +7,8 @@ use std::net::SocketAddrV4;
 
 use crate::proto::time::Millis;
 
-/// Messages kept for each worker: a rack row that powers on at once fits.
-pub const BACKLOG_MAX: usize = 16_384;
+/// Messages kept for each worker: a hall of machines that powers on at once fits. About a tenth of a second's work.
+pub const BACKLOG_MAX: usize = 32_768;
 /// The longest message kept, octets: an Ethernet frame's worth. A longer one is served at once.
 pub const PARKED_BYTES_MAX: usize = 1_472;
 /// After so long a client has asked again: the first time-outs of firmware are 1 to 4 s (RFC 2131 §4.1: 4 s).
@@ -48,6 +48,10 @@ impl Backlog {
 
     /// Takes in a message of at most [`PARKED_BYTES_MAX`] octets (what is longer is cut). `true`: the one that had waited longest was dropped for it.
     pub fn push(&mut self, now: Millis, link: usize, from: SocketAddrV4, octets: &[u8]) -> bool {
+        if self.len == 0 {
+            // From the beginning, so that no more memory is touched than is needed.
+            self.oldest = 0;
+        }
         let full = self.len == self.entries.len();
         if full {
             self.oldest = (self.oldest + 1) % self.entries.len();

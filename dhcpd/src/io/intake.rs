@@ -12,8 +12,8 @@ use crate::proto::time::Millis;
 
 /// Datagrams read in one turn; also the DISCOVERs served from the backlog in a turn in which everything could be read.
 const TURN: usize = 256;
-/// DISCOVERs served in a turn that could not read everything: fewer than it reads, so that reading catches up.
-const SERVED_WHILE_BEHIND: usize = 64;
+/// A turn that could not read everything serves one DISCOVER for so many messages that it read, so that reading catches up.
+const READ_WHILE_BEHIND: usize = 4;
 /// More than any UDP payload on an Ethernet; a longer one is cut and then dropped as malformed.
 const DATAGRAM_BYTES_MAX: usize = 2_048;
 /// Messages read in one turn where the kernel may put datagrams together.
@@ -105,7 +105,7 @@ impl Intake {
     /// Hands what was read, and what waited before, to whoever serves. Says how many messages were dropped because too many wait.
     pub fn serve(&mut self, now: Millis, server: &mut impl Serve) -> usize {
         let Self { arena, sources, discovers, backlog, behind, .. } = self;
-        let mut served = 0;
+        let (mut served, mut read) = (0, 0);
         let mut serve = |octets: &[u8], Source { link, broadcast }, from| {
             server.packet(Arrival { octets, link, from, broadcast });
             served += 1;
@@ -117,6 +117,7 @@ impl Intake {
         for (slot, &source) in sources.iter().enumerate() {
             let message = arena.message(slot);
             for (index, octets) in message.datagrams().enumerate() {
+                read += 1;
                 if is_discover(octets) && discovers.len() < discovers.capacity() {
                     discovers.push(Place { slot: slot as u16, index: index as u16 });
                 } else {
@@ -134,7 +135,7 @@ impl Intake {
                 serve(octets, source, message.from);
             }
         }
-        for _ in 0..if *behind { SERVED_WHILE_BEHIND } else { TURN } {
+        for _ in 0..if *behind { read / READ_WHILE_BEHIND } else { TURN } {
             let Some((parked, octets)) = backlog.pop() else { break };
             serve(octets, Source { link: parked.link, broadcast: false }, parked.from);
         }
