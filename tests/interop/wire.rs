@@ -30,6 +30,14 @@ fn direct() -> Served {
     Served::of([ServedScope { kea: json!({ "authoritative": true }), ..scope }])
 }
 
+/// What is served to `services.py`.
+fn services() -> Served {
+    let Served { mut scopes, .. } = direct();
+    scopes[0].reveille = "rapid_commit = true\n".into();
+    let scopes = scopes.into_iter().map(|scope| scope.option("108", OptionValue::Hex("0000012c".into())));
+    Served { reveille: "leasequery = [\"10.77.2.5/32\"]\n".into(), ..Served::of(scopes) }
+}
+
 /// What is served to `relayed.py`.
 fn relayed() -> Served {
     let far = |name: &str, third| ServedScope {
@@ -81,6 +89,16 @@ fn odd_options() {
 #[test]
 fn odd_options_with_kea() {
     put(Product::Kea, &direct(), "options.py");
+}
+
+#[test]
+fn later_services() {
+    put(reveille(), &services(), "services.py");
+}
+
+#[test]
+fn later_services_with_kea() {
+    put(Product::Kea, &services(), "services.py");
 }
 
 #[test]
