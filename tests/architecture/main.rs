@@ -60,7 +60,7 @@ fn sources_keep_the_rules() {
 }
 
 /// Requirements of `docs/rfc/` that apply and are cited nowhere yet. This number may only become less.
-const UNCITED_MAX: usize = 13;
+const UNCITED_MAX: usize = 4;
 
 fn all_citations() -> Vec<Citation> {
     // The citations of the check's own tests are of no RFC.

@@ -503,6 +503,8 @@ impl Desk {
                 self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
             }
             DropReason::PoolExhausted => {
+                //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+                //# If no address is available, the server may choose to report the problem to the system administrator.
                 self.log_exhausted(job);
                 self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
             }

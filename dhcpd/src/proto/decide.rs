@@ -129,6 +129,8 @@ pub fn decide(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client:
             Action::Drop(DropReason::OtherServer)
         }
         MessageType::Release => match client.binding {
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.4
+            //# Upon receipt of a DHCPRELEASE message, the server marks the network address as not allocated.
             Some(binding) if binding.address == packet.ciaddr() => Action::Release(binding.address),
             _ => Action::Drop(DropReason::NotTheClients),
         },

@@ -227,6 +227,8 @@ impl Asker<'_> {
         // What a client writes into `ciaddr` of a DISCOVER is not to be trusted, nor in a REQUEST if it is not the address that it gets.
         let has_address = packet.ciaddr() == yiaddr && packet.message_type != MessageType::Discover;
         if !giaddr.is_unspecified() {
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+            //# If the 'giaddr' field in a DHCP message from a client is non-zero, the server sends any return messages to the 'DHCP server' port on the BOOTP relay agent whose address appears in 'giaddr'.
             Destination::Relay(giaddr, relay_port(self.from_port))
         } else if has_address {
             Destination::Unicast(yiaddr)

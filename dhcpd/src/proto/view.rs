@@ -384,6 +384,8 @@ impl<'a> PacketView<'a> {
     /// Option 57, octets of the largest IP datagram the client takes; values below the RFC's minimum of 576 count as missing.
     pub fn max_message_size(&self) -> Option<u16> {
         let size = u16::from_be_bytes(*self.option(code::MAX_MESSAGE_SIZE)?.first_chunk()?);
+        //= https://www.rfc-editor.org/rfc/rfc2132#section-9.10
+        //# The minimum legal value is 576 octets.
         (size >= 576).then_some(size)
     }
 

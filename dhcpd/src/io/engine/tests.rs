@@ -80,6 +80,9 @@ fn an_ack_waits_for_the_disk_and_an_offer_does_not() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
 //= type=test
 //# While not required for correct operation of DHCP, the server SHOULD NOT reuse the selected network address before the client responds to the server's DHCPOFFER message.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# If no address is available, the server may choose to report the problem to the system administrator.
 #[test]
 fn no_two_clients_are_offered_the_same_address() {
     let mut server = Server::new(&[]);
@@ -117,6 +120,9 @@ fn what_somebody_else_holds_is_refused() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.4
 //= type=test
 //# The server SHOULD retain a record of the client's initialization parameters for possible reuse in response to subsequent requests from the client.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.4
+//= type=test
+//# Upon receipt of a DHCPRELEASE message, the server marks the network address as not allocated.
 #[test]
 fn a_release_frees_the_address_also_after_a_restart() {
     let mut server = Server::new(&[SMALL]);

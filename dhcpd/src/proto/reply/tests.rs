@@ -79,6 +79,9 @@ fn the_wire_library_reads_an_ack_as_it_was_meant() {
     assert_eq!(option(&ack_to(&packet), 224), Some(vec![10, 11]));
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+//= type=test
+//# If the 'giaddr' field in a DHCP message from a client is non-zero, the server sends any return messages to the 'DHCP server' port on the BOOTP relay agent whose address appears in 'giaddr'.
 #[test]
 fn replies_go_where_rfc_2131_section_4_1_says() {
     let relay = ip(2, 254);

@@ -142,6 +142,9 @@ fn fields_are_read_where_the_rfc_puts_them() {
     });
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2132#section-9.10
+//= type=test
+//# The minimum legal value is 576 octets.
 #[test]
 fn values_that_are_too_short_or_zero_count_as_missing() {
     let packet = Packet::discover(STRANGER)

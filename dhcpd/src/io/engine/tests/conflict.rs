@@ -47,6 +47,12 @@ impl Server {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-2.2
+//= type=test
+//# As a consistency check, the allocating server SHOULD probe the reused address before allocating the address, e.g., with an ICMP echo request, and the client SHOULD probe the newly received address, e.g., with ARP.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
+//= type=test
+//# When allocating a new address, servers SHOULD check that the offered network address is not already in use
 #[test]
 fn the_first_offer_waits_and_nobody_else_does() {
     let mut server = Server::new(&[ON]);
