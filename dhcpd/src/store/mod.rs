@@ -5,6 +5,8 @@
 
 mod atomic;
 pub mod bitmap;
+#[cfg(test)]
+mod bitmap_tests;
 mod clients;
 pub mod event;
 pub mod journal;
