@@ -10,7 +10,7 @@ use reveille_config::MacAddr;
 use reveille_lab::packages::unpacked;
 use reveille_lab::{Client, Namespace, OptionValue, Process, Product, Served, ServedScope};
 
-use crate::peers::{Outcome, judge, outcome};
+use crate::peers::{Outcome, judge, outcome, reveille};
 use crate::stage::{Stage, mac, patience};
 
 const FAR_BRIDGE: &str = "br-far";
@@ -95,8 +95,18 @@ fn dhcp_helper(product: Product) {
 }
 
 #[test]
+fn behind_isc_dhcp_relay_with_option_82() {
+    isc_dhcp_relay(reveille());
+}
+
+#[test]
 fn behind_isc_dhcp_relay_with_option_82_with_kea() {
     isc_dhcp_relay(Product::Kea);
+}
+
+#[test]
+fn behind_dhcp_helper() {
+    dhcp_helper(reveille());
 }
 
 #[test]

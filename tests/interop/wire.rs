@@ -102,6 +102,11 @@ fn later_services_with_kea() {
 }
 
 #[test]
+fn relay_agents() {
+    put(reveille(), &relayed(), "relayed.py");
+}
+
+#[test]
 fn relay_agents_with_kea() {
     put(Product::Kea, &relayed(), "relayed.py");
 }

@@ -427,8 +427,8 @@ impl Scopes {
 
     /// The scope that a packet is for, of those on the interface it came in on; see [`Way`].
     ///
-    /// What is selected goes first (RFC 3527, RFC 3011). Behind a relay it is a scope of that relay or one whose subnet holds `giaddr` (RFC 2131 §4.3.1); on the
-    /// link itself the one that holds `ciaddr`, else the first. In each case a scope for the client's port goes before one for any port.
+    /// What is selected goes first (RFC 3527, RFC 3011). Behind a relay it is a scope of that relay or one whose subnet holds `giaddr` (RFC 2131 §4.3.1); without
+    /// one it is the one that holds `ciaddr`, else the first of the link. In each case a scope for the client's port goes before one for any port.
     pub fn select(&self, interface: &str, way: Way<'_>) -> Option<&Scope> {
         let here = || self.scopes.iter().filter(|scope| &*scope.interface == interface);
         let at_port =
@@ -439,7 +439,15 @@ impl Scopes {
             true => scope.subnet.contains(&giaddr) || scope.relays.iter().any(|relay| relay.contains(&giaddr)),
             false => scope.relays.is_empty(),
         };
+        // A client that renews speaks past its relay, straight with the server: its address says where it is.
+        let past_relay = || {
+            let client_is_in = |scope: &&Scope| !scope.relays.is_empty() && scope.subnet.contains(&way.ciaddr);
+            here().find(|scope| !relayed && !way.ciaddr.is_unspecified() && client_is_in(scope))
+        };
         let by_way = || {
+            if let Some(scope) = past_relay() {
+                return Some(scope);
+            }
             let ours = |scope: &&Scope| way.ciaddr.is_unspecified() || scope.subnet.contains(&way.ciaddr);
             let near = |port: &dyn Fn(&&Scope) -> bool| {
                 let mut fit = here().filter(|scope| on_way(scope) && port(scope));

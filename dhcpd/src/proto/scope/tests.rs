@@ -67,7 +67,8 @@ fn the_way_of_a_packet_says_its_scope() {
     for (why, interface, packet, expected) in [
         ("on the link: the first", "vp0", discover(), Some("prov")),
         ("by its own address", "vp0", Packet::renew(STRANGER, ip(3, 101)), Some("prov2")),
-        ("an address of a scope that is elsewhere", "vp0", Packet::renew(STRANGER, ip(4, 101)), Some("prov")),
+        ("a renewal past its relay", "vp0", Packet::renew(STRANGER, ip(4, 101)), Some("far")),
+        ("an address of nobody's scope", "vp0", Packet::renew(STRANGER, ip(99, 101)), Some("prov")),
         ("another interface", "vb0", discover(), Some("bmc")),
         ("no interface of ours", "vx0", discover(), None),
         ("a relay inside the subnet", "vp0", discover().relayed_by(ip(3, 254)), Some("prov2")),
