@@ -200,7 +200,6 @@ fn keys_and_types() {
             "out of bounds",
             "from 0 to 86400",
         ),
-        ("lease_secs = 600", "lease_secs = 600\nport_share_percent = ¦0", "out of bounds", "from 1 to 100"),
         (
             "lease_secs = 600",
             "lease_secs = 600\nconflict_check = ¦\"ping\"",

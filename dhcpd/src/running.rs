@@ -13,6 +13,7 @@ use crate::io::engine::Engine;
 use crate::io::foreign_watch::ForeignWatch;
 use crate::io::link::{LinkError, PortOptions, Ports, interfaces};
 use crate::io::prober::Prober;
+use crate::io::proxy::ProxyPort;
 use crate::io::router_solicitation::RouterSolicitations;
 use crate::io::worker::Worker;
 use crate::io::{Clock, Waker};
@@ -44,6 +45,11 @@ pub enum StartError {
     /// The API's listeners.
     #[error("cannot serve the lease API")]
     Listen(#[from] ListenError),
+    /// Port 4011 of a proxy scope.
+    #[error(
+        "cannot answer boot clients on port 4011 of a proxy scope: is its server address on the interface, and the port free?"
+    )]
+    Proxy(#[source] std::io::Error),
     /// The system gives no thread or descriptor.
     #[error("cannot start a thread")]
     System(#[source] std::io::Error),
@@ -85,7 +91,7 @@ pub struct Running {
     tasks: JoinSet<()>,
     failures: mpsc::UnboundedReceiver<RunError>,
     /// Threads that end when they are dropped.
-    beside: (RouterSolicitations, Prober, ForeignWatch),
+    beside: (RouterSolicitations, Prober, ForeignWatch, ProxyPort),
 }
 
 /// Reports the end of a worker thread, also by panic.
@@ -148,6 +154,8 @@ pub async fn start_on(
 
     let watch = ForeignWatch::start(Arc::clone(&store.shared), clock).map_err(StartError::System)?;
 
+    let proxy = ProxyPort::start(Arc::clone(&store.shared)).map_err(StartError::Proxy)?;
+
     let (failed, failures) = mpsc::unbounded_channel();
     let links: Arc<[Box<str>]> = interfaces(&scopes).into();
     let mut workers = Vec::new();
@@ -183,7 +191,7 @@ pub async fn start_on(
         workers,
         tasks,
         failures,
-        beside: (router_solicitations, prober, watch),
+        beside: (router_solicitations, prober, watch, proxy),
     })
 }
 

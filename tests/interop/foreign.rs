@@ -17,7 +17,7 @@ fn stage(scope: &str, table: &str) -> Stage {
 }
 
 /// A dnsmasq that gives 10.77.2.180 and what follows, at once.
-fn dnsmasq(host: &Client) -> Process {
+pub fn dnsmasq(host: &Client) -> Process {
     host.configure(OTHER, 24, None).expect("its address");
     let program = host.namespace().program("dnsmasq").args([
         "--conf-file=/dev/null",

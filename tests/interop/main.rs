@@ -7,6 +7,7 @@ mod conflict;
 mod foreign;
 mod leases;
 mod peers;
+mod proxy;
 mod relays;
 mod router;
 mod stage;

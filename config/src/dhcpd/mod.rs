@@ -121,8 +121,6 @@ pub struct Scope {
     pub decline_secs: u32,
     /// How often a DHCPDISCOVER of our own looks for foreign DHCP servers on the link, seconds; 0 is never, the default.
     pub foreign_server_probe_secs: u32,
-    /// Share of the pools, per cent, that the clients of one relay port (option 82) may hold; 100, the default, is no limit.
-    pub port_share_percent: u8,
     /// Whether and how it is asked who uses an address before the address is first offered (RFC 2131 §2.2).
     pub conflict: ConflictCheck,
     /// A renewal with at most this share of its lease used is answered from the record on disk, per cent; 0 turns it off; default 25.

@@ -92,7 +92,6 @@ impl Printer<'_> {
         self.line("offer_secs", scope.offer_secs);
         self.line("decline_secs", scope.decline_secs);
         self.line("foreign_server_probe_secs", scope.foreign_server_probe_secs);
-        self.line("port_share_percent", scope.port_share_percent);
         self.string("conflict_check", scope.conflict.method.as_str());
         self.line("conflict_wait_millis", scope.conflict.wait_millis);
         self.line("cache_threshold_percent", scope.cache_threshold_percent);

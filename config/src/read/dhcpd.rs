@@ -167,8 +167,6 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     let decline_secs = secs("decline_secs", 86_400, 0..=2_592_000).0.value;
     let foreign_server_probe_secs =
         table.or("foreign_server_probe_secs", 0, |value| value.integer(0..=86_400, "seconds").map(|secs| secs as u32));
-    let port_share_percent =
-        table.or("port_share_percent", 100, |value| value.integer(1..=100, "per cent").map(|share| share as u8));
     let conflict = link::conflict(&table);
     let cache_threshold_percent =
         table.or("cache_threshold_percent", 25, |value| value.integer(0..=90, "per cent").map(|share| share as u8));
@@ -225,7 +223,6 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
             offer_secs,
             decline_secs,
             foreign_server_probe_secs,
-            port_share_percent,
             conflict,
             cache_threshold_percent,
             authoritative,

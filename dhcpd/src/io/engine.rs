@@ -6,6 +6,7 @@
 mod abuse;
 mod conflict;
 mod foreign;
+mod proxy;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -316,6 +317,9 @@ impl Desk {
         }
         if packet.option(code::VENDOR_CLASS) == Some(PROBE_VENDOR_CLASS) {
             return self.counters.dropped(DropReason::ServerProbe);
+        }
+        if scope.kind == ScopeKind::Proxy {
+            return self.proxy(job);
         }
         match decide(now.unix, packet, &job.rules, client) {
             Action::Drop(reason) => self.dropped(job, reason),

@@ -11,6 +11,7 @@ mod intake;
 pub mod link;
 mod outbox;
 pub mod prober;
+pub mod proxy;
 pub mod router_solicitation;
 mod steering;
 mod sys;

@@ -95,6 +95,8 @@ reasons! {
         ClientRate = "client-rate", "the client asks more often than it may";
         /// More comes through a relay than may.
         RelayRate = "relay-rate", "more comes through the relay than may";
+        /// A proxy scope has nothing for this client.
+        NothingToBoot = "nothing-to-boot", "it is no boot client, or there is no boot file for it";
         /// The reply could not be sent.
         SendFailed = "send-failed", "the reply could not be sent";
     }

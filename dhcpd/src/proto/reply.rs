@@ -201,6 +201,42 @@ impl Asker<'_> {
         Reply { octets, destination: Destination::Unicast(ciaddr) }
     }
 
+    /// A ProxyDHCP's DHCPOFFER: what a boot client can boot, and no address (PXE specification 2.1, §2.2.1).
+    ///
+    /// # Errors
+    /// It is no boot client, or there is nothing for it: the buffer.
+    pub fn proxy_offer(&self, buffer: Vec<u8>) -> Result<Reply, Vec<u8>> {
+        let octets = self.proxy(buffer, 2)?;
+        let giaddr = self.packet.giaddr();
+        let destination = match giaddr.is_unspecified() {
+            // There is no address to put into a frame for it.
+            true => Destination::Broadcast,
+            false => Destination::Relay(giaddr, relay_port(self.from_port)),
+        };
+        Ok(Reply { octets, destination })
+    }
+
+    /// A boot server's DHCPACK on port 4011, which goes back to where the request came from. It promises no lease, so no record of it need be durable.
+    ///
+    /// # Errors
+    /// It is no boot client, or there is nothing for it: the buffer.
+    pub fn proxy_ack(&self, buffer: Vec<u8>) -> Result<Vec<u8>, Vec<u8>> {
+        let mut octets = self.proxy(buffer, 5)?;
+        octets[12..16].copy_from_slice(&self.packet.ciaddr().octets());
+        Ok(octets)
+    }
+
+    fn proxy(&self, buffer: Vec<u8>, message_type: u8) -> Result<Vec<u8>, Vec<u8>> {
+        let boot = self.boot();
+        if boot.stage == Stage::None || boot.file.is_none() {
+            return Err(buffer);
+        }
+        let mut octets = self.stamp(buffer, &self.rules.scope.templates.inform, None, |_| {});
+        // The message type is the template's first option.
+        octets[FIXED_BYTES + 2] = message_type;
+        Ok(octets)
+    }
+
     /// A DHCPNAK with its reason in words (RFC 2131 §4.3.2; table 3).
     pub fn nak(&self, buffer: Vec<u8>, reason: NakReason) -> Reply {
         let mut stamp = Stamp::begin(buffer, &self.rules.scope.templates.nak, self.packet, Room::OptionsOnly);

@@ -126,8 +126,6 @@ pub struct Scope {
     pub decline_secs: u32,
     /// How often a DHCPDISCOVER of our own looks for foreign servers, seconds; 0 is never.
     pub foreign_probe_secs: u32,
-    /// Share of the pools that the clients of one relay port may hold, per cent.
-    pub port_share_percent: u8,
     /// Whether and how it is asked who uses an address before it is offered.
     pub conflict: ConflictCheck,
     /// Share of a lease, per cent, up to which a renewal is answered from disk; 0 is off.
@@ -209,6 +207,8 @@ impl Scope {
         let mask = scope.subnet.netmask().octets();
         let broadcast = scope.subnet.broadcast().octets();
         let defaults = [(code::SUBNET_MASK, &mask[..]), (code::BROADCAST_ADDRESS, &broadcast[..])];
+        // Beside another DHCP server the network is that one's business.
+        let defaults = defaults.into_iter().filter(|_| scope.kind != ScopeKind::Proxy);
         let (mut reservations, mut fixed) = (Vec::new(), FixedReservations::default());
         for own in &scope.reservations {
             let reservation = |mac| {
@@ -268,7 +268,6 @@ impl Scope {
             offer_secs: scope.offer_secs,
             decline_secs: scope.decline_secs,
             foreign_probe_secs: scope.foreign_server_probe_secs,
-            port_share_percent: scope.port_share_percent,
             conflict: scope.conflict,
             cache_threshold_percent: scope.cache_threshold_percent,
             authoritative: scope.authoritative,
