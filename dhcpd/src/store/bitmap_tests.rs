@@ -1,6 +1,7 @@
 //! The address bitmap, tested beside its file, which `tests/bitmap_loom.rs` compiles over the atomics of a model checker.
 
 use std::collections::HashSet;
+use std::net::Ipv4Addr;
 
 use reveille_config::AddressRange;
 

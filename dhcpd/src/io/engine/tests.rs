@@ -57,6 +57,32 @@ fn a_client_is_offered_bound_and_found_again_after_a_restart() {
 }
 
 #[test]
+fn while_the_disk_stalls_acks_wait_offers_go_on_and_nothing_is_lost() {
+    let mut server = Server::new(&[]);
+    let offered: Vec<_> =
+        (0..4).map(|n| server.send(&Packet::discover(client(n))).expect("an offer").address).collect();
+    server.disk.hold();
+    for (n, address) in (0..).zip(&offered) {
+        server.deliver(&Packet::select(client(n), SERVER, *address), "vp0");
+    }
+    for n in 4..8 {
+        server.deliver(&Packet::discover(client(n)), "vp0");
+        server.poll();
+        let answers = server.answers();
+        assert!(matches!(answers[..], [Answer { kind: Wire::Offer, .. }]), "offers alone: {answers:?}");
+    }
+    server.disk.let_go();
+    server.settle();
+    let acks = offered.iter().map(|&address| Answer { kind: Wire::Ack, address, secs: 3_600 });
+    assert_eq!(server.answers(), acks.collect::<Vec<_>>(), "in the order of the requests");
+    let mut server = server.crash(Loss::Everything);
+    for (n, address) in (0..).zip(offered) {
+        let answer = server.send(&Packet::request(client(n)).asks(address));
+        assert_eq!(answer, Some(Answer { kind: Wire::Ack, address, secs: 3_600 }), "client {n}");
+    }
+}
+
+#[test]
 fn an_ack_waits_for_the_disk_and_an_offer_does_not() {
     let mut server = Server::new(&[]);
     server.disk.hold();
