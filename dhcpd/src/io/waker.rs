@@ -38,8 +38,14 @@ impl Waker {
 
     /// The thread: "I am awake".
     pub fn is_awake(&self) {
-        if !self.asleep.swap(false, Ordering::SeqCst) {
-            // Somebody wakes it. The counter may still be empty: then the next sleep is short.
+        self.is_awake_by(true);
+    }
+
+    /// The thread: "I am awake", where it knows by what. `woken`: the descriptor was readable, so that its counter must be emptied.
+    pub fn is_awake_by(&self, woken: bool) {
+        self.asleep.store(false, Ordering::SeqCst);
+        if woken {
+            // Not before it is readable: who wakes may be between saying so and writing, and what it writes then must still be read, one sleep later.
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
         }
     }
@@ -48,5 +54,48 @@ impl Waker {
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    fn readable(waker: &Waker) -> bool {
+        let mut fds = [PollFd::new(waker, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+    }
+
+    #[test]
+    fn wakes_once_and_only_who_sleeps() {
+        let waker = Waker::new().unwrap();
+        waker.wake();
+        assert!(!readable(&waker), "nobody sleeps");
+        waker.will_sleep();
+        waker.wake();
+        waker.wake();
+        assert!(readable(&waker));
+        waker.is_awake_by(true);
+        assert!(!readable(&waker), "the next sleep is a real one");
+        waker.will_sleep();
+        waker.is_awake_by(false);
+        waker.wake();
+        assert!(!readable(&waker), "it woke by itself");
+    }
+
+    #[test]
+    fn a_wake_that_is_written_late_ends_one_sleep_and_no_more() {
+        let waker = Waker::new().unwrap();
+        waker.will_sleep();
+        // Another thread says that it wakes this one, and is interrupted there; a packet comes.
+        assert!(waker.asleep.swap(false, Ordering::SeqCst));
+        waker.is_awake_by(readable(&waker));
+        waker.will_sleep();
+        rustix::io::write(&waker.event, &1u64.to_ne_bytes()).unwrap();
+        assert!(readable(&waker));
+        waker.is_awake_by(true);
+        assert!(!readable(&waker));
     }
 }

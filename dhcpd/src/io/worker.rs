@@ -93,7 +93,9 @@ impl Worker {
     /// Finds out which listeners have something to read; sleeps until one has, unless `busy`.
     fn wait(&mut self, poll: &mut Poll, outbox: &mut Outbox, busy: bool, now: Now) -> io::Result<()> {
         if busy {
-            return poll.wait(Duration::ZERO);
+            let woken = poll.wait(Duration::ZERO)?;
+            self.waker.is_awake_by(woken);
+            return Ok(());
         }
         self.waker.will_sleep();
         // Once more: whoever came before the line above did not see that this thread sleeps.
@@ -104,9 +106,9 @@ impl Worker {
             let left = self.engine.poll_timeout().map(|at| Duration::from_millis(at.0.saturating_sub(now.monotonic.0)));
             timeout = left.unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
         }
-        let polled = poll.wait(timeout);
-        self.waker.is_awake();
-        polled
+        let woken = poll.wait(timeout)?;
+        self.waker.is_awake_by(woken);
+        Ok(())
     }
 }
 
@@ -160,19 +162,21 @@ impl Poll {
         Ok(Self { epoll, events: Vec::with_capacity(EVENTS), ready: vec![false; ports.listeners.len()] })
     }
 
-    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+    /// Says whether the waker was reported.
+    fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
         let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
         self.events.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        let mut woken = false;
         for event in &self.events {
-            // All but the waker.
+            woken |= event.data.u64() == WAKER;
             if let Some(ready) = usize::try_from(event.data.u64()).ok().and_then(|at| self.ready.get_mut(at)) {
                 *ready = true;
             }
         }
-        Ok(())
+        Ok(woken)
     }
 }
