@@ -143,6 +143,9 @@ impl Daemons {
         }
         match Config::load_parts(file, &choice.parts()) {
             Ok(config) => {
+                if let (Some(dhcpd), None) = (&self.dhcpd, &config.dhcpd) {
+                    dhcpd.note_reload(Some(format!("{} has no table [dhcpd] any more", file.display())));
+                }
                 put_in_force("dhcpd", self.dhcpd.as_ref(), config.dhcpd, reveille_dhcpd::Running::reload);
                 put_in_force("bootd", self.bootd.as_ref(), config.bootd, reveille_bootd::Running::reload);
                 let provisioner = self.provisioner.as_ref();
@@ -152,7 +155,13 @@ impl Daemons {
                 for mistake in &mistakes {
                     warn!("{}", output::in_one_line(mistake));
                 }
-                warn!("the old configuration stays in force: {} has {} mistake(s)", file.display(), mistakes.len());
+                let count = mistakes.len();
+                warn!("the old configuration stays in force: {} has {count} mistake(s)", file.display());
+                let first = mistakes.first().map(output::in_one_line).unwrap_or_default();
+                let why = format!("{} has {count} mistake(s), the first: {first}", file.display());
+                if let Some(dhcpd) = &self.dhcpd {
+                    dhcpd.note_reload(Some(why));
+                }
             }
         }
         notify(&[NotifyState::Ready]);

@@ -44,6 +44,8 @@ enum Command {
     All(commands::run::Args),
     /// Check a configuration file and report every mistake in it
     Check(commands::check::Args),
+    /// Have a running daemon read its configuration again, and wait until it has
+    Reload(commands::reload::Args),
     /// Leases, and unknown machines that ask for one
     Lease(commands::lease::Args),
     /// Reservations: which machine always gets which address
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Provisioner(args) => commands::run::run(args, daemons::Choice::PROVISIONER),
         Command::All(args) => commands::run::run(args, daemons::Choice::ALL),
         Command::Check(args) => commands::check::run(args),
+        Command::Reload(args) => commands::block_on(commands::reload::run(args)),
         Command::Lease(args) => commands::block_on(commands::lease::run(args)),
         Command::Reservation(args) => commands::block_on(commands::reservation::run(args)),
         Command::Node(args) => commands::block_on(commands::node::run(args)),

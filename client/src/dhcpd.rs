@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ::http::Method;
-use reveille_config::dto::dhcpd::{Approve, Lease, Link, Page, Reservation, ReservationPut, ScopeUse, Sighting};
+use reveille_config::dto::dhcpd::{
+    Approve, Lease, Link, Page, ReloadStatus, Reservation, ReservationPut, ScopeUse, Sighting,
+};
 use reveille_config::dto::event::EventPage;
 use reveille_config::{Endpoint, MacAddr};
 
@@ -74,6 +76,11 @@ impl Dhcpd {
     /// How full the scopes are.
     pub async fn scopes(&self) -> Result<Page<ScopeUse>, ClientError> {
         self.http.get("/v1/scopes").await
+    }
+
+    /// What became of the last reload.
+    pub async fn configuration(&self) -> Result<ReloadStatus, ClientError> {
+        self.http.get("/v1/configuration").await
     }
 
     /// The interfaces served, and the DHCP servers there that are not ours.

@@ -210,6 +210,17 @@ impl Running {
     /// # Errors
     /// See [`ReloadError`].
     pub fn reload(&self, config: Arc<Dhcpd>) -> Result<(), ReloadError> {
+        let outcome = self.put_in_force(config);
+        self.note_reload(outcome.as_ref().err().map(ToString::to_string));
+        outcome
+    }
+
+    /// Has the API say what became of a reload: why it changed nothing, or that it was taken.
+    pub fn note_reload(&self, refused: Option<String>) {
+        self.api.note_reload(refused);
+    }
+
+    fn put_in_force(&self, config: Arc<Dhcpd>) -> Result<(), ReloadError> {
         let mut current = self.config.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(what) = needs_restart(&current, &config) {
             return Err(ReloadError::NeedsRestart(what));

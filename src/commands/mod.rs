@@ -5,6 +5,7 @@ pub mod completion;
 pub mod events;
 pub mod lease;
 pub mod node;
+pub mod reload;
 pub mod repair;
 pub mod reservation;
 pub mod run;

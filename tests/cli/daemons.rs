@@ -62,6 +62,51 @@ fn pool_of_provisioning(site: &Site) -> u64 {
         .unwrap()
 }
 
+/// `systemctl reload` runs `reveille reload`: its exit code says whether the new configuration is in force, and the API says why not.
+#[test]
+fn a_reload_answers_by_its_exit_code() {
+    let site = Site::new();
+    let mut dhcpd = site.start("dhcpd", &[]);
+    let (pid, config) = (dhcpd.pid().to_string(), site.config.to_str().unwrap().to_owned());
+    let reload = || reveille(&["reload", "dhcpd", "--pid", &pid, "--config", &config]);
+    let right = site.text();
+    let kept = "the configuration before the last reload";
+
+    site.edit("10.77.2.100-10.77.2.199", "10.77.2.100-10.77.2.150");
+    reload().out();
+    assert_eq!(pool_of_provisioning(&site), 51);
+    assert!(!ready(&site, "dhcpd").contains(kept));
+
+    // What needs a restart is refused by the daemon, which says so.
+    site.edit("workers = 1", "workers = 2");
+    let error = reload().error();
+    assert!(error.contains("dhcpd keeps the old configuration: `workers` has changed: restart dhcpd"), "{error}");
+    let answer = ready(&site, "dhcpd");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(kept) && answer.contains("`workers`"), "{answer}");
+
+    // A file with mistakes does not even reach it; sent all the same, it changes nothing.
+    std::fs::write(&site.config, &right).unwrap();
+    site.edit("pools = [\"10.77.2.100", "pool = [\"10.77.2.100");
+    let ran = reload();
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.err.contains("unknown key `pool`") && ran.err.contains("the old configuration stays in force"),
+        "{ran:?}"
+    );
+    dhcpd.signal(Signal::HUP).unwrap();
+    dhcpd
+        .log()
+        .wait_for("the old configuration stays in force", Deadline::secs(20))
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(ready(&site, "dhcpd").contains("`pools` is missing"));
+    assert_eq!(pool_of_provisioning(&site), 51);
+
+    std::fs::write(&site.config, right).unwrap();
+    reload().out();
+    assert!(!ready(&site, "dhcpd").contains(kept));
+    assert_eq!(pool_of_provisioning(&site), 100);
+}
+
 #[test]
 fn all_start_reload_and_drain() {
     let site = Site::new();

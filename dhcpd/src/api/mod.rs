@@ -15,7 +15,7 @@ mod reservations;
 mod scopes;
 mod sightings;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -23,6 +23,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 use reveille_config::limit::BODY_BYTES_MAX;
 
+use reveille_config::dto::dhcpd::ReloadStatus;
 use tokio::sync::watch;
 
 use crate::proto::time::UnixSecs;
@@ -34,12 +35,24 @@ pub struct ApiState {
     store: Arc<Store>,
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
     closing: watch::Sender<bool>,
+    reload: Mutex<ReloadStatus>,
 }
 
 impl ApiState {
     /// Over this store; `metrics_text` renders `/metrics`.
     pub fn new(store: Arc<Store>, metrics_text: Arc<dyn Fn() -> String + Send + Sync>) -> Self {
-        Self { store, metrics_text, closing: watch::Sender::new(false) }
+        Self { store, metrics_text, closing: watch::Sender::new(false), reload: Mutex::default() }
+    }
+
+    /// Remembers what became of a reload.
+    pub fn note_reload(&self, refused: Option<String>) {
+        let mut status = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        *status = ReloadStatus { reloads: status.reloads + 1, refused };
+    }
+
+    /// What became of the last reload.
+    fn reload_status(&self) -> ReloadStatus {
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the listeners: no new requests are taken, long polls are answered at once.
@@ -77,6 +90,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/scopes", get(scopes::list))
         .route("/v1/links", get(links::list))
         .route("/v1/events", get(events::list))
+        .route("/v1/configuration", get(health::configuration))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
