@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, ApiState, ListenError};
 use crate::io::engine::Engine;
 use crate::io::foreign_watch::ForeignWatch;
-use crate::io::link::{LinkError, PortOptions, Ports, interfaces};
+use crate::io::link::{LinkError, PortOptions, Ports};
 use crate::io::prober::Prober;
 use crate::io::proxy::ProxyPort;
 use crate::io::router_solicitation::RouterSolicitations;
@@ -144,7 +144,8 @@ pub async fn start_on(
     let ports: Vec<Ports> =
         (0..config.workers).map(|worker| Ports::open(&scopes, options(worker))).collect::<Result<_, _>>()?;
     let listeners = api::bind(&config.api).await?;
-    let soliciting: Vec<Box<str>> = interfaces(&scopes)
+    let soliciting: Vec<Box<str>> = scopes
+        .interfaces()
         .into_iter()
         .filter(|name| scopes.iter().any(|scope| *scope.interface == **name && scope.answer_router_solicitations))
         .collect();
@@ -157,7 +158,7 @@ pub async fn start_on(
     let proxy = ProxyPort::start(Arc::clone(&store.shared)).map_err(StartError::Proxy)?;
 
     let (failed, failures) = mpsc::unbounded_channel();
-    let links: Arc<[Box<str>]> = interfaces(&scopes).into();
+    let links: Arc<[Box<str>]> = scopes.interfaces().into();
     let mut workers = Vec::new();
     for (part, ports) in parts.into_iter().zip(ports) {
         let number = part.worker;

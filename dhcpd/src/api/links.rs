@@ -7,7 +7,6 @@ use axum::extract::State;
 use reveille_config::dto::dhcpd::{ForeignServer, Link, Page};
 
 use super::ApiState;
-use crate::io::link::interfaces;
 
 /// All links, in the order of the configuration (bounded by it, so one page).
 pub async fn list(State(state): State<Arc<ApiState>>) -> Json<Page<Link>> {
@@ -31,5 +30,5 @@ pub async fn list(State(state): State<Arc<ApiState>>) -> Json<Page<Link>> {
             .collect(),
         interface: name.into(),
     };
-    Json(Page { items: interfaces(&scopes).into_iter().enumerate().map(link).collect(), next: None })
+    Json(Page { items: scopes.interfaces().into_iter().enumerate().map(link).collect(), next: None })
 }

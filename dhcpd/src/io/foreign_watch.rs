@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::link::{interface_index, interfaces};
+use super::link::interface_index;
 use super::prober::ArpSocket;
 use super::sys::{self, Instruction};
 use super::{Clock, Waker};
@@ -113,7 +113,7 @@ impl ForeignWatch {
             let warn = |error: &io::Error| tracing::warn!(interface = &*name, %error, "cannot watch the link for foreign DHCP servers");
             Link::open(place, &name, &scopes).inspect_err(warn).ok().flatten()
         };
-        let links: Vec<Link> = interfaces(&scopes).into_iter().enumerate().filter_map(open).collect();
+        let links: Vec<Link> = scopes.interfaces().into_iter().enumerate().filter_map(open).collect();
         let waker = Arc::new(Waker::new()?);
         let stop = Arc::new(AtomicBool::new(false));
         let mut started = Self { waker: Arc::clone(&waker), stop: Arc::clone(&stop), thread: None };

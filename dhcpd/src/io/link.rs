@@ -34,17 +34,6 @@ pub struct LinkError {
     pub source: io::Error,
 }
 
-/// The names of the interfaces served, each once, in the order of the scopes.
-pub fn interfaces(scopes: &Scopes) -> Vec<Box<str>> {
-    let mut names: Vec<Box<str>> = Vec::new();
-    for scope in scopes.iter() {
-        if !names.iter().any(|name| **name == *scope.interface) {
-            names.push((*scope.interface).into());
-        }
-    }
-    names
-}
-
 /// How a worker's sockets are set up.
 #[derive(Debug, Clone, Copy)]
 pub struct PortOptions {
@@ -60,7 +49,7 @@ pub struct PortOptions {
 #[derive(Debug)]
 pub struct Listener {
     socket: UdpSocket,
-    /// On which link, by its place in [`interfaces`].
+    /// On which link, by its place in [`Scopes::interfaces`].
     pub link: usize,
     /// Whether every worker has one that gets a copy of each datagram: only where the kernel takes no filter.
     pub broadcast: bool,
@@ -121,7 +110,7 @@ impl Ports {
     /// What the system refused, and what to do.
     pub fn open(scopes: &Scopes, options: PortOptions) -> Result<Self, LinkError> {
         let PortOptions { worker, workers, segmentation } = options;
-        let names = interfaces(scopes);
+        let names = scopes.interfaces();
         let (mut listeners, mut ports, mut coalesced) = (Vec::new(), Vec::<Port>::new(), false);
         for (at, scope) in scopes.iter().enumerate() {
             let link = names.iter().position(|name| **name == *scope.interface).unwrap_or_default();

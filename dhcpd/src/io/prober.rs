@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::link::{interface_index, interfaces};
+use super::link::interface_index;
 use super::{Waker, sys};
 use crate::proto::arp::{self, Arp};
 use crate::proto::conflict::{Method, Probe};
@@ -131,7 +131,7 @@ impl Prober {
         let (questions, asked) = bounded(QUEUE_MAX);
         let shed = counter!("reveille_dhcpd_probes_shed_total");
         let probes = Probes { worker: 0, questions, waker: Arc::clone(&waker), shed };
-        let names = interfaces(scopes);
+        let names = scopes.interfaces();
         let links = names.iter().map(|name| open_arp(name, scopes)).collect();
         let link_of = |name: &str| names.iter().position(|other| **other == *name).unwrap_or_default();
         let thread = Thread {

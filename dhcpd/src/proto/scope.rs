@@ -419,6 +419,17 @@ impl Scopes {
         self.requestors.iter().any(|subnet| subnet.contains(&requestor))
     }
 
+    /// The names of the interfaces served, each once, in the order of the scopes.
+    pub fn interfaces(&self) -> Vec<Box<str>> {
+        let mut names: Vec<Box<str>> = Vec::new();
+        for scope in self.iter() {
+            if !names.iter().any(|name| **name == *scope.interface) {
+                names.push((*scope.interface).into());
+            }
+        }
+        names
+    }
+
     /// All, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
         self.scopes.iter()
