@@ -185,7 +185,7 @@ fn open_echo(scopes: &Scopes) -> Option<Socket> {
 }
 
 struct Thread {
-    /// By interface, in the order of [`interfaces`].
+    /// By interface, in the order of [`Scopes::interfaces`].
     links: Vec<Option<ArpSocket>>,
     link_of_scope: Vec<usize>,
     echo: Option<Socket>,
