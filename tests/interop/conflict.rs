@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use reveille_config::dto::dhcpd::LeaseState;
 use reveille_config::dto::event::Event;
-use reveille_lab::{Served, ServedScope};
+use reveille_lab::{Client, Served, ServedScope};
 
-use crate::stage::{Stage, mac};
+use crate::relays::{self, FAR_BRIDGE, GIADDR, SERVER};
+use crate::stage::{Stage, mac, metric};
 
 fn stage(pool: (u8, u8)) -> Stage {
     Stage::reveille(&Served::of([ServedScope { pools: vec![pool], ..ServedScope::provisioning() }]))
@@ -58,4 +59,25 @@ fn a_free_address_is_offered_after_a_short_wait_and_others_do_not_wait() {
     let again = client.udhcpc(&[]).expect("a lease");
     assert_eq!(again.address, bound.address);
     assert_eq!(conflicts(&stage).len(), 1);
+}
+
+#[test]
+fn an_address_that_a_host_behind_a_relay_uses_is_not_offered() {
+    let far = relays::far_scope();
+    // The answer passes a router that asks for the squatter's hardware address first.
+    let far = ServedScope { pools: vec![(100, 101)], reveille: far.reveille + "conflict_wait_millis = 1000\n", ..far };
+    let stage = Stage::reveille(&Served::of([ServedScope::provisioning(), far]));
+    let relay = relays::relay(&stage);
+    let _agent = relays::dhcrelay(&relay, SERVER);
+    let behind = |name, n| Client::on_bridge(stage.networks.run(), &relay, FAR_BRIDGE, name, mac(n)).expect("a client");
+    let (squatter, client) = (behind("squats", 1), behind("client", 2));
+    let squatted = Ipv4Addr::new(10, 77, 3, 100);
+    squatter.configure(squatted, 24, Some(GIADDR)).expect("an address");
+    let lease = client.udhcpc(&["-r", "10.77.3.100"]).expect("a lease of another address");
+    assert_eq!(lease.address, Ipv4Addr::new(10, 77, 3, 101));
+    let [conflict] = &conflicts(&stage)[..] else { panic!("one conflict") };
+    assert_eq!(conflict.detail["address"].as_str(), Some("10.77.3.100"));
+    assert_eq!(stage.lease(squatted).state, LeaseState::Declined);
+    let checks = |by| metric(stage.networks.run(), &format!("reveille_dhcpd_conflict_checks_total{{by=\"{by}\"}}"));
+    assert!(checks("icmp") >= 2 && checks("arp") == 0, "nobody asks by ARP for an address behind a relay");
 }

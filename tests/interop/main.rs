@@ -11,4 +11,5 @@ mod proxy;
 mod relays;
 mod router;
 mod stage;
+mod vlans;
 mod wire;

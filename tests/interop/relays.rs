@@ -13,24 +13,32 @@ use reveille_lab::{Client, Namespace, OptionValue, Process, Product, Served, Ser
 use crate::peers::{Outcome, judge, outcome, reveille};
 use crate::stage::{Stage, mac, patience};
 
-const FAR_BRIDGE: &str = "br-far";
-/// The relay's addresses: towards the server, and towards the clients, which is `giaddr`.
+/// The bridge of the clients, in the relay's namespace.
+pub const FAR_BRIDGE: &str = "br-far";
+/// The server, as the relay knows it.
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
+/// The relay's address towards the server.
 const NEAR: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 5);
-const GIADDR: Ipv4Addr = Ipv4Addr::new(10, 77, 3, 5);
+/// The relay's address towards the clients: `giaddr`.
+pub const GIADDR: Ipv4Addr = Ipv4Addr::new(10, 77, 3, 5);
 
-fn served() -> Served {
-    let far = ServedScope {
+/// The scope of the clients behind the relay.
+pub fn far_scope() -> ServedScope {
+    ServedScope {
         name: "far".into(),
         network: [10, 77, 3],
         reveille: "relays = [\"10.77.3.0/24\"]\n".into(),
         ..ServedScope::provisioning()
-    };
-    let far = far.option("routers", OptionValue::Addresses(vec![GIADDR])).reserve(mac(2), 60, Some("far-2"));
+    }
+}
+
+fn served() -> Served {
+    let far = far_scope().option("routers", OptionValue::Addresses(vec![GIADDR])).reserve(mac(2), 60, Some("far-2"));
     Served::of([ServedScope::provisioning(), far])
 }
 
 /// The relay's namespace, with the network behind it.
-fn relay(stage: &Stage) -> Namespace {
+pub fn relay(stage: &Stage) -> Namespace {
     let run = stage.networks.run();
     let own = MacAddr([0x52, 0x54, 0, 0x77, 0xec, 1]);
     let relay = stage.networks.on_provisioning_network("relay", own).expect("a namespace");
@@ -74,12 +82,18 @@ fn cases(stage: &Stage, relay: &Namespace, name: &str, mut agent: Process) -> Ou
     )
 }
 
+/// ISC's relay agent, listening; it adds option 82.
+pub fn dhcrelay(relay: &Namespace, server: Ipv4Addr) -> Process {
+    let args = ["-d", "-4", "-a", "--no-pid", "-iu", "eth0", "-id", FAR_BRIDGE, &server.to_string()];
+    let mut agent = relay.program("dhcrelay").args(args).start("dhcrelay").expect("dhcrelay starts (isc-dhcp-relay)");
+    agent.wait_for_line("Sending on", patience()).expect("dhcrelay listens");
+    agent
+}
+
 fn isc_dhcp_relay(product: Product) {
     let stage = Stage::of(product.clone(), &served());
     let relay = relay(&stage);
-    let args = ["-d", "-4", "-a", "--no-pid", "-iu", "eth0", "-id", FAR_BRIDGE, "10.77.2.1"];
-    let mut agent = relay.program("dhcrelay").args(args).start("dhcrelay").expect("dhcrelay starts (isc-dhcp-relay)");
-    agent.wait_for_line("Sending on", patience()).expect("dhcrelay listens");
+    let agent = dhcrelay(&relay, SERVER);
     judge(&product, &[cases(&stage, &relay, "isc_dhcp_relay", agent)]);
 }
 

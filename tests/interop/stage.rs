@@ -17,6 +17,14 @@ pub fn mac(n: u8) -> MacAddr {
     MacAddr([0x52, 0x54, 0, 0x77, 0xed, n])
 }
 
+/// The value of one of dhcpd's counters, with its labels as they are written: `name{by="icmp"}`. One that has not counted is 0.
+pub fn metric(run: &Run, name: &str) -> u64 {
+    let curl = run.program("curl").args(["-sS", "--fail", "--unix-socket"]).arg(run.dir().join("dhcpd.sock"));
+    let text = curl.arg("http://dhcpd/metrics").succeed(patience()).expect("dhcpd's counters (package curl)");
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{name} is {value:?}")))
+}
+
 /// Two networks and a server, whose methods are the stage's.
 pub struct Stage {
     /// The server; dropped before its networks.
