@@ -6,7 +6,7 @@ use std::time::Duration;
 use reveille_config::MacAddr;
 use reveille_config::dto::bootd::{BootAction, IntentPut, Transfer};
 use reveille_lab::images::ensure_agent_image;
-use reveille_lab::{Deadline, Lab, LabOptions, Run};
+use reveille_lab::{Deadline, Lab, LabOptions, Run, Served};
 
 /// What the guest's line on the serial port begins with.
 pub const WORD: &str = "MATRIX-GUEST";
@@ -27,10 +27,15 @@ echo \"MATRIX-GUEST $line\"
 
 /// A lab that serves the guest.
 pub fn lab_with_guest() -> Lab {
+    lab_with_guest_and(Served::two_networks())
+}
+
+/// A lab that serves the guest on these networks.
+pub fn lab_with_guest_and(served: Served) -> Lab {
     let run = Run::start().expect("a lab");
     let kernel = ensure_agent_image(&mut |_| {}).expect("the agent's image, for its kernel").kernel;
     let files = vec![(KERNEL.to_owned(), kernel), (INITRD.to_owned(), initrd(&run))];
-    let options = LabOptions { files, ..LabOptions::new(env!("CARGO_BIN_EXE_reveille")) };
+    let options = LabOptions { files, served, ..LabOptions::new(env!("CARGO_BIN_EXE_reveille")) };
     Lab::start_in(run, options).expect("a lab")
 }
 

@@ -7,3 +7,4 @@ mod elsewhere;
 mod firmware;
 mod guest;
 mod killed;
+mod proxy;

@@ -42,6 +42,8 @@ pub struct LabOptions {
     pub reveille: PathBuf,
     /// The agent's kernel and ramdisk, where machines shall be deployed.
     pub agent: Option<(PathBuf, PathBuf)>,
+    /// What dhcpd serves. Its last scope gets the boot files.
+    pub served: Served,
     /// More files to serve, by their names below bootd's root.
     pub files: Vec<(String, PathBuf)>,
     /// Appended to the configuration: further keys of `[provisioner.timeouts]`, the last table of it, and more tables.
@@ -56,6 +58,7 @@ impl LabOptions {
         Self {
             reveille: reveille.into(),
             agent: None,
+            served: Served::two_networks(),
             files: Vec::new(),
             configuration: String::new(),
             log: "info".to_owned(),
@@ -224,7 +227,7 @@ impl Lab {
 
 /// Reveille's configuration for the lab's two networks.
 fn configuration(dir: &Path, root: &Path, options: &LabOptions) -> String {
-    let (dhcpd, dir) = (Served::two_networks().toml(dir), dir.display());
+    let (dhcpd, dir) = (options.served.toml(dir), dir.display());
     let deploy = match options.agent {
         Some(_) => format!("kernel = \"{AGENT_KERNEL}\"\nramdisk = \"{AGENT_RAMDISK}\"\n"),
         None => String::new(),
@@ -250,6 +253,7 @@ roots = ["{root}"]
 state_dir = "{dir}/state/provisioner"
 api = ["unix:{dir}/provisioner.sock", "127.0.0.1:6385"]
 agent_api = ["10.77.2.1:6385"]
+agent_networks = ["10.77.2.0/24"]
 
 [provisioner.deploy]
 {deploy}kernel_append = "console=ttyS0 {AGENT_RETRIES}"
@@ -270,13 +274,17 @@ fn serve(from: &Path, to: &Path) -> Result<(), LabError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::served::ServedScope;
 
     #[test]
     fn the_configuration_has_no_mistake() {
         let root = tempfile::tempdir().unwrap();
-        for agent in [None, Some(("kernel".into(), "ramdisk".into()))] {
+        let proxy = ServedScope { is_proxy: true, pools: Vec::new(), ..ServedScope::provisioning() };
+        let proxy = Served::of([ServedScope::bmc(), proxy]);
+        let agent = Some(("kernel".into(), "ramdisk".into()));
+        for (agent, served) in [(None, Served::two_networks()), (agent, Served::two_networks()), (None, proxy)] {
             let more = "deploy_callback_secs = 60\n".to_owned();
-            let options = LabOptions { agent, configuration: more, ..LabOptions::new("reveille") };
+            let options = LabOptions { agent, served, configuration: more, ..LabOptions::new("reveille") };
             let text = configuration(root.path(), root.path(), &options);
             let config =
                 reveille_config::Config::parse(&text, Path::new("lab.toml"), &reveille_config::environment::System);

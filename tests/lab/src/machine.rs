@@ -40,11 +40,15 @@ pub enum Firmware {
 }
 
 /// A ROM of old: no user class, the file over TFTP. The class has to be a setting of its own, for iPXE sends its name
-/// wherever none is set; undionly.kpxe, the usual file, then sends `iPXE` again.
+/// wherever none is set; undionly.kpxe, the usual file, then sends `iPXE` again. A file that a ProxyDHCP names is that server's, not the one's that
+/// gave the address.
 const LEGACY_ROM: &str = "#!ipxe
 set user-class LegacyROM
 dhcp net0
 clear user-class
+isset ${proxydhcp/filename} || goto alone
+chain tftp://${proxydhcp/next-server}/${proxydhcp/filename}
+:alone
 chain tftp://${next-server}/${filename}
 ";
 

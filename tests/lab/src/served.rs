@@ -45,6 +45,8 @@ pub struct ServedScope {
     pub name: String,
     /// Whether only reserved machines are served.
     pub is_static: bool,
+    /// Whether it gives boot files alone, beside another server that gives the addresses. Kea has no such subnets.
+    pub is_proxy: bool,
     /// The interface on which it is heard.
     pub interface: String,
     /// The first three octets of its /24.
@@ -86,6 +88,7 @@ impl ServedScope {
         Self {
             name: "provisioning".into(),
             is_static: false,
+            is_proxy: false,
             interface: PROVISIONING_BRIDGE.into(),
             network: [10, 77, 2],
             server: PROVISIONING_HOST,
@@ -134,11 +137,12 @@ impl ServedScope {
 
     /// Its table, without its reservations' tables when there are none.
     pub fn toml(&self) -> String {
-        let mut text = format!(
-            "[[dhcpd.scope]]\nname = \"{}\"\nkind = \"{}\"\n",
-            self.name,
-            if self.is_static { "static" } else { "dynamic" }
-        );
+        let kind = match (self.is_proxy, self.is_static) {
+            (true, _) => "proxy",
+            (false, true) => "static",
+            (false, false) => "dynamic",
+        };
+        let mut text = format!("[[dhcpd.scope]]\nname = \"{}\"\nkind = \"{kind}\"\n", self.name);
         let pools: Vec<_> = self
             .pools
             .iter()
