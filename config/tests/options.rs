@@ -18,6 +18,12 @@ fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2132#section-3.5
+//= type=test
+//# Routers SHOULD be listed in order of preference.
+//= https://www.rfc-editor.org/rfc/rfc2132#section-3.5
+//= type=test
+//# The minimum length for the router option is 4 octets, and the length MUST always be a multiple of 4.
 #[test]
 fn encodes_as_the_wire_library_does() {
     use DhcpOption as O;

@@ -1,7 +1,7 @@
 //! Citations of RFCs: `//= <url>#section-x` and `//# <quoted requirement>` at the code that keeps it, the same with `//= type=test` at its test.
 //!
-//! What is cited at code must be cited at a test, and the other way round. Two citations meet when they name the same section and one quotes the
-//! other or a part of it. `docs/rfc/` lists what applies to a server; what of that is cited nowhere yet is counted, and may only become less.
+//! `docs/rfc/` lists what applies to a server, and what does not. [`check`] says which listed requirement has no code or no test that cites it, and which
+//! citation is of nothing that is listed. A citation is of a requirement when it names the same section and quotes the same words.
 
 use std::path::Path;
 
@@ -57,17 +57,6 @@ pub fn citations(path: &Path, text: &str) -> (Vec<Citation>, Vec<String>) {
     (found, broken)
 }
 
-/// Whether two citations are of one requirement.
-fn meets(one: &Citation, other: &Citation) -> bool {
-    let quoted = one.quote.contains(&other.quote) || other.quote.contains(&one.quote);
-    one.rfc == other.rfc && one.section == other.section && quoted
-}
-
-/// Those that are cited at code and at no test, or at a test and at no code.
-pub fn unpaired(all: &[Citation]) -> Vec<&Citation> {
-    all.iter().filter(|one| !all.iter().any(|other| other.at_test != one.at_test && meets(one, other))).collect()
-}
-
 /// A requirement of a list in `docs/rfc/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirement {
@@ -77,11 +66,11 @@ pub struct Requirement {
     pub section: String,
     /// The sentence.
     pub quote: String,
-    /// Why it does not apply; `None` where it does.
+    /// Why it does not apply, or is not kept; `None` where it applies and is.
     pub why_not: Option<String>,
 }
 
-/// The list `rfc….md`: `- 4.1 "quotation"` below `## Applies`, and `- 4.4 "quotation" reason` below `## Does not apply`.
+/// The list `rfc….md`: `- 4.1 "quotation"` below `## Applies`, and `- 4.4 "quotation" reason` below `## Not kept` and `## Does not apply`.
 ///
 /// # Panics
 /// At a line that is neither.
@@ -91,8 +80,8 @@ pub fn requirements(rfc: &str, text: &str) -> Vec<Requirement> {
     for line in text.lines() {
         match line {
             "## Applies" => applies = true,
-            "## Does not apply" => applies = false,
-            _ => {}
+            "## Does not apply" | "## Not kept" => applies = false,
+            heading => assert!(!heading.starts_with("## "), "{rfc}: no such heading: {heading}"),
         }
         let Some(entry) = line.strip_prefix("- ") else { continue };
         let parts = entry.split_once(" \"").and_then(|(section, rest)| Some((section, rest.rsplit_once('"')?)));
@@ -107,35 +96,113 @@ pub fn requirements(rfc: &str, text: &str) -> Vec<Requirement> {
 }
 
 impl Requirement {
-    /// Whether a citation is of this requirement, in whichever section it sees it.
+    /// Whether a citation is of this requirement.
     pub fn is_cited_by(&self, citation: &Citation) -> bool {
-        let quoted = citation.quote.contains(&self.quote) || self.quote.contains(&citation.quote);
-        citation.rfc == self.rfc && quoted
+        let section = citation.section.strip_prefix("section-").unwrap_or(&citation.section);
+        citation.rfc == self.rfc && section == self.section && citation.quote == self.quote
     }
+}
+
+/// What is wrong between the lists and the citations, one line each.
+pub fn check(requirements: &[Requirement], citations: &[Citation]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (place, own) in requirements.iter().enumerate() {
+        let Requirement { rfc, section, quote, why_not } = own;
+        let mut tell = |what: String| wrong.push(format!("{what}: {rfc} {section}: {quote}"));
+        if requirements[..place].iter().any(|other| (&other.rfc, &other.section, &other.quote) == (rfc, section, quote))
+        {
+            tell("listed twice".into());
+        }
+        let mut places = [Vec::new(), Vec::new()];
+        for citation in citations.iter().filter(|citation| own.is_cited_by(citation)) {
+            places[usize::from(citation.at_test)].push(&*citation.place);
+        }
+        match (why_not, places.each_ref().map(|places| places.first())) {
+            (None, [Some(_), Some(_)]) | (Some(_), [None, None]) => {}
+            (None, [None, None]) => tell("applies, and is cited nowhere".into()),
+            (None, [Some(at), None]) => tell(format!("cited at code ({at}) and at no test")),
+            (None, [None, Some(at)]) => tell(format!("cited at a test ({at}) and at no code")),
+            (Some(_), [at, at_test]) => {
+                tell(format!("said not to apply, and cited ({})", at.or(at_test).copied().unwrap_or_default()));
+            }
+        }
+    }
+    let listed = |citation: &&Citation| requirements.iter().any(|own| own.is_cited_by(citation));
+    for Citation { place, rfc, section, quote, .. } in citations.iter().filter(|citation| !listed(citation)) {
+        wrong.push(format!("{place}: not in docs/rfc/{rfc}.md: {section}: {quote}"));
+    }
+    wrong
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LIST: &str = "# RFC 1\n\n## Applies\n- 2 \"A server MUST answer. It does.\"\n";
     const CODE: &str =
         "//= https://www.rfc-editor.org/rfc/rfc1#section-2\n//# A server MUST\n//# answer. It does.\nfn a() {}\n";
-    const TEST: &str =
-        "    //= https://www.rfc-editor.org/rfc/rfc1#section-2\n    //= type=test\n    //# A server MUST answer.\n";
+    const TEST: &str = "    //= https://www.rfc-editor.org/rfc/rfc1#section-2\n    //= type=test\n    //# A server MUST answer. It does.\n";
 
     fn read(text: &str) -> (Vec<Citation>, Vec<String>) {
         citations(Path::new("x.rs"), text)
     }
 
     #[test]
-    fn a_citation_meets_its_test() {
+    fn a_citation_is_read_over_several_lines() {
         let all: Vec<_> = [read(CODE).0, read(TEST).0].concat();
         assert_eq!((all[0].quote.as_str(), all[1].at_test), ("A server MUST answer. It does.", true));
-        assert_eq!(unpaired(&all), Vec::<&Citation>::new());
-        assert_eq!(unpaired(&all[..1]), [&all[0]]);
-        assert_eq!(unpaired(&all[1..]), [&all[1]]);
-        let other = TEST.replace("section-2", "section-3");
-        assert_eq!(unpaired(&[read(CODE).0, read(&other).0].concat()).len(), 2);
+        assert_eq!((all[0].place.as_str(), all[0].at_test), ("x.rs:1", false));
+    }
+
+    #[test]
+    fn each_requirement_is_cited_at_code_and_at_a_test_and_each_citation_is_listed() {
+        let both = [CODE, TEST].concat();
+        let not_applying =
+            LIST.replace("## Applies", "## Does not apply").replace("does.\"\n", "does.\" A client's.\n");
+        let not_kept = not_applying.replace("## Does not apply", "## Not kept");
+        let twice = format!("{LIST}- 2 \"A server MUST answer. It does.\"\n");
+        for (why, list, source, expected) in [
+            ("both", LIST, &*both, &[][..]),
+            ("neither", LIST, "fn a() {}\n", &["applies, and is cited nowhere: rfc1 2: A server MUST answer"]),
+            ("code only", LIST, CODE, &["cited at code (x.rs:1) and at no test: rfc1 2"]),
+            ("a test only", LIST, TEST, &["cited at a test (x.rs:1) and at no code: rfc1 2"]),
+            ("it does not apply", &not_applying, "", &[]),
+            (
+                "it does not apply, and is cited",
+                &not_applying,
+                &both,
+                &["said not to apply, and cited (x.rs:1): rfc1 2"],
+            ),
+            (
+                "it is not kept, and a test cites it",
+                &not_kept,
+                TEST,
+                &["said not to apply, and cited (x.rs:1): rfc1 2"],
+            ),
+            (
+                "another section",
+                LIST,
+                &both.replace("section-2", "section-3"),
+                &["applies, and is cited nowhere", "x.rs:1: not in docs/rfc/rfc1.md: section-3", "x.rs:5: not in"],
+            ),
+            (
+                "another RFC",
+                LIST,
+                &format!("{both}{}", CODE.replace("rfc1#", "rfc2#")),
+                &["x.rs:8: not in docs/rfc/rfc2.md"],
+            ),
+            (
+                "a part of it",
+                LIST,
+                &format!("{both}{}", CODE.replace(" It does", "")),
+                &["x.rs:8: not in docs/rfc/rfc1.md"],
+            ),
+            ("listed twice", &twice, &both, &["listed twice: rfc1 2"]),
+        ] {
+            let wrong = check(&requirements("rfc1", list), &read(source).0);
+            let as_expected = wrong.iter().zip(expected).all(|(wrong, expected)| wrong.starts_with(expected));
+            assert!(wrong.len() == expected.len() && as_expected, "{why}: {wrong:#?}");
+        }
     }
 
     #[test]
@@ -144,6 +211,7 @@ mod tests {
             "//= rfc1, section 2\n//# x\n",
             "//# x\n",
             "//= https://www.rfc-editor.org/rfc/rfc1#section-2\nfn a() {}\n",
+            "//= https://www.rfc-editor.org/rfc/rfc1#section-2\n//# x\n//= type=test\n",
         ] {
             assert!(!read(text).1.is_empty(), "{text}");
         }
@@ -152,9 +220,15 @@ mod tests {
 
     #[test]
     fn a_list_says_what_applies() {
-        let text = "# RFC 1\n\n## Applies\n- 2 \"A server MUST answer.\"\n\n## Does not apply\n- 3 \"A client MUST ask.\" A client's.\n";
+        let text = "# RFC 1\nIn words.\n\n## Applies\n- 2 \"If the \"N\" bit is 1, it MUST answer.\"\n\n## Does not apply\n- 3 \"A client MUST ask.\" A client's.\n";
         let list = requirements("rfc1", text);
+        assert_eq!((list.len(), list[0].quote.as_str()), (2, "If the \"N\" bit is 1, it MUST answer."));
         assert_eq!(list[1].why_not.as_deref(), Some("A client's."));
-        assert!(list[0].is_cited_by(&read(CODE).0[0]) && !list[1].is_cited_by(&read(CODE).0[0]));
+    }
+
+    #[test]
+    #[should_panic(expected = "a reason, and only where it does not apply")]
+    fn what_does_not_apply_has_its_reason() {
+        requirements("rfc1", "## Does not apply\n- 3 \"A client MUST ask.\"\n");
     }
 }

@@ -108,6 +108,8 @@ pub(super) fn found(value: &Value) -> String {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2132#section-3.5
+//# Routers SHOULD be listed in order of preference.
 fn each(value: &Value, octets: &mut Vec<u8>, one: impl Fn(&Value) -> Result<Vec<u8>, String>) -> Result<(), String> {
     let items = value.as_array().filter(|items| !items.is_empty()).ok_or_else(|| found(value))?;
     for item in items {
@@ -125,10 +127,16 @@ fn strings(value: &Value) -> Result<Vec<&str>, String> {
     items.iter().map(text).collect()
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2132#section-3.5
+//# The minimum length for the router option is 4 octets, and the length MUST always be a multiple of 4.
 fn address(value: &Value) -> Result<Ipv4Addr, String> {
     value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| found(value))
 }
 
+//= https://www.rfc-editor.org/rfc/rfc8925#section-3.1
+//# The server MUST set the length field to 4.
+//= https://www.rfc-editor.org/rfc/rfc8925#section-3.1
+//# If the server pool is explicitly configured with a V6ONLY_WAIT timer, the server MUST set the field to that configured value.
 fn integer(value: &Value, min: i64, max: i64) -> Result<i64, String> {
     value.as_i64().filter(|number| (min..=max).contains(number)).ok_or_else(|| found(value))
 }

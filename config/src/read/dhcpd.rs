@@ -177,6 +177,8 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     let ignore_link_selection = switch("ignore_link_selection", false);
     //= https://www.rfc-editor.org/rfc/rfc1534#section-2
     //# MUST default this optional configuration to OFF
+    //= https://www.rfc-editor.org/rfc/rfc1534#section-2
+    //# MUST provide a configuration switch if returning automatic addresses to BOOTP clients,
     let bootp = switch("bootp", false);
     let rapid_commit = switch("rapid_commit", false);
     let answer_router_solicitations = switch("answer_router_solicitations", dynamic && relays.is_empty());

@@ -7,6 +7,8 @@ use crate::dhcpd::{ConflictCheck, ConflictMethod, Limits};
 use crate::limit::{CLIENT_PACKETS_PER_SEC, CONFLICT_WAIT_MILLIS_MAX, LIST_ITEMS_MAX, RELAY_PACKETS_PER_SEC};
 
 /// `conflict_check` and `conflict_wait_millis`.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
+//# Servers SHOULD be implemented so that network administrators MAY choose to disable probes of newly allocated addresses.
 pub(super) fn conflict(table: &Table<'_, '_>) -> ConflictCheck {
     let method = table.or("conflict_check", ConflictMethod::Auto, |value| match value.text("\"auto\"")?.value {
         "auto" => Some(ConflictMethod::Auto),

@@ -325,6 +325,10 @@ impl Desk {
             Action::Drop(reason) => self.dropped(job, reason),
             Action::Sight => self.sight(job),
             Action::Offer(offer) => self.offer(job, arrival, client, &offer),
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
+            //# The server SHOULD NOT check the offered network address at this point.
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-3.2
+            //# Servers SHOULD NOT check that the client's network address is already in use; the client may respond to ICMP Echo Request messages at this point.
             Action::Bind(bind) => {
                 let held = client.binding.filter(|binding| binding.address == bind.address);
                 if held.is_some_and(|binding| !binding.durable) && self.recent.is_copy(now.monotonic, packet) {
@@ -474,6 +478,10 @@ impl Desk {
         };
         match by {
             Ok((by, scope)) => {
+                //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
+                //# The server MUST respond with a DHCPLEASEUNASSIGNED message if this server has information about the IP address, but there is no active lease for the IP address.
+                //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
+                //# The server MUST respond with a DHCPLEASEACTIVE message when the IP address returned in the "ciaddr" field is currently leased.
                 let answer = self.shared.lease_query(now.unix, scopes, by);
                 let buffer = self.buffers.pop().unwrap_or_default();
                 let reply = leasequery::reply(buffer, packet, arrival.from.port(), scope.server_address, &answer);
@@ -705,6 +713,10 @@ impl<'a> Job<'a> {
 }
 
 /// What a client says of itself, as text: trailing zeros cut, what is no UTF-8 replaced, control characters escaped. Allocates only for odd ones.
+//= https://www.rfc-editor.org/rfc/rfc2132#section-2
+//# Options containing NVT ASCII data SHOULD NOT include a trailing NULL; however, the receiver of such options MUST be prepared to delete trailing nulls if they exist.
+//= https://www.rfc-editor.org/rfc/rfc2132#section-2
+//# The receiver MUST NOT require that a trailing null be included in the data.
 fn text(value: Option<&[u8]>) -> Cow<'_, str> {
     let value = value.unwrap_or_default();
     let end = value.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);

@@ -31,6 +31,8 @@ pub fn scope_of<'a>(
     };
     //= https://www.rfc-editor.org/rfc/rfc3527#section-3
     //# When this sub-option is present and the server supports this sub-option, the server MUST NOT offer an address that is not on the requested subnet or the link (network segment) with which that subnet is associated.
+    //= https://www.rfc-editor.org/rfc/rfc3011#section-2
+    //# When the DHCP server is configured to respond to this option, is allocating an address, and this option is present then the DHCP server MUST allocate the address on either:
     let selected = packet.selected_subnet();
     let ignores = |at| scopes.classes().get(at).and_then(|class| class.quirks.ignore_link_selection);
     let way = Way {
@@ -171,6 +173,9 @@ mod tests {
     //= https://www.rfc-editor.org/rfc/rfc3527#section-3
     //= type=test
     //# When this sub-option is present and the server supports this sub-option, the server MUST NOT offer an address that is not on the requested subnet or the link (network segment) with which that subnet is associated.
+    //= https://www.rfc-editor.org/rfc/rfc3011#section-2
+    //= type=test
+    //# When the DHCP server is configured to respond to this option, is allocating an address, and this option is present then the DHCP server MUST allocate the address on either:
     #[test]
     fn the_subnet_is_selected_by_relay_or_client() {
         let scopes = scopes(&[]);

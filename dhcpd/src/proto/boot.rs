@@ -26,6 +26,10 @@ pub enum Stage {
 impl Stage {
     /// What the packet says.
     pub fn of(packet: &PacketView<'_>) -> Self {
+        //= https://www.rfc-editor.org/rfc/rfc2132#section-8.4
+        //# Servers not equipped to interpret the vendor-specific information sent by a client MUST ignore it (although it may be reported).
+        //= https://www.rfc-editor.org/rfc/rfc2132#section-9.13
+        //# Servers not equipped to interpret the class-specific information sent by a client MUST ignore it (although it may be reported).
         let vendor_class = packet.option(code::VENDOR_CLASS).unwrap_or_default();
         if vendor_class.starts_with(b"HTTPClient") {
             return Self::HttpClient;

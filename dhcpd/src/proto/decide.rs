@@ -271,6 +271,10 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client: &C
     // Whoever chose this server wants an answer; to others it says only what it knows.
     //= https://www.rfc-editor.org/rfc/rfc2131#section-3.5
     //# If a server receives a DHCPREQUEST message with an invalid 'requested IP address', the server SHOULD respond to the client with a DHCPNAK message and may choose to report the problem to the system administrator.
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
+    //# If the selected server is unable to satisfy the DHCPREQUEST message (e.g., the requested network address has been allocated), the server SHOULD respond with a DHCPNAK message.
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-3.2
+    //# Servers SHOULD NOT respond if their information is not guaranteed to be accurate.
     let nak_if = |knows: bool, reason| {
         if knows || state == RequestState::Selecting { Action::Nak(reason) } else { Action::Drop(DropReason::NoRecord) }
     };
@@ -278,6 +282,10 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client: &C
     if rules.scope_of(address).is_none() {
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
         //# Server SHOULD send a DHCPNAK message to the client if the 'requested IP address' is incorrect, or is on the wrong network.
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-3.2
+        //# If the client's request is invalid (e.g., the client has moved to a new subnet), servers SHOULD respond with a DHCPNAK message to the client.
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+        //# If the DHCP server detects that the client is on the wrong net (i.e., the result of applying the local subnet mask or remote subnet mask (if 'giaddr' is not zero) to 'requested IP address' option value doesn't match reality), then the server SHOULD send a DHCPNAK message to the client.
         return nak_if(is_known || scope.authoritative, NakReason::WrongNetwork);
     }
     match client.reserved {
@@ -298,6 +306,10 @@ fn request(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client: &C
         // The offer was forgotten over a restart; if the address is still free, it is the client's.
         RequestState::Selecting if client.binding.is_none() && rules.in_pools(address) => grant(ChosenBy::Requested),
         RequestState::Selecting if client.binding.is_none() => Action::Nak(NakReason::NotInPool),
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-3.2
+        //# For example, a server that identifies a request for an expired binding that is owned by another server SHOULD NOT respond with a DHCPNAK unless the servers are using an explicit mechanism to maintain coherency among the servers.
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+        //# If not, then the server SHOULD send a DHCPNAK message to the client.
         _ => nak_if(client.binding.is_some(), NakReason::NotTheClients),
     }
 }

@@ -21,6 +21,12 @@ pub fn answer(value: &[u8]) -> Option<[u8; 3]> {
     let overridden = if flags & S != 0 { O } else { 0 };
     //= https://www.rfc-editor.org/rfc/rfc4702#section-2.2
     //# A server SHOULD set these to 255 when sending the option and MUST ignore them on receipt.
+    //= https://www.rfc-editor.org/rfc/rfc4702#section-2.1
+    //# This encoding SHOULD be used by clients and MUST be supported by servers.
+    //= https://www.rfc-editor.org/rfc/rfc4702#section-2.1
+    //# A server MUST use the same encoding as that used by the client.
+    //= https://www.rfc-editor.org/rfc/rfc4702#section-2.1
+    //# DHCP clients and servers that send the Client FQDN option MUST clear the MBZ bits, and they MUST ignore these bits.
     Some([(flags & E) | N | overridden, 255, 255])
 }
 
@@ -34,6 +40,15 @@ mod tests {
     //= https://www.rfc-editor.org/rfc/rfc4702#section-2.1
     //= type=test
     //# A server MUST set this bit to 1 if the "S" bit in its reply to the client does not match the "S" bit received from the client.
+    //= https://www.rfc-editor.org/rfc/rfc4702#section-2.1
+    //= type=test
+    //# This encoding SHOULD be used by clients and MUST be supported by servers.
+    //= https://www.rfc-editor.org/rfc/rfc4702#section-2.1
+    //= type=test
+    //# A server MUST use the same encoding as that used by the client.
+    //= https://www.rfc-editor.org/rfc/rfc4702#section-2.1
+    //= type=test
+    //# DHCP clients and servers that send the Client FQDN option MUST clear the MBZ bits, and they MUST ignore these bits.
     #[test]
     fn no_update_is_made_and_the_client_is_told() {
         for (why, client, expected) in [

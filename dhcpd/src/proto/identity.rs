@@ -59,6 +59,8 @@ impl Identity {
     /// The client with this client identifier, of which the first [`CLIENT_ID_BYTES_MAX`] octets count.
     pub fn of_client_id(key: IdentityKey, client_id: &[u8]) -> Self {
         let mut hasher = SipHasher13::new_with_keys(key.0[0], key.0[1]);
+        //= https://www.rfc-editor.org/rfc/rfc2132#section-9.14
+        //# Identifiers SHOULD be treated as opaque objects by DHCP servers.
         hasher.write(&client_id[..client_id.len().min(CLIENT_ID_BYTES_MAX)]);
         let hash = hasher.finish128();
         Self { upper: hash.h1 | HASHED, lower: hash.h2 }
@@ -69,6 +71,8 @@ impl Identity {
         match by {
             //= https://www.rfc-editor.org/rfc/rfc2131#section-4.2
             //# If the client supplies a 'client identifier', the client MUST use the same 'client identifier' in all subsequent messages, and the server MUST use that identifier to identify the client.
+            //= https://www.rfc-editor.org/rfc/rfc4361#section-6.3
+            //# DHCP servers that conform to this specification MUST use the 'client identifier' option to identify the client if the client sends it.
             IdentifiedBy::ClientId if !client_id.is_empty() => Self::of_client_id(key, client_id),
             //= https://www.rfc-editor.org/rfc/rfc2131#section-4.2
             //# If the client does not provide a 'client identifier' option, the server MUST use the contents of the 'chaddr' field to identify the client.
@@ -114,6 +118,12 @@ mod tests {
     //= https://www.rfc-editor.org/rfc/rfc2131#section-4.2
     //= type=test
     //# If the client does not provide a 'client identifier' option, the server MUST use the contents of the 'chaddr' field to identify the client.
+    //= https://www.rfc-editor.org/rfc/rfc2132#section-9.14
+    //= type=test
+    //# Identifiers SHOULD be treated as opaque objects by DHCP servers.
+    //= https://www.rfc-editor.org/rfc/rfc4361#section-6.3
+    //= type=test
+    //# DHCP servers that conform to this specification MUST use the 'client identifier' option to identify the client if the client sends it.
     #[test]
     fn what_counts_is_what_the_network_goes_by() {
         let long = [7u8; CLIENT_ID_BYTES_MAX + 1];

@@ -134,7 +134,7 @@ fn put_found(out: &mut Vec<u8>, packet: &PacketView<'_>, found: &Found) {
     };
     let total = found.total_secs;
     for (code, end) in
-        [(code::LEASE_TIME, total), (code::RENEWAL_TIME, total / 2), (code::REBINDING_TIME, total - total / 8)]
+        [(code::LEASE_TIME, total), (code::RENEWAL_TIME, total / 2), (code::REBINDING_TIME, total - total.div_ceil(8))]
     {
         let left = if total == u32::MAX { u32::MAX } else { end.saturating_sub(found.since_secs) };
         if left > 0 {
@@ -144,11 +144,17 @@ fn put_found(out: &mut Vec<u8>, packet: &PacketView<'_>, found: &Found) {
     put(code::CLIENT_ID, &found.client_id);
     //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
     //# This MUST NOT be an absolute time.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
+    //# This MUST NOT be an absolute number of seconds since Jan. 1, 1970.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
+    //# Instead, this MUST be an integer number of seconds in the past from the time the DHCPLEASEACTIVE message is sent that the client last dealt with this server about this IP address.
     put(code::LAST_TRANSACTION_TIME, &found.since_secs.to_be_bytes());
     if found.associated.len() > 1 {
         let octets: Vec<u8> = found.associated.iter().take(63).flat_map(|address| address.octets()).collect();
         put(code::ASSOCIATED_ADDRESS, &octets);
     }
+    //= https://www.rfc-editor.org/rfc/rfc3046#section-3.2
+    //# DHCP servers SHOULD report this value in any reports or MIBs associated with a particular client.
     put(code::RELAY_AGENT, &found.relay_agent);
 }
 
@@ -208,6 +214,15 @@ mod tests {
     //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
     //= type=test
     //# This MUST NOT be an absolute time.
+    //= https://www.rfc-editor.org/rfc/rfc3046#section-3.2
+    //= type=test
+    //# DHCP servers SHOULD report this value in any reports or MIBs associated with a particular client.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
+    //= type=test
+    //# This MUST NOT be an absolute number of seconds since Jan. 1, 1970.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
+    //= type=test
+    //# Instead, this MUST be an integer number of seconds in the past from the time the DHCPLEASEACTIVE message is sent that the client last dealt with this server about this IP address.
     #[test]
     fn an_active_lease_is_told_with_what_is_left_of_it() {
         let (octets, options) = options(&query(NOBODY).at(12, &[10, 77, 2, 100]), &Answer::Active(found()));

@@ -52,6 +52,12 @@ impl CodeSet {
 }
 
 /// What the server itself writes: an operator's value for these is never sent.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//# Requested IP address MUST NOT MUST NOT MUST NOT
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//# Parameter request list MUST NOT MUST NOT MUST NOT
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//# Maximum message size MUST NOT MUST NOT MUST NOT
 const SERVERS_OWN: CodeSet = CodeSet::of(&[
     code::PAD,
     code::REQUESTED_ADDRESS,
@@ -104,6 +110,8 @@ impl OptionBlock {
             for part in parts(value) {
                 if part.is_empty() {
                     // The library leaves out what has no value; a flag option consists of its presence.
+                    //= https://www.rfc-editor.org/rfc/rfc2132#section-2
+                    //# Any options defined subsequent to this document MUST contain a length octet even if the length is fixed or zero.
                     octets.extend_from_slice(&[code, 0]);
                     continue;
                 }
@@ -178,9 +186,23 @@ impl<'a> Iterator for Tlvs<'a> {
 mod tests {
     use super::*;
 
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+    //= type=test
+    //# Requested IP address MUST NOT MUST NOT MUST NOT
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+    //= type=test
+    //# Parameter request list MUST NOT MUST NOT MUST NOT
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+    //= type=test
+    //# Maximum message size MUST NOT MUST NOT MUST NOT
+    //= https://www.rfc-editor.org/rfc/rfc2132#section-2
+    //= type=test
+    //# Any options defined subsequent to this document MUST contain a length octet even if the length is fixed or zero.
     #[test]
     fn keeps_the_first_and_leaves_out_the_servers_own() {
-        let block = OptionBlock::encode([(3, &[10, 0, 0, 1][..]), (3, &[9][..]), (53, &[2][..]), (224, &[][..])]);
+        let own = [50, 51, 53, 54, 55, 57, 58, 59, 61, 82].map(|code| (code, &[2][..]));
+        let others = [(3, &[10, 0, 0, 1][..]), (3, &[9][..]), (224, &[][..])];
+        let block = OptionBlock::encode(own.into_iter().chain(others));
         assert_eq!(block.octets(), [3, 4, 10, 0, 0, 1, 224, 0]);
         assert_eq!(OptionBlock::from_octets(block.octets()), block);
         assert!(block.codes().contains(224) && !block.codes().contains(53));

@@ -46,11 +46,15 @@ impl<'a> RelayAgent<'a> {
     }
 
     /// The circuit: usually the relay's port.
+    //= https://www.rfc-editor.org/rfc/rfc3046#section-3.1
+    //# The Circuit ID SHOULD be considered an opaque value, with policies based on exact string match only; that is, the Circuit ID SHOULD NOT be internally parsed by the server.
     pub fn circuit_id(self) -> Option<&'a [u8]> {
         self.sub_option(sub::CIRCUIT_ID)
     }
 
     /// The far end of the circuit: usually the switch.
+    //= https://www.rfc-editor.org/rfc/rfc3046#section-3.2
+    //# The option SHOULD be considered an opaque value, with policies based on exact string match only; that is, the option SHOULD NOT be internally parsed by the server.
     pub fn remote_id(self) -> Option<&'a [u8]> {
         self.sub_option(sub::REMOTE_ID)
     }

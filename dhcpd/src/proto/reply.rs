@@ -33,6 +33,10 @@ pub const CLIENT_PORT: u16 = 68;
 const ALWAYS: [u8; 6] =
     [code::SUBNET_MASK, code::ROUTERS, code::VENDOR_SPECIFIC, code::VENDOR_CLASS, code::TFTP_SERVER, code::BOOT_FILE];
 /// PXE_DISCOVERY_CONTROL = 8 ("do not look for boot servers, take the file"), then the inner END.
+//= https://www.rfc-editor.org/rfc/rfc2132#section-8.4
+//# The Encapsulated vendor-specific options field SHOULD be encoded as a sequence of code/length/value fields of identical syntax to the DHCP options field with the following exceptions:
+//= https://www.rfc-editor.org/rfc/rfc2132#section-8.4
+//# There SHOULD NOT be a "magic cookie" field in the encapsulated vendor-specific extensions field.
 const PXE_NO_DISCOVERY: [u8; 4] = [6, 1, 8, 255];
 
 /// Where a reply goes (RFC 2131 §4.1).
@@ -111,6 +115,12 @@ impl Templates {
             };
             let server_id = kind.map(|kind| {
                 put(DhcpOption::MessageType(kind));
+                //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+                //# For example, if the DHCP server and the DHCP client are connected to the same subnet (i.e., the 'giaddr' field in the message from the client is zero), the server SHOULD select the IP address the server is using for communication on that subnet as the 'server identifier'.
+                //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+                //# If the server has received a message through a DHCP relay agent, the server SHOULD choose an address from the interface on which the message was recieved as the 'server identifier' (unless the server has other, better information on which to make its choice).
+                //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+                //# Server identifier MUST MUST MUST
                 put(DhcpOption::ServerIdentifier(server_address))
             });
             if timed {
@@ -122,6 +132,8 @@ impl Templates {
         Self {
             offer: template(Some(Wire::Offer), true),
             ack: template(Some(Wire::Ack), true),
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+            //# IP address lease time MUST MUST (DHCPREQUEST) MUST NOT MUST NOT (DHCPINFORM)
             inform: template(Some(Wire::Ack), false),
             nak: template(Some(Wire::Nak), false),
             bootp: template(None, false),
@@ -176,6 +188,8 @@ impl Asker<'_> {
     }
 
     /// A BOOTREPLY: no message type, no times, and a vendor area of 64 octets (RFC 951; RFC 1534 §2). It promises the address for ever.
+    //= https://www.rfc-editor.org/rfc/rfc1534#section-2
+    //# A DHCP server that supports BOOTP clients MUST interact with BOOTP clients according to the BOOTP protocol.
     pub fn bootp(&self, buffer: Vec<u8>, address: Ipv4Addr) -> Ack {
         let mut stamp = Stamp::begin(buffer, &self.rules.scope.templates.bootp, self.packet, Room::Bootp);
         stamp.out[16..20].copy_from_slice(&address.octets());
@@ -198,6 +212,8 @@ impl Asker<'_> {
         octets[12..16].copy_from_slice(&ciaddr.octets());
         //= https://www.rfc-editor.org/rfc/rfc2131#section-3.4
         //# The servers SHOULD unicast the DHCPACK reply to the address given in the 'ciaddr' field of the DHCPINFORM message.
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.5
+        //# The server responds to a DHCPINFORM message by sending a DHCPACK message directly to the address given in the 'ciaddr' field of the DHCPINFORM message.
         Reply { octets, destination: Destination::Unicast(ciaddr) }
     }
 
@@ -240,6 +256,8 @@ impl Asker<'_> {
     /// A DHCPNAK with its reason in words (RFC 2131 §4.3.2; table 3).
     pub fn nak(&self, buffer: Vec<u8>, reason: NakReason) -> Reply {
         let mut stamp = Stamp::begin(buffer, &self.rules.scope.templates.nak, self.packet, Room::OptionsOnly);
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+        //# All others MAY MAY MUST NOT
         stamp.put(code::MESSAGE, reason.text().as_bytes(), &[]);
         let mut octets = stamp.finish(self.packet);
         let giaddr = self.packet.giaddr();
@@ -250,6 +268,8 @@ impl Asker<'_> {
         } else {
             //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
             //# The server MUST set the broadcast bit in the DHCPNAK, so that the relay agent will broadcast the DHCPNAK to the client, because the client may not have a correct network address or subnet mask, and the client may not be answering ARP requests.
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-3.2
+            //# Otherwise, the server MUST send the DHCPNAK message to the IP address of the BOOTP relay agent, as recorded in 'giaddr'.
             octets[10] |= 0x80;
             Destination::Relay(giaddr, relay_port(self.from_port))
         };
@@ -259,6 +279,8 @@ impl Asker<'_> {
     /// Where a lease reply goes.
     fn destination(&self, yiaddr: Ipv4Addr) -> Destination {
         let packet = self.packet;
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+        //# A server or relay agent sending or relaying a DHCP message directly to a DHCP client (i.e., not to a relay agent specified in the 'giaddr' field) SHOULD examine the BROADCAST bit in the 'flags' field.
         let giaddr = packet.giaddr();
         // What a client writes into `ciaddr` of a DISCOVER is not to be trusted, nor in a REQUEST if it is not the address that it gets.
         let has_address = packet.ciaddr() == yiaddr && packet.message_type != MessageType::Discover;
@@ -285,6 +307,8 @@ impl Asker<'_> {
     }
 
     /// Where options come from, the most particular first.
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+    //# The configuration parameters MUST be selected by applying the following rules in the order given below.
     fn blocks(&self) -> impl Iterator<Item = &OptionBlock> {
         self.rules.options()
     }
@@ -301,10 +325,19 @@ impl Asker<'_> {
     ) -> Vec<u8> {
         let packet = self.packet;
         let mut stamp = Stamp::begin(buffer, template, packet, Room::Client);
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+        //# The server MUST return to the client:
         if let Some(lease) = lease {
             stamp.out[16..20].copy_from_slice(&lease.address.octets());
-            let [t1, t2] =
-                if lease.secs == u32::MAX { [u32::MAX; 2] } else { [lease.secs / 2, lease.secs - lease.secs / 8] };
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.4.5
+            //# T1 MUST be earlier than T2, which, in turn, MUST be earlier than the time at which the client's lease will expire.
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.4.5
+            //# The server SHOULD return T1 and T2, and their values SHOULD be adjusted from their original values to take account of the time remaining on the lease.
+            let [t1, t2] = if lease.secs == u32::MAX {
+                [u32::MAX; 2]
+            } else {
+                [lease.secs / 2, lease.secs - lease.secs.div_ceil(8)]
+            };
             for (at, value) in template.times.into_iter().flatten().zip([lease.secs, t1, t2]) {
                 stamp.out[at..at + 4].copy_from_slice(&value.to_be_bytes());
             }
@@ -316,6 +349,8 @@ impl Asker<'_> {
         self.put_boot(&mut stamp, &boot, list);
         if let Some(id) = packet.option(code::MACHINE_ID).filter(|id| id.len() == 17 && boot.stage != Stage::None) {
             // RFC 4578 §2.3: 17 octets, or it is none.
+            //= https://www.rfc-editor.org/rfc/rfc4578#section-2.3
+            //# This option MUST be present in all DHCP and PXE packets sent by PXE-compliant clients and servers.
             stamp.put(code::MACHINE_ID, id, &[]);
         }
         if let Some(name) = packet.option(code::CLIENT_FQDN)
@@ -351,6 +386,10 @@ impl Asker<'_> {
         //# The server MUST NOT include the IPv6-Only Preferred option in the DHCPOFFER or DHCPACK message if the option was not present in the Parameter Request List sent by the client.
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
         //# The server MUST supply as many of the requested parameters as possible and MUST omit any parameters it cannot provide.
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+        //# IF the server has been explicitly configured with a default value for the parameter, the server MUST include that value in an appropriate option in the 'option' field, ELSE
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+        //# The server MUST NOT return a value for that parameter,
         for &code in list.iter().chain(&ALWAYS) {
             if matches!(code, code::ROUTERS | code::STATIC_ROUTES) {
                 if classless {
@@ -382,6 +421,8 @@ impl Asker<'_> {
             Stage::HttpClient => put(stamp, code::VENDOR_CLASS, b"HTTPClient"),
             Stage::Rom | Stage::Ipxe => {
                 put(stamp, code::VENDOR_CLASS, b"PXEClient");
+                //= https://www.rfc-editor.org/rfc/rfc2132#section-9.13
+                //# Servers that respond SHOULD only use option 43 to return the vendor-specific information to the client.
                 put(stamp, code::VENDOR_SPECIFIC, &PXE_NO_DISCOVERY);
             }
             Stage::None => {}

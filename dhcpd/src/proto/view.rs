@@ -332,6 +332,10 @@ impl<'a> PacketView<'a> {
     }
 
     /// Whether the client asks for broadcast replies (RFC 2131 §4.1).
+    //= https://www.rfc-editor.org/rfc/rfc2131#section-2
+    //# They MUST be set to zero by clients and ignored by servers and relay agents.
+    //= https://www.rfc-editor.org/rfc/rfc1542#section-2.2
+    //# They MUST be set to zero by clients and ignored by servers and relay agents.
     pub fn broadcast_flag(&self) -> bool {
         self.flags() & 0x8000 != 0
     }
@@ -395,6 +399,8 @@ impl<'a> PacketView<'a> {
     }
 
     /// Option 82; empty where there is none.
+    //= https://www.rfc-editor.org/rfc/rfc3046#section-2.2
+    //# Consequently, servers SHOULD be prepared to handle relay agent options in unicast messages, but MUST NOT expect them to always be there.
     pub fn relay_agent(&self) -> RelayAgent<'a> {
         RelayAgent::new(self.option(code::RELAY_AGENT).unwrap_or_default())
     }
@@ -407,7 +413,7 @@ impl<'a> PacketView<'a> {
     /// The subnet that the client is to get an address of, where the relay or the client says another than that of `giaddr`.
     pub fn selected_subnet(&self) -> Option<Ipv4Addr> {
         //= https://www.rfc-editor.org/rfc/rfc3527#section-3
-        //# In the event that a DHCP server receives a packet that contains both a subnet-selection option [RFC 3011] and a link-selection sub-option, the information contained in the link-selection sub-option MUST be used to control the allocation of an IP address in preference to the information contained in the subnet-selection option.
+        //# In the event that a DHCP server receives a packet that contains both a subnet-selection option [RFC 3011], as well as a link-selection sub-option, the information contained in the link-selection sub-option MUST be used to control the allocation of an IP address in preference to the information contained in the subnet-selection option.
         self.relay_agent().link_selection().or_else(|| self.address_option(code::SUBNET_SELECTION))
     }
 

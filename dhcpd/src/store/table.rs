@@ -136,6 +136,10 @@ impl Table {
         };
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
         //# While not required for correct operation of DHCP, the server SHOULD NOT reuse the selected network address before the client responds to the server's DHCPOFFER message.
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
+        //# The server SHOULD mark an address offered to a client in a DHCPOFFER message as available if the server receives no DHCPREQUEST message from that client.
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+        //# As an implementation detail, servers SHOULD NOT reuse offered addresses and may use an implementation-specific timeout mechanism to decide when to reuse an offered address.
         let held = Held { address: chosen.0, until: now.monotonic.plus_secs(scope.offer_secs) };
         if let Some(former) = self.clients.offer(key, held).filter(|former| former.address != chosen.0) {
             self.let_go(key, former.address);

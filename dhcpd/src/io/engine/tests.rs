@@ -109,6 +109,12 @@ fn an_ack_waits_for_the_disk_and_an_offer_does_not() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
 //= type=test
 //# If no address is available, the server may choose to report the problem to the system administrator.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
+//= type=test
+//# The server SHOULD mark an address offered to a client in a DHCPOFFER message as available if the server receives no DHCPREQUEST message from that client.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+//= type=test
+//# As an implementation detail, servers SHOULD NOT reuse offered addresses and may use an implementation-specific timeout mechanism to decide when to reuse an offered address.
 #[test]
 fn no_two_clients_are_offered_the_same_address() {
     let mut server = Server::new(&[]);
@@ -135,6 +141,9 @@ fn a_client_keeps_its_offer_and_lets_go_of_it_for_another_server() {
     assert_eq!(server.send(&Packet::discover(client(2))).map(|offer| offer.address), Some(first));
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
+//= type=test
+//# If the selected server is unable to satisfy the DHCPREQUEST message (e.g., the requested network address has been allocated), the server SHOULD respond with a DHCPNAK message.
 #[test]
 fn what_somebody_else_holds_is_refused() {
     let mut server = Server::new(&[]);
@@ -229,10 +238,16 @@ fn a_shorter_renewal_does_not_end_what_was_promised_before() {
     assert_eq!(server.send(&Packet::discover(client(2))), None);
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2132#section-2
+//= type=test
+//# Options containing NVT ASCII data SHOULD NOT include a trailing NULL; however, the receiver of such options MUST be prepared to delete trailing nulls if they exist.
+//= https://www.rfc-editor.org/rfc/rfc2132#section-2
+//= type=test
+//# The receiver MUST NOT require that a trailing null be included in the data.
 #[test]
 fn an_unknown_bmc_is_recorded_once_and_served_after_approval() {
     let mut server = Server::new(&[]);
-    let asks = Packet::discover(STRANGER).option(60, b"iDRAC\x07").option(12, b"bmc-9");
+    let asks = Packet::discover(STRANGER).option(60, b"iDRAC\x07").option(12, b"bmc-9\0");
     for _ in 0..3 {
         assert_eq!(server.send_on("vb0", &asks), None, "never answered");
     }

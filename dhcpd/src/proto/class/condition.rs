@@ -82,6 +82,8 @@ impl Source {
 }
 
 /// The classes of an option 77 in the form of RFC 3004 §4: each behind its length. `None` where the value has not that form, as iPXE's has not.
+//= https://www.rfc-editor.org/rfc/rfc3004#section-4
+//# A server that is not equipped to interpret any given user class specified by a client MUST ignore it (although it may be reported).
 fn user_classes(value: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     fn next<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
         let (&length, behind) = rest.split_first()?;
@@ -101,6 +103,8 @@ fn user_classes(value: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
 impl Test {
     fn passes(&self, value: &[u8]) -> bool {
         match self {
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+            //# the parameters MUST be identified by an exact match between the client's vendor class identifiers and the client's classes identified in the server,
             Self::Equals(all) => all.iter().any(|one| **one == *value),
             Self::StartsWith(all) => all.iter().any(|one| value.starts_with(one)),
             Self::Contains(all) => all.iter().any(|one| value.windows(one.len()).any(|part| part == &**one)),

@@ -87,6 +87,12 @@ mod naive {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# the parameters MUST be identified by an exact match between the client's vendor class identifiers and the client's classes identified in the server,
+//= https://www.rfc-editor.org/rfc/rfc3004#section-4
+//= type=test
+//# A server that is not equipped to interpret any given user class specified by a client MUST ignore it (although it may be reported).
 #[test]
 fn each_condition_means_what_it_says() {
     let mac = MacAddr([0xb8, 0x27, 0xeb, 1, 2, 3]);

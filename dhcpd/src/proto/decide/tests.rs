@@ -100,6 +100,18 @@ fn the_lease_time_asked_for_is_kept_within_bounds() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-3.5
 //= type=test
 //# If a server receives a DHCPREQUEST message with an invalid 'requested IP address', the server SHOULD respond to the client with a DHCPNAK message and may choose to report the problem to the system administrator.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.2
+//= type=test
+//# If the client's request is invalid (e.g., the client has moved to a new subnet), servers SHOULD respond with a DHCPNAK message to the client.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.2
+//= type=test
+//# For example, a server that identifies a request for an expired binding that is owned by another server SHOULD NOT respond with a DHCPNAK unless the servers are using an explicit mechanism to maintain coherency among the servers.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+//= type=test
+//# If the DHCP server detects that the client is on the wrong net (i.e., the result of applying the local subnet mask or remote subnet mask (if 'giaddr' is not zero) to 'requested IP address' option value doesn't match reality), then the server SHOULD send a DHCPNAK message to the client.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
+//= type=test
+//# If not, then the server SHOULD send a DHCPNAK message to the client.
 #[test]
 fn requests_follow_the_table_of_rfc_2131_section_4_3_2() {
     use Action::{Drop, Forget, Nak};
@@ -163,6 +175,9 @@ fn requests_follow_the_table_of_rfc_2131_section_4_3_2() {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.2
+//= type=test
+//# Servers SHOULD NOT respond if their information is not guaranteed to be accurate.
 #[test]
 fn without_authority_nobody_unknown_is_refused() {
     let humble = scopes(&[("authoritative = true", "authoritative = false")]);
@@ -238,6 +253,9 @@ fn a_server_id_that_the_relay_gave_is_ours() {
 //= https://www.rfc-editor.org/rfc/rfc1534#section-2
 //= type=test
 //# MUST default this optional configuration to OFF
+//= https://www.rfc-editor.org/rfc/rfc1534#section-2
+//= type=test
+//# MUST provide a configuration switch if returning automatic addresses to BOOTP clients,
 #[test]
 fn bootp_clients_are_bound_at_once_and_for_ever_where_that_is_configured() {
     let (silent, serving) = (scopes(&[]), scopes(&[("lease_secs = 3600", "lease_secs = 3600\nbootp = true")]));

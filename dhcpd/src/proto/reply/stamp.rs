@@ -43,9 +43,13 @@ impl Stamp {
         out[4..8].copy_from_slice(&packet.xid());
         out[10..12].copy_from_slice(&packet.flags().to_be_bytes());
         out[24..28].copy_from_slice(&packet.giaddr().octets());
+        //= https://www.rfc-editor.org/rfc/rfc1542#section-2.3
+        //# The 'chaddr' field MUST be preserved as it was specified by the BOOTP client.
         out[28..34].copy_from_slice(&packet.chaddr().octets());
         if let (Some(at), Some(id)) = (template.server_id, packet.server_id_override()) {
             // RFC 5107 §4: towards the client the server is called what the relay says.
+            //= https://www.rfc-editor.org/rfc/rfc5107#section-4
+            //# DHCP servers that implement this Relay Agent Information suboption MUST use this value, if present in a DHCP message received from a client, as the value to insert into the Server Identifier option of the corresponding response.
             out[at..at + 4].copy_from_slice(&id.octets());
         }
         let echoed = |code| packet.option(code).map_or(0, split_bytes);
@@ -61,6 +65,8 @@ impl Stamp {
                 takes.min(REPLY_BYTES_MAX).saturating_sub(reserved)
             }
         };
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+        //# Use 'file'/'sname' fields MAY MAY MUST NOT
         let overloads = room == Room::Client;
         Self { out, limit, written: CodeSet::default(), overloads, file_named: false, in_sname: 0, in_file: 0 }
     }
@@ -154,6 +160,8 @@ impl Stamp {
         self.echo(packet, code::SUBNET_SELECTION);
         //= https://www.rfc-editor.org/rfc/rfc6842#section-3
         //# If the 'client identifier' option is present in a message received from a client, the server MUST return the 'client identifier' option, unaltered, in its response message.
+        //= https://www.rfc-editor.org/rfc/rfc6842#section-3
+        //# Client identifier (if not sent by client) MUST NOT MUST NOT MUST NOT
         self.echo(packet, code::CLIENT_ID);
         //= https://www.rfc-editor.org/rfc/rfc3046#section-2.2
         //# DHCP servers claiming to support the Relay Agent Information option SHALL echo the entire contents of the Relay Agent Information option in all replies.
@@ -166,6 +174,8 @@ impl Stamp {
         if packet.relay_agent_fits() {
             self.echo(packet, code::RELAY_AGENT);
         }
+        //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+        //# If the 'option overload' option is present in the 'options' field, the options in the 'options' field MUST be terminated by an 'end' option, and MAY contain one or more 'pad' options to fill the options field.
         self.out.push(code::END);
         if self.out.len() < REPLY_BYTES_MIN {
             self.out.resize(REPLY_BYTES_MIN, code::PAD);

@@ -53,6 +53,12 @@ fn option(reply: &Reply, code: u8) -> Option<Vec<u8>> {
     options(reply).into_iter().find(|(found, _)| *found == code).map(|(_, value)| value)
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# The server MUST return to the client:
+//= https://www.rfc-editor.org/rfc/rfc1542#section-2.3
+//= type=test
+//# The 'chaddr' field MUST be preserved as it was specified by the BOOTP client.
 #[test]
 fn the_wire_library_reads_an_ack_as_it_was_meant() {
     let packet = Packet::renew(STRANGER, ip(2, 100)).option(55, &[1, 3, 6, 28, 51, 58, 59, 224]).option(61, &[1, 2, 3]);
@@ -82,6 +88,12 @@ fn the_wire_library_reads_an_ack_as_it_was_meant() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
 //= type=test
 //# If the 'giaddr' field in a DHCP message from a client is non-zero, the server sends any return messages to the 'DHCP server' port on the BOOTP relay agent whose address appears in 'giaddr'.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-2
+//= type=test
+//# They MUST be set to zero by clients and ignored by servers and relay agents.
+//= https://www.rfc-editor.org/rfc/rfc1542#section-2.2
+//= type=test
+//# They MUST be set to zero by clients and ignored by servers and relay agents.
 #[test]
 fn replies_go_where_rfc_2131_section_4_1_says() {
     let relay = ip(2, 254);
@@ -90,6 +102,7 @@ fn replies_go_where_rfc_2131_section_4_1_says() {
     let frame = Destination::Frame(STRANGER, ip(2, 100));
     assert_eq!(offer_to(&discover).destination, frame);
     assert_eq!(offer_to(&discover.clone().broadcast()).destination, Destination::Broadcast);
+    assert_eq!(offer_to(&discover.clone().at(10, &[0x7f, 0xff])).destination, frame, "the other flags mean nothing");
     assert_eq!(offer_to(&discover.clone().relayed_by(relay)).destination, Destination::Relay(relay, 67));
     assert_eq!(
         offer_to(&discover.clone().at(12, &[10, 77, 2, 9])).destination,
@@ -113,6 +126,15 @@ fn replies_go_where_rfc_2131_section_4_1_says() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.2
 //= type=test
 //# The server MUST set the broadcast bit in the DHCPNAK, so that the relay agent will broadcast the DHCPNAK to the client, because the client may not have a correct network address or subnet mask, and the client may not be answering ARP requests.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.2
+//= type=test
+//# Otherwise, the server MUST send the DHCPNAK message to the IP address of the BOOTP relay agent, as recorded in 'giaddr'.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# Use 'file'/'sname' fields MAY MAY MUST NOT
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# All others MAY MAY MUST NOT
 #[test]
 fn naks_are_broadcast_and_say_why() {
     let scopes = scopes(&[]);
@@ -126,6 +148,7 @@ fn naks_are_broadcast_and_say_why() {
         (message.yiaddr(), message.ciaddr(), message.siaddr()),
         (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)
     );
+    assert!(direct.octets[44..236].iter().all(|&octet| octet == 0), "neither `sname` nor `file` is used");
     let relayed = to(Packet::renew(STRANGER, ip(2, 100)).relayed_by(ip(2, 254)));
     assert_eq!(relayed.destination, Destination::Relay(ip(2, 254), 67));
     assert_eq!(relayed.octets[10] & 0x80, 0x80, "the relay is told to broadcast");
@@ -148,6 +171,12 @@ fn a_relay_is_answered_on_port_67_and_a_load_generator_where_it_sends_from() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-3.4
 //= type=test
 //# The servers SHOULD unicast the DHCPACK reply to the address given in the 'ciaddr' field of the DHCPINFORM message.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# IP address lease time MUST MUST (DHCPREQUEST) MUST NOT MUST NOT (DHCPINFORM)
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.5
+//= type=test
+//# The server responds to a DHCPINFORM message by sending a DHCPACK message directly to the address given in the 'ciaddr' field of the DHCPINFORM message.
 #[test]
 fn inform_is_answered_without_a_lease() {
     let scopes = scopes(&[]);
@@ -162,16 +191,38 @@ fn inform_is_answered_without_a_lease() {
     assert!(option(&reply, 6).is_some());
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# IF the server has been explicitly configured with a default value for the parameter, the server MUST include that value in an appropriate option in the 'option' field, ELSE
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# The server MUST NOT return a value for that parameter,
 #[test]
 fn only_what_is_asked_for_is_sent_save_what_all_need() {
     let asks = |codes: &[u8]| offer_to(&Packet::discover(STRANGER).option(55, codes));
     let has = |reply: &Reply, code| option(reply, code).is_some();
     let little = asks(&[28]);
     assert!(has(&little, 1) && has(&little, 3) && has(&little, 28) && !has(&little, 6) && !has(&little, 224));
+    assert!(!has(&asks(&[42, 6]), 42) && has(&asks(&[42, 6]), 6), "what is not configured is left out");
     let all = offer_to(&Packet::discover(STRANGER));
     assert!(has(&all, 6) && has(&all, 224), "who does not say gets everything");
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2132#section-8.4
+//= type=test
+//# Servers not equipped to interpret the vendor-specific information sent by a client MUST ignore it (although it may be reported).
+//= https://www.rfc-editor.org/rfc/rfc2132#section-8.4
+//= type=test
+//# The Encapsulated vendor-specific options field SHOULD be encoded as a sequence of code/length/value fields of identical syntax to the DHCP options field with the following exceptions:
+//= https://www.rfc-editor.org/rfc/rfc2132#section-8.4
+//= type=test
+//# There SHOULD NOT be a "magic cookie" field in the encapsulated vendor-specific extensions field.
+//= https://www.rfc-editor.org/rfc/rfc2132#section-9.13
+//= type=test
+//# Servers not equipped to interpret the class-specific information sent by a client MUST ignore it (although it may be reported).
+//= https://www.rfc-editor.org/rfc/rfc2132#section-9.13
+//= type=test
+//# Servers that respond SHOULD only use option 43 to return the vendor-specific information to the client.
 #[test]
 fn the_boot_file_depends_on_what_the_client_is() {
     let pxe = |arch: u8| Packet::discover(STRANGER).option(60, b"PXEClient:Arch:00000").option(93, &[0, arch]);
@@ -200,6 +251,7 @@ fn the_boot_file_depends_on_what_the_client_is() {
             Some("HTTPClient"),
         ),
         ("the second of two architectures", pxe(11).option(93, &[0, 7]), Some("snponly.efi"), Some("PXEClient")),
+        ("with information of its vendor", pxe(0).option(43, b"\x06\x01"), Some("undionly.kpxe"), Some("PXEClient")),
         ("an operating system", Packet::discover(STRANGER).option(60, b"MSFT 5.0"), None, None),
     ] {
         let reply = offer_to(&packet);
@@ -209,11 +261,15 @@ fn the_boot_file_depends_on_what_the_client_is() {
         assert_eq!(in_header.as_deref(), file, "{why}: `file`");
         assert_eq!(text(option(&reply, 60)).as_deref(), class, "{why}");
         assert_eq!(decode(&reply).siaddr(), ip(2, 9), "{why}");
-        assert_eq!(option(&reply, 43).is_some(), class == Some("PXEClient"), "{why}");
+        let of_vendor = (class == Some("PXEClient")).then(|| vec![6, 1, 8, 255]);
+        assert_eq!(option(&reply, 43), of_vendor, "{why}: code, length, value, END");
     }
     assert_eq!(option(&offer_to(&pxe(0)), 66), Some(b"10.77.2.9".to_vec()));
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# The configuration parameters MUST be selected by applying the following rules in the order given below.
 #[test]
 fn a_reservation_overrides_the_scope() {
     let scopes = scopes(&[]);
@@ -264,6 +320,9 @@ fn what_the_operator_sets_by_hand_goes_before_what_is_computed() {
     assert_eq!(option(&reply, 43), Some(vec![6, 1, 255]));
 }
 
+//= https://www.rfc-editor.org/rfc/rfc4578#section-2.3
+//= type=test
+//# This option MUST be present in all DHCP and PXE packets sent by PXE-compliant clients and servers.
 #[test]
 fn echoes_come_back_verbatim_and_relay_information_last() {
     let id = [0; 17];
@@ -284,6 +343,24 @@ fn echoes_come_back_verbatim_and_relay_information_last() {
     assert!(options[options.len() - 2..].iter().all(|(code, _)| *code == 82));
     let odd = offer_to(&Packet::discover(STRANGER).option(93, &[0, 0]).option(97, &[0; 16]));
     assert_eq!(option(&odd, 97), None, "only 17 octets are a machine id");
+}
+
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.4.5
+//= type=test
+//# T1 MUST be earlier than T2, which, in turn, MUST be earlier than the time at which the client's lease will expire.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.4.5
+//= type=test
+//# The server SHOULD return T1 and T2, and their values SHOULD be adjusted from their original values to take account of the time remaining on the lease.
+#[test]
+fn a_lease_is_renewed_before_it_is_rebound_and_rebound_before_it_ends() {
+    let scopes = scopes(&[]);
+    for (secs, t1, t2) in [(3_600u32, 1_800u32, 3_150u32), (2_700, 1_350, 2_362), (7, 3, 6), (3, 1, 2)] {
+        let lease = Lease { secs, ..LEASE };
+        let reply = Packet::discover(STRANGER).view(|view| asker(view, &scopes).offer(Vec::new(), lease));
+        let told = [51, 58, 59].map(|code| option(&reply, code));
+        assert_eq!(told, [secs, t1, t2].map(|time| Some(time.to_be_bytes().to_vec())));
+        assert!(t1 < t2 && t2 < secs);
+    }
 }
 
 #[test]

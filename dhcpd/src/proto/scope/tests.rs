@@ -134,6 +134,12 @@ fn pools_are_for_classes_and_without_what_is_excluded() {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc3046#section-3.1
+//= type=test
+//# The Circuit ID SHOULD be considered an opaque value, with policies based on exact string match only; that is, the Circuit ID SHOULD NOT be internally parsed by the server.
+//= https://www.rfc-editor.org/rfc/rfc3046#section-3.2
+//= type=test
+//# The option SHOULD be considered an opaque value, with policies based on exact string match only; that is, the option SHOULD NOT be internally parsed by the server.
 #[test]
 fn reservations_name_clients_in_three_ways() {
     let more = "hostname = \"node-1\"\n\

@@ -190,7 +190,7 @@ fn parts_of_an_option_are_joined_in_order_across_fields() {
 
 //= https://www.rfc-editor.org/rfc/rfc3527#section-3
 //= type=test
-//# In the event that a DHCP server receives a packet that contains both a subnet-selection option [RFC 3011] and a link-selection sub-option, the information contained in the link-selection sub-option MUST be used to control the allocation of an IP address in preference to the information contained in the subnet-selection option.
+//# In the event that a DHCP server receives a packet that contains both a subnet-selection option [RFC 3011], as well as a link-selection sub-option, the information contained in the link-selection sub-option MUST be used to control the allocation of an IP address in preference to the information contained in the subnet-selection option.
 #[test]
 fn the_relays_word_on_the_subnet_goes_before_the_clients() {
     let by_client = Packet::discover(STRANGER).option(code::SUBNET_SELECTION, &[10, 77, 3, 0]);

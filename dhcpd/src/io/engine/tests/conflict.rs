@@ -53,6 +53,12 @@ impl Server {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
 //= type=test
 //# When allocating a new address, servers SHOULD check that the offered network address is not already in use
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
+//= type=test
+//# The server SHOULD NOT check the offered network address at this point.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.2
+//= type=test
+//# Servers SHOULD NOT check that the client's network address is already in use; the client may respond to ICMP Echo Request messages at this point.
 #[test]
 fn the_first_offer_waits_and_nobody_else_does() {
     let mut server = Server::new(&[ON]);
@@ -76,6 +82,9 @@ fn the_first_offer_waits_and_nobody_else_does() {
     assert_eq!(server.happened("offered")[2], (STRANGER, Some(ip(2, 104)), "requested"), "by the first reason");
     let ack = server.send(&Packet::select(STRANGER, super::SERVER, ip(2, 104))).unwrap();
     assert_eq!((ack.kind, ack.address), (Wire::Ack, ip(2, 104)));
+    let rebooted = server.send(&Packet::request(STRANGER).asks(ip(2, 104)));
+    assert_eq!(rebooted.map(|ack| ack.kind), Some(Wire::Ack));
+    assert_eq!(server.asked(), [], "who asks to keep an address may answer for it");
     server.advance(300);
     assert_eq!(server.send(&Packet::discover(STRANGER)).map(|offer| offer.address), Some(ip(2, 104)), "its own lease");
     assert_eq!(server.asked(), []);
@@ -126,6 +135,9 @@ fn an_address_in_use_is_not_given_also_when_reserved() {
     assert_eq!(server.offered(), Some(ip(1, 10)));
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
+//= type=test
+//# Servers SHOULD be implemented so that network administrators MAY choose to disable probes of newly allocated addresses.
 #[test]
 fn the_way_of_asking_is_the_scopes() {
     let relayed = |mac| Packet::discover(mac).asks(ip(2, 104)).relayed_by(ip(2, 254));

@@ -109,6 +109,12 @@ fn asked(server: &mut Server, packet: &Packet) -> Option<(u8, Ipv4Addr)> {
     Some((reply.octets[242], Ipv4Addr::from(<[u8; 4]>::try_from(&reply.octets[12..16]).unwrap())))
 }
 
+//= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
+//= type=test
+//# The server MUST respond with a DHCPLEASEUNASSIGNED message if this server has information about the IP address, but there is no active lease for the IP address.
+//= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
+//= type=test
+//# The server MUST respond with a DHCPLEASEACTIVE message when the IP address returned in the "ciaddr" field is currently leased.
 #[test]
 fn lease_queries_are_answered_to_those_who_may_ask() {
     let (active, unassigned, unknown) = (13, 11, 12);

@@ -36,6 +36,9 @@ fn hex(octets: usize) -> String {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
 //= type=test
 //# The server MUST supply as many of the requested parameters as possible and MUST omit any parameters it cannot provide.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+//= type=test
+//# If the 'option overload' option is present in the 'options' field, the options in the 'options' field MUST be terminated by an 'end' option, and MAY contain one or more 'pad' options to fill the options field.
 #[test]
 fn what_does_not_fit_lies_in_sname_and_file() {
     // 225 fills what a client of 576 octets takes; the others find room elsewhere.
@@ -63,6 +66,9 @@ fn what_does_not_fit_lies_in_sname_and_file() {
 //= https://www.rfc-editor.org/rfc/rfc3046#section-2.2
 //= type=test
 //# Servers SHALL NOT place the echoed Relay Agent Information option in the overloaded sname or file fields.
+//= https://www.rfc-editor.org/rfc/rfc3046#section-2.2
+//= type=test
+//# Consequently, servers SHOULD be prepared to handle relay agent options in unicast messages, but MUST NOT expect them to always be there.
 #[test]
 fn relay_agent_information_is_last_and_never_overloaded_in_every_kind_of_reply() {
     let scopes = with_options(&format!("225 = {}, 226 = {}", hex(200), hex(60)));
@@ -103,6 +109,9 @@ fn relay_agent_information_that_fits_nowhere_is_left_out_and_the_rest_is_told() 
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
 //= type=test
 //# To accommodate potentially incomplete network connectivity, a server MUST choose an address as a 'server identifier' that, to the best of the server's knowledge, is reachable from the client.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+//= type=test
+//# For example, if the DHCP server and the DHCP client are connected to the same subnet (i.e., the 'giaddr' field in the message from the client is zero), the server SHOULD select the IP address the server is using for communication on that subnet as the 'server identifier'.
 #[test]
 fn an_ack_says_what_its_offer_said() {
     for list in [&[1, 3, 6, 28, 224, 121, 12][..], &[]] {
@@ -117,6 +126,9 @@ fn an_ack_says_what_its_offer_said() {
 //= https://www.rfc-editor.org/rfc/rfc6842#section-3
 //= type=test
 //# If the 'client identifier' option is present in a message received from a client, the server MUST return the 'client identifier' option, unaltered, in its response message.
+//= https://www.rfc-editor.org/rfc/rfc6842#section-3
+//= type=test
+//# Client identifier (if not sent by client) MUST NOT MUST NOT MUST NOT
 #[test]
 fn the_client_identifier_comes_back_in_every_reply() {
     let scopes = scopes(&[]);
@@ -133,6 +145,7 @@ fn the_client_identifier_comes_back_in_every_reply() {
             assert_eq!(option(&reply, 61), Some(id.to_vec()));
         }
     });
+    assert_eq!(option(&offer_to(&Packet::discover(STRANGER)), 61), None, "who sent none gets none");
 }
 
 //= https://www.rfc-editor.org/rfc/rfc3011#section-2
@@ -144,6 +157,15 @@ fn subnet_selection_comes_back() {
     assert_eq!(option(&reply, 118), Some(vec![10, 77, 2, 0]));
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+//= type=test
+//# If the server has received a message through a DHCP relay agent, the server SHOULD choose an address from the interface on which the message was recieved as the 'server identifier' (unless the server has other, better information on which to make its choice).
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+//= type=test
+//# Server identifier MUST MUST MUST
+//= https://www.rfc-editor.org/rfc/rfc5107#section-4
+//= type=test
+//# DHCP servers that implement this Relay Agent Information suboption MUST use this value, if present in a DHCP message received from a client, as the value to insert into the Server Identifier option of the corresponding response.
 #[test]
 fn a_relay_says_what_the_server_calls_itself() {
     // RFC 5107: in every reply that has a server identifier.
@@ -160,6 +182,8 @@ fn a_relay_says_what_the_server_calls_itself() {
             assert_eq!(option(&reply, 54), Some(vec![10, 77, 2, 253]));
         }
     });
+    let silent = Packet::discover(STRANGER).relayed_by(ip(2, 254)).option(82, b"\x01\x01p");
+    assert_eq!(option(&offer_to(&silent), 54), Some(vec![10, 77, 2, 1]), "the scope's own");
     let direct = Packet::discover(STRANGER).option(82, &[11, 4, 10, 77, 2, 253]);
     assert_eq!(option(&offer_to(&direct), 54), Some(vec![10, 77, 2, 1]), "only a relay's word counts");
 }
@@ -187,6 +211,12 @@ fn classless_routes_take_the_place_of_routers_and_static_routes() {
 //= https://www.rfc-editor.org/rfc/rfc8925#section-3.3
 //= type=test
 //# The server MUST NOT include the IPv6-Only Preferred option in the DHCPOFFER or DHCPACK message if the option was not present in the Parameter Request List sent by the client.
+//= https://www.rfc-editor.org/rfc/rfc8925#section-3.1
+//= type=test
+//# The server MUST set the length field to 4.
+//= https://www.rfc-editor.org/rfc/rfc8925#section-3.1
+//= type=test
+//# If the server pool is explicitly configured with a V6ONLY_WAIT timer, the server MUST set the field to that configured value.
 #[test]
 fn ipv6_only_is_preferred_where_it_is_configured_and_asked_for() {
     let scopes = with_options("v6-only-preferred = 1800");
@@ -254,6 +284,9 @@ fn the_clients_name_comes_back_with_the_word_that_nothing_is_updated() {
 //= https://www.rfc-editor.org/rfc/rfc1534#section-2
 //= type=test
 //# The server MUST formulate a BOOTP BOOTREPLY message rather than a DHCP DHCPOFFER message (i.e., the server MUST NOT include the 'DHCP message type' option and MUST NOT exceed the size limit for BOOTREPLY messages).
+//= https://www.rfc-editor.org/rfc/rfc1534#section-2
+//= type=test
+//# A DHCP server that supports BOOTP clients MUST interact with BOOTP clients according to the BOOTP protocol.
 #[test]
 fn a_bootreply_is_bootps_not_dhcps() {
     let scopes = with_options(&format!("225 = {}, 226 = {}", hex(200), hex(4)));
@@ -279,6 +312,9 @@ fn a_bootreply_is_bootps_not_dhcps() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
 //= type=test
 //# If the BROADCAST bit is cleared to 0, the message SHOULD be sent as an IP unicast to the IP address specified in the 'yiaddr' field and the link-layer address specified in the 'chaddr' field.
+//= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
+//= type=test
+//# A server or relay agent sending or relaying a DHCP message directly to a DHCP client (i.e., not to a relay agent specified in the 'giaddr' field) SHOULD examine the BROADCAST bit in the 'flags' field.
 #[test]
 fn the_broadcast_bit_is_the_clients_to_set_and_ciaddr_is_believed_only_where_it_is_right() {
     let select = Packet::select(STRANGER, ip(2, 1), ip(2, 100));
