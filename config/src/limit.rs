@@ -14,6 +14,8 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 pub const NODES_MAX: usize = 100_000;
 /// Ports of one node; one more is refused.
 pub const PORTS_PER_NODE_MAX: usize = 64;
+/// Replies of one worker that wait for their `reply_delay_millis`; one more leaves at once.
+pub const DELAYED_REPLIES_MAX: usize = 4_096;
 /// Boot intents that bootd keeps.
 pub const INTENTS_MAX: usize = 100_000;
 /// Octets of one option's value; above 255 it goes out in parts (RFC 3396).

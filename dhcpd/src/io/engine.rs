@@ -5,8 +5,11 @@
 
 mod abuse;
 mod conflict;
+mod delayed;
 mod foreign;
 mod proxy;
+mod recent;
+mod waiting;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -15,7 +18,6 @@ use std::sync::Arc;
 
 use crossbeam::channel::Receiver;
 use reveille_config::dhcpd::ScopeKind;
-use tokio::sync::oneshot;
 
 use super::counters::Counters;
 use crate::proto::answer::scope_of;
@@ -33,17 +35,16 @@ use crate::proto::scope::{ClientKey, Machine, Scope, ScopeIndex, Scopes};
 use crate::proto::time::{Millis, Now};
 use crate::proto::view::{MessageType, PacketView, Parser, code};
 use crate::store::event::{EventKind, RawEvent};
-use crate::store::journal::{Appender, Pending, Settled};
+use crate::store::journal::{Appender, Pending};
 use crate::store::promise;
 use crate::store::queue::{HandedOver, Request, WorkerQueue};
-use crate::store::reservation::{Change, Put, PutError};
 use crate::store::sighting::Sighted;
 use crate::store::table::{BindRefusal, ClientFacts, Table, refusal_reason};
 use crate::store::{Shared, WorkerPart};
 
-mod recent;
-
+use delayed::Delayed;
 use recent::Recent;
+use waiting::Waiting;
 
 /// Reply buffers kept for reuse.
 const BUFFERS_MAX: usize = 1_024;
@@ -80,15 +81,6 @@ pub enum Proceed {
     Stop,
 }
 
-/// What waits for its record to be durable, in the order of the records.
-#[derive(Debug)]
-enum Waiting {
-    Ack { pending: Pending<Ack>, scope: ScopeIndex, event: RawEvent },
-    Put { pending: Pending<Put>, answer: oneshot::Sender<Result<Put, PutError>>, event: RawEvent },
-    Deleted { pending: Pending<()>, answer: oneshot::Sender<Result<bool, PutError>>, event: RawEvent },
-    Note { pending: Pending<()>, event: RawEvent },
-}
-
 /// One worker's conversation.
 #[derive(Debug)]
 pub struct Engine {
@@ -112,6 +104,8 @@ struct Desk {
     buffers: Vec<Vec<u8>>,
     counters: Counters,
     recent: Recent,
+    /// Replies that are held back for slow firmware.
+    delayed: Delayed,
     /// The classes of the packet at hand; kept for its memory.
     membership: Membership,
     events_pushed: bool,
@@ -142,6 +136,7 @@ impl Engine {
             buffers: Vec::new(),
             counters: Counters::default(),
             recent: Recent::default(),
+            delayed: Delayed::default(),
             membership: Membership::default(),
             events_pushed: false,
             exhausted_logged: None,
@@ -185,6 +180,9 @@ impl Engine {
     /// Does what is due by the clock.
     pub fn handle_timeout(&mut self, now: Now) {
         self.desk.table.tick(now);
+        while let Some(outgoing) = self.desk.delayed.due(now.monotonic) {
+            self.desk.out.push_back(outgoing);
+        }
         self.go_on_where_clear(now);
     }
 
@@ -195,7 +193,10 @@ impl Engine {
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        [self.desk.table.next_tick(), self.desk.checks.poll_timeout()].into_iter().flatten().min()
+        [self.desk.table.next_tick(), self.desk.checks.poll_timeout(), self.desk.delayed.next()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next reply to send.
@@ -345,7 +346,7 @@ impl Desk {
                         let by = ChosenBy::OnDisk.as_str();
                         job.log("recalled", Some(address), by);
                         self.event(job.event(EventKind::Recalled, Some(address), remaining_secs, by));
-                        self.out.push_back(Outgoing { scope: scope.index, reply: promise::open(ack) });
+                        self.send(job.due(), Outgoing { scope: scope.index, reply: promise::open(ack) });
                     }
                     None => self.dropped(job, DropReason::JournalRefusing),
                 }
@@ -371,7 +372,7 @@ impl Desk {
                 let buffer = self.buffers.pop().unwrap_or_default();
                 let reply = job.asker(job.rules).inform(buffer);
                 self.counters.informs.increment(1);
-                self.out.push_back(Outgoing { scope: scope.index, reply });
+                self.send(job.due(), Outgoing { scope: scope.index, reply });
             }
         }
     }
@@ -402,7 +403,7 @@ impl Desk {
         self.counters.offers.increment(1);
         job.log("offered", Some(address), chosen_by.as_str());
         self.event(job.event(EventKind::Offered, Some(address), secs, chosen_by.as_str()));
-        self.out.push_back(Outgoing { scope: rules.scope.index, reply });
+        self.send(job.due(), Outgoing { scope: rules.scope.index, reply });
     }
 
     /// Holds an address of another scope that shares the link, in their order.
@@ -431,7 +432,7 @@ impl Desk {
                 job.log("bound", Some(bind.address), bind.chosen_by.as_str());
                 let kind = if renewal { EventKind::Renewed } else { EventKind::Bound };
                 let event = job.event(kind, Some(bind.address), bind.lease_secs, bind.chosen_by.as_str());
-                self.waiting.push_back(Waiting::Ack { pending, scope: event.scope, event });
+                self.waiting.push_back(Waiting::Ack { pending, scope: event.scope, due: job.due(), event });
             }
             Err(BindRefusal::Taken(_)) => {
                 self.ask_to_give_up(job.key, bind.address);
@@ -459,7 +460,7 @@ impl Desk {
         let address = job.packet.requested_address().or(ciaddr);
         job.log("refused", address, reason.as_str());
         self.event(job.event(EventKind::Refused, address, 0, reason.as_str()));
-        self.out.push_back(Outgoing { scope: job.scope.index, reply });
+        self.send(job.due(), Outgoing { scope: job.scope.index, reply });
     }
 
     /// Answers a relay or concentrator that asks for a lease, from the read model.
@@ -565,109 +566,11 @@ impl Desk {
         }
     }
 
-    fn request(&mut self, now: Now, request: Request) {
-        let event = |kind, machine: Machine, address| RawEvent {
-            at_unix_millis: now.unix_millis,
-            kind,
-            mac: machine.mac,
-            scope: machine.scope,
-            address,
-            lease_secs: 0,
-            reason: "",
-            journal_sequence: 0,
-        };
-        // Whoever asked may have gone away meanwhile: then nobody needs the answer.
-        match request {
-            Request::Put(draft, answer) => {
-                let machine = draft.machine;
-                match self.table.put_reservation(draft) {
-                    Ok(Change::Pending(pending)) => {
-                        let event = event(EventKind::Reserved, machine, self.table.reserved_address(machine));
-                        self.waiting.push_back(Waiting::Put { pending, answer, event });
-                    }
-                    Ok(Change::Unchanged(put)) => _ = answer.send(Ok(put.into_inner())),
-                    Err(error) => _ = answer.send(Err(error)),
-                }
-            }
-            Request::Delete(machine, answer) => {
-                let event = event(EventKind::Unreserved, machine, self.table.reserved_address(machine));
-                match self.table.delete_reservation(machine, ()) {
-                    Ok(Some(pending)) => self.waiting.push_back(Waiting::Deleted { pending, answer, event }),
-                    Ok(None) => _ = answer.send(Ok(false)),
-                    Err(error) => _ = answer.send(Err(error)),
-                }
-            }
-            Request::GiveUp(network, address, answer) => {
-                let gave_up = self.table.give_up(network, address);
-                if let Some(answer) = answer {
-                    let _ = answer.send(gave_up);
-                }
-            }
-            Request::Reload => {
-                let scopes = self.shared.scopes.load_full();
-                self.table.apply_configuration(&scopes, self.worker, self.workers);
-            }
-            Request::Barrier(answer) => _ = answer.send(()),
-            // Handled by the engine.
-            Request::Packet(_) | Request::Answered(..) | Request::Stop => {}
+    /// Sends a reply, or has it wait until it is due.
+    fn send(&mut self, due: Millis, outgoing: Outgoing) {
+        if let Some(outgoing) = self.delayed.hold(due, outgoing) {
+            self.out.push_back(outgoing);
         }
-    }
-
-    fn settle(&mut self) {
-        while let Some(waiting) = self.waiting.pop_front() {
-            if let Some(still) = self.settle_one(waiting) {
-                self.waiting.push_front(still);
-                break;
-            }
-        }
-    }
-
-    /// Gives back what still waits.
-    fn settle_one(&mut self, waiting: Waiting) -> Option<Waiting> {
-        match waiting {
-            Waiting::Ack { pending, scope, event } => {
-                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
-                match pending.settle(&self.journal) {
-                    Settled::Durable(ack) => {
-                        self.event(event);
-                        self.out.push_back(Outgoing { scope, reply: promise::open(ack) });
-                    }
-                    Settled::Waiting(pending) => return Some(Waiting::Ack { pending, scope, event }),
-                    Settled::Refused(_) => self.counters.dropped(DropReason::PromiseVoid),
-                }
-            }
-            Waiting::Put { pending, answer, event } => {
-                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
-                match pending.settle(&self.journal) {
-                    Settled::Durable(put) => {
-                        self.event(event);
-                        let _ = answer.send(Ok(put.into_inner()));
-                    }
-                    Settled::Waiting(pending) => return Some(Waiting::Put { pending, answer, event }),
-                    Settled::Refused(refused) => _ = answer.send(Err(PutError::Journal(refused.reason))),
-                }
-            }
-            Waiting::Deleted { pending, answer, event } => {
-                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
-                match pending.settle(&self.journal) {
-                    Settled::Durable(_) => {
-                        self.event(event);
-                        let _ = answer.send(Ok(true));
-                    }
-                    Settled::Waiting(pending) => return Some(Waiting::Deleted { pending, answer, event }),
-                    Settled::Refused(refused) => _ = answer.send(Err(PutError::Journal(refused.reason))),
-                }
-            }
-            Waiting::Note { pending, event } => {
-                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
-                match pending.settle(&self.journal) {
-                    Settled::Durable(_) => self.event(event),
-                    Settled::Waiting(pending) => return Some(Waiting::Note { pending, event }),
-                    Settled::Refused(_) => self.counters.dropped(DropReason::PromiseVoid),
-                }
-            }
-        }
-        None
     }
 
     fn event(&mut self, event: RawEvent) {
@@ -696,6 +599,14 @@ impl<'a> Job<'a> {
     fn log(&self, done: &'static str, address: Option<Ipv4Addr>, reason: &'static str) {
         let (scope, message) = (&*self.scope.name, self.packet.message_type.as_str());
         tracing::debug!(scope, mac = %self.packet.chaddr(), message, ?address, reason, "{done}");
+    }
+
+    /// When a reply may leave; zero where it need not wait.
+    fn due(&self) -> Millis {
+        match self.rules.reply_delay_millis() {
+            0 => Millis(0),
+            millis => Millis(self.now.monotonic.0 + u64::from(millis)),
+        }
     }
 
     fn event(&self, kind: EventKind, address: Option<Ipv4Addr>, lease_secs: u32, reason: &'static str) -> RawEvent {

@@ -14,7 +14,7 @@ impl Desk {
         match job.asker(job.rules).proxy_offer(buffer) {
             Ok(reply) => {
                 self.counters.offers.increment(1);
-                self.out.push_back(Outgoing { scope: job.scope.index, reply });
+                self.send(job.due(), Outgoing { scope: job.scope.index, reply });
             }
             Err(buffer) => {
                 self.recycle(buffer);

@@ -19,7 +19,7 @@ use crate::proto::option::OptionBlock;
 use crate::proto::testing::{KNOWN_BMC, Packet, RESERVED, STRANGER, ip};
 use crate::store::journal::{CrashDisk, JournalState, Loss};
 use crate::store::model::RowState;
-use crate::store::reservation::ReservationDraft;
+use crate::store::reservation::{PutError, ReservationDraft};
 
 const SERVER: Ipv4Addr = ip(2, 1);
 const SMALL: (&str, &str) = ("10.77.2.100-10.77.2.109", "10.77.2.100-10.77.2.101");
@@ -54,6 +54,20 @@ fn a_client_is_offered_bound_and_found_again_after_a_restart() {
         server.send(&Packet::request(STRANGER).asks(address)),
         Some(Answer { kind: Wire::Ack, address, secs: 3_600 })
     );
+}
+
+#[test]
+fn replies_wait_for_slow_firmware_and_for_the_disk() {
+    let mut server = Server::new(&[("lease_secs = 3600", "lease_secs = 3600\nreply_delay_millis = 900")]);
+    assert_eq!(server.send(&Packet::discover(STRANGER)), None, "not at once");
+    server.advance(1);
+    server.poll();
+    let offers = server.answers();
+    let [Answer { kind: Wire::Offer, address, .. }] = offers[..] else { panic!("an offer: {offers:?}") };
+    assert_eq!(server.send(&Packet::select(STRANGER, SERVER, address)), None, "durable, and still not at once");
+    server.advance(1);
+    server.poll();
+    assert_eq!(server.answers(), [Answer { kind: Wire::Ack, address, secs: 3_600 }]);
 }
 
 #[test]

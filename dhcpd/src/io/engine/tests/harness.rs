@@ -11,9 +11,10 @@ use crate::proto::testing::{Packet, config, ip, scopes};
 use crate::proto::time::UnixSecs;
 use crate::store::journal::{CrashDisk, JournalOptions, Loss, Storage};
 use crate::store::model::{LeaseRow, Model};
-use crate::store::reservation::ReservationDraft;
+use crate::store::reservation::{Put, PutError, ReservationDraft};
 use crate::store::{Store, StoreError};
 use reveille_config::MacAddr;
+use tokio::sync::oneshot;
 
 /// What a client is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
