@@ -230,6 +230,8 @@ impl Table {
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.4
         //# The server SHOULD retain a record of the client's initialization parameters for possible reuse in response to subsequent requests from the client.
         let pending = self.append(&Record::Release { address, mac, at: now.unix }, promise)?;
+        // Also where it was offered the address again in the meantime: others may have it at once.
+        self.forget_offer(key);
         self.end_binding(key);
         Ok(pending)
     }

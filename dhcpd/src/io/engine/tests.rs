@@ -227,6 +227,16 @@ fn expired_leases_are_kept_until_needed_and_then_reclaimed_oldest_first() {
 }
 
 #[test]
+fn what_was_offered_anew_and_then_given_back_is_free_at_once() {
+    let mut server = Server::new(&[SMALL]);
+    let address = server.bind(client(0));
+    server.bind(client(1));
+    assert_eq!(server.send(&Packet::discover(client(0))).map(|offer| offer.address), Some(address));
+    server.send(&Packet::release(client(0), address));
+    assert_eq!(server.send(&Packet::discover(client(2))).map(|offer| offer.address), Some(address));
+}
+
+#[test]
 fn early_renewals_are_answered_without_a_write() {
     let mut server = Server::new(&[]);
     let address = server.bind(STRANGER);
