@@ -14,7 +14,7 @@ use reveille_config::MacAddr;
 
 use super::clients::{Bound, Clients, Due, Held, Phase};
 use super::event::{EventKind, RawEvent};
-use super::journal::{Appender, Durable, JournalState, Pending, Refusal, Refused, Sequence};
+use super::journal::{Appender, Durable, Pending, Refusal, Refused, Sequence};
 use super::model::RowState;
 use super::record::{BindRecord, Record};
 use super::rows::LeaseFacts;
@@ -110,7 +110,7 @@ impl Table {
             reserved_available,
             binding,
             offered: held.map(|offer| offer.address),
-            accepting: self.appender.state() == JournalState::Healthy,
+            accepting: self.appender.is_healthy(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! swap. No lock is held during I/O. Invariants: sequences are given in the order in which the records lie in the buffers (rule R4); a batch is never
 //! split over two commits; the buffer never exceeds `ring_bytes`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,8 @@ pub struct Shared {
     durable: AtomicU64,
     /// Promises up to here that are not durable yet are void (rules R10 and R11).
     void_through: AtomicU64,
+    /// Whether `Queue::state` is healthy, for those who ask for each packet. It is written under the queue's lock.
+    healthy: AtomicBool,
     watch: watch::Sender<Sequence>,
     /// How far the follower has read.
     followed: watch::Sender<Sequence>,
@@ -111,6 +113,7 @@ impl Shared {
             published: Condvar::new(),
             durable: AtomicU64::new(durable),
             void_through: AtomicU64::new(0),
+            healthy: AtomicBool::new(true),
             watch: watch::Sender::new(durable),
             followed: watch::Sender::new(durable),
             listeners: RwLock::new(Vec::new()),
@@ -132,6 +135,11 @@ impl Shared {
 
     pub(super) fn state(&self) -> JournalState {
         self.queue().state.clone()
+    }
+
+    /// Whether records are taken, without a lock; an append still says for sure.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
     }
 
     /// The highest sequence given so far.
@@ -241,6 +249,7 @@ impl Shared {
             if matches!(queue.state, JournalState::Refusing { .. }) {
                 tracing::info!("the journal writes again");
                 queue.state = JournalState::Healthy;
+                self.healthy.store(true, Ordering::Relaxed);
             }
         }
         self.announce();
@@ -258,6 +267,7 @@ impl Shared {
                 self.counters.refusals.fetch_add(1, Ordering::Relaxed);
             }
             queue.state = JournalState::Refusing { reason: reason.into() };
+            self.healthy.store(false, Ordering::Relaxed);
             self.void_through.store(queue.next - 1, Ordering::Release);
         }
         self.announce();
@@ -272,6 +282,7 @@ impl Shared {
             }
             tracing::error!(reason, "the journal has failed; what the disk holds is known only after a restart");
             queue.state = JournalState::Failed { reason: reason.into() };
+            self.healthy.store(false, Ordering::Relaxed);
             self.void_through.store(queue.next - 1, Ordering::Release);
         }
         self.announce();
@@ -389,6 +400,11 @@ impl Appender {
     /// The highest durable sequence.
     pub fn durable(&self) -> Sequence {
         self.shared.durable()
+    }
+
+    /// Whether the journal takes records, without a lock: what it has just become may show a moment later, and an append says for sure.
+    pub fn is_healthy(&self) -> bool {
+        self.shared.is_healthy()
     }
 
     /// Whether the journal accepts records.
