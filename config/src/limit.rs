@@ -80,6 +80,8 @@ pub const RELAY_PACKETS_PER_SEC: u32 = 100_000;
 pub const WATCHED_CLIENTS_MAX: usize = 16_384;
 /// Relays whose rate one worker watches.
 pub const WATCHED_RELAYS_MAX: usize = 1_024;
+/// Ports of relays whose clients' addresses are counted, where `port_share_percent` limits them; one more is not limited.
+pub const COUNTED_PORTS_MAX: usize = 65_536;
 /// Milliseconds that an offer may wait for the check of its address.
 pub const CONFLICT_WAIT_MILLIS_MAX: u32 = 5_000;
 /// Addresses that are being checked at a time, over all workers; a DISCOVER for one more is not answered, and its client asks again.

@@ -58,6 +58,9 @@ pub struct Limits {
     pub client_packets_per_sec: u32,
     /// Packets through one relay (`giaddr`) per second and worker, 0 for no limit; default [`crate::limit::RELAY_PACKETS_PER_SEC`].
     pub relay_packets_per_sec: u32,
+    /// How many of a link's pool addresses the clients behind one port (option 82) may hold, percent from 1; default 100, no limit: many networks have relays that
+    /// give one circuit id to all machines of a VLAN.
+    pub port_share_percent: u8,
 }
 
 /// The table `[dhcpd.journal]`.

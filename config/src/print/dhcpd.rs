@@ -25,6 +25,7 @@ impl Printer<'_> {
         self.table("dhcpd.limits".into(), false);
         self.line("client_packets_per_sec", dhcpd.limits.client_packets_per_sec);
         self.line("relay_packets_per_sec", dhcpd.limits.relay_packets_per_sec);
+        self.line("port_share_percent", dhcpd.limits.port_share_percent);
         for (at, own) in dhcpd.definitions.iter().enumerate() {
             self.table(format!("dhcpd.option[{at}]"), true);
             self.line("code", own.code);

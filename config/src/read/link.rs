@@ -48,6 +48,9 @@ pub(super) fn limits(table: Table<'_, '_>) -> Limits {
     let limits = Limits {
         client_packets_per_sec: rate("client_packets_per_sec", CLIENT_PACKETS_PER_SEC),
         relay_packets_per_sec: rate("relay_packets_per_sec", RELAY_PACKETS_PER_SEC),
+        port_share_percent: table.or("port_share_percent", 100, |value| {
+            value.integer(1..=100, "percent of the link's pool addresses").map(|percent| percent as u8)
+        }),
     };
     table.finish();
     limits

@@ -24,7 +24,6 @@ use crate::proto::answer::scope_of;
 use crate::proto::class::{Facts, Membership};
 use crate::proto::conflict::Checks;
 use crate::proto::decide::{Action, Bind, ClientState, Commit, Offer, decide, lease_secs};
-use crate::proto::fixed::Circuit;
 use crate::proto::foreign::PROBE_VENDOR_CLASS;
 use crate::proto::leasequery;
 use crate::proto::owner::{owner_of, worker_of};
@@ -36,6 +35,7 @@ use crate::proto::time::{Millis, Now};
 use crate::proto::view::{MessageType, PacketView, Parser, code};
 use crate::store::event::{EventKind, RawEvent};
 use crate::store::journal::{Appender, Pending};
+use crate::store::port::Port;
 use crate::store::promise;
 use crate::store::queue::{HandedOver, Request, WorkerQueue};
 use crate::store::sighting::Sighted;
@@ -109,8 +109,6 @@ struct Desk {
     /// The classes of the packet at hand; kept for its memory.
     membership: Membership,
     events_pushed: bool,
-    /// When the log was last told that a pool is exhausted.
-    exhausted_logged: Option<Millis>,
     /// Offers that wait until it is known that nobody uses their address.
     checks: Checks<conflict::Parked>,
     /// Other servers that clients chose.
@@ -139,7 +137,6 @@ impl Engine {
             delayed: Delayed::default(),
             membership: Membership::default(),
             events_pushed: false,
-            exhausted_logged: None,
             checks: conflict::checks(part.workers),
             noted: foreign::Noted::default(),
             senders: abuse::Senders::default(),
@@ -298,13 +295,12 @@ impl Desk {
         {
             return self.counters.dropped(reason);
         }
-        let agent = packet.relay_agent();
-        let (circuit_id, remote_id) = (agent.circuit_id(), agent.remote_id());
-        let circuit = Circuit { circuit_id: circuit_id.unwrap_or_default(), remote_id: remote_id.unwrap_or_default() };
+        let circuit = packet.relay_agent().circuit();
         let reservation = self.table.reservation_for(scopes, key, packet.chaddr(), client_id, circuit);
         let client = self.table.client(now, key, reservation.as_deref());
         let rules = Rules::new(scopes, scope, reservation.as_deref(), classes);
-        let job = Job { now, packet, port: arrival.from.port(), scope, key, rules };
+        let behind = if reservation.is_none() { self.port_behind(scopes, key, circuit) } else { None };
+        let job = Job { now, packet, port: arrival.from.port(), scope, key, rules, behind };
         self.answer(&job, arrival, &client);
     }
 
@@ -382,11 +378,15 @@ impl Desk {
         if offer.commit.is_some() && self.recent.is_copy(job.now.monotonic, job.packet) {
             return self.dropped(job, DropReason::Duplicate);
         }
+        if self.is_over_share(job) {
+            return self.dropped(job, DropReason::PortShare);
+        }
         let chosen = self.table.offer(job.now, job.scope, job.key, job.packet.chaddr(), offer, job.rules.pools);
         let chosen = match chosen {
             Err(DropReason::PoolExhausted) => self.offer_elsewhere(job, offer).ok_or(DropReason::PoolExhausted),
             chosen => chosen,
         };
+        self.count_port(job);
         let (address, chosen_by) = match chosen {
             Ok((address, by)) if self.waits_for_check(job, arrival, client, address, by) => return,
             Ok((address, by)) => (address, self.first_chosen_by(address, by)),
@@ -420,6 +420,9 @@ impl Desk {
     }
 
     fn bind(&mut self, job: &Job<'_>, bind: &Bind, commit: Option<Commit>, renewal: bool) {
+        if self.is_over_share(job) {
+            return self.dropped(job, DropReason::PortShare);
+        }
         let ack = self.ack(job, commit, bind.address, bind.lease_secs);
         let hostname = text(job.packet.option(code::HOST_NAME));
         let client_id = job.packet.option(code::CLIENT_ID).unwrap_or_default();
@@ -427,6 +430,7 @@ impl Desk {
         let facts = ClientFacts { mac: job.packet.chaddr(), client_id, hostname: &hostname, relay_agent };
         match self.table.bind(job.now, job.key, bind, facts, ack) {
             Ok(pending) => {
+                self.count_port(job);
                 self.recent.note(job.now.monotonic, job.packet);
                 self.counters.ack(bind.chosen_by);
                 job.log("bound", Some(bind.address), bind.chosen_by.as_str());
@@ -521,6 +525,10 @@ impl Desk {
                 self.log_exhausted(job);
                 self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
             }
+            DropReason::PortShare => {
+                self.log_port_share(job);
+                self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
+            }
             DropReason::JournalRefusing | DropReason::QueueFull => {
                 self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
             }
@@ -528,11 +536,10 @@ impl Desk {
         }
     }
 
-    /// One line a minute says that a pool is exhausted; the counter has every case.
-    fn log_exhausted(&mut self, job: &Job<'_>) {
-        let now = job.now.monotonic;
-        if self.exhausted_logged.is_none_or(|at| at.plus_secs(60) <= now) {
-            self.exhausted_logged = Some(now);
+    /// One line a minute and scope says that its pools are exhausted; the counter has every case.
+    fn log_exhausted(&self, job: &Job<'_>) {
+        let complaints = self.shared.complaints.get(usize::from(job.scope.index.0));
+        if complaints.is_some_and(|complaints| complaints.exhausted.is_due(job.now.monotonic)) {
             tracing::warn!(scope = &*job.scope.name, mac = %job.packet.chaddr(), "no address is left in the scope's pools; clients are not answered");
         }
     }
@@ -587,6 +594,8 @@ struct Job<'a> {
     scope: &'a Scope,
     key: ClientKey,
     rules: Rules<'a>,
+    /// The port whose share its address counts for.
+    behind: Option<Port>,
 }
 
 impl<'a> Job<'a> {

@@ -67,6 +67,8 @@ reasons! {
         OutsideSubnet = "outside-subnet", "the client's address is outside the scope's subnet";
         /// No address is left.
         PoolExhausted = "pool-exhausted", "no address is left in the scope's pools";
+        /// The clients behind a port hold as many addresses as they may.
+        PortShare = "port-share", "the port that the client is behind has its share of the addresses";
         /// The reserved address is in use by somebody else, or in quarantine.
         ReservationUnavailable = "reservation-unavailable", "the reserved address is in use or in quarantine";
         /// The journal cannot write now.

@@ -4,6 +4,8 @@
 
 use std::net::Ipv4Addr;
 
+use super::fixed::Circuit;
+
 /// Codes of the sub-options.
 pub mod sub {
     /// Agent Circuit ID (RFC 3046 §3.1).
@@ -57,6 +59,12 @@ impl<'a> RelayAgent<'a> {
     //# The option SHOULD be considered an opaque value, with policies based on exact string match only; that is, the option SHOULD NOT be internally parsed by the server.
     pub fn remote_id(self) -> Option<&'a [u8]> {
         self.sub_option(sub::REMOTE_ID)
+    }
+
+    /// The port that the client is behind.
+    pub fn circuit(self) -> Circuit<'a> {
+        let (circuit_id, remote_id) = (self.circuit_id(), self.remote_id());
+        Circuit { circuit_id: circuit_id.unwrap_or_default(), remote_id: remote_id.unwrap_or_default() }
     }
 
     /// The subscriber, as the operator of the relay calls it.

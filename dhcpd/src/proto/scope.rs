@@ -387,6 +387,14 @@ impl Scopes {
         (&mut self.networks, &mut self.scopes)
     }
 
+    /// How many addresses the clients behind one port of a network may hold: a share of those in its pools, one at least. `None` for no limit.
+    pub fn port_share(&self, network: NetworkIndex) -> Option<u64> {
+        let percent = u64::from(self.limits.port_share_percent);
+        let scopes = &self.network(network).filter(|_| percent < 100)?.scopes;
+        let addresses: u64 = scopes.iter().filter_map(|&index| self.get(index)).map(Scope::pool_size).sum();
+        Some((addresses * percent / 100).max(1))
+    }
+
     /// The network at `index`.
     pub fn network(&self, index: NetworkIndex) -> Option<&Network> {
         self.networks.get(usize::from(index.0))

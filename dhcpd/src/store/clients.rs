@@ -6,15 +6,17 @@
 //! neither copies them nor holds twice the memory.
 //!
 //! Invariants: a client is remembered only while it has a binding or an offer; an index leads to a record that answers to it; a record whose lease
-//! is active or which has an offer has a timer for it, unless that never ends.
+//! is active or which has an offer has a timer for it, unless that never ends; a client is counted for its port only while it has an active binding or an offer.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use reveille_config::MacAddr;
 
 use super::journal::Sequence;
 use super::list::{Link, Lists, NODES_MAX, Nodes};
+use super::port::{Port, Ports};
 use super::slab::Slab;
 use super::wheel::{Timers, Wheel};
 use crate::proto::identity::Identity;
@@ -84,6 +86,8 @@ struct Record {
     network: NetworkIndex,
     scope: ScopeIndex,
     uses: u8,
+    /// For which it is counted.
+    port: Option<Port>,
 }
 
 const _: () = assert!(size_of::<Record>() == 88);
@@ -101,6 +105,10 @@ impl Record {
         };
         let Self { address, scope, mac, starts, ends, ends_at, sequence, .. } = *self;
         Some(Bound { address, scope, mac, starts, ends, ends_at, sequence, phase })
+    }
+
+    fn is_served(&self) -> bool {
+        self.uses & (ACTIVE | OFFERED) != 0
     }
 
     fn held(&self) -> Option<Held> {
@@ -141,11 +149,12 @@ pub(super) struct Clients {
     expired: Lists,
     /// Nobody outside knows it, so nobody can choose addresses that fall together.
     seed: u64,
+    ports: Arc<Ports>,
 }
 
 impl Clients {
     /// No clients; expired leases are kept in `pools` lists.
-    pub(super) fn new(now: Millis, pools: usize, seed: u64) -> Self {
+    pub(super) fn new(now: Millis, pools: usize, seed: u64, ports: Arc<Ports>) -> Self {
         Self {
             records: Records::default(),
             by_key: HashTable::new(),
@@ -153,6 +162,24 @@ impl Clients {
             wheel: Wheel::new(now),
             expired: Lists::new(pools),
             seed,
+            ports,
+        }
+    }
+
+    /// Whether the client holds an address that nobody else can have: it has an active binding or an offer.
+    pub(super) fn is_served(&self, key: ClientKey) -> bool {
+        self.find(key).is_some_and(|at| self.records.get(at).is_served())
+    }
+
+    /// Counts a client that is served for the port it is behind, and no longer for another; it is until it is no longer served.
+    pub(super) fn count_port(&mut self, key: ClientKey, port: Port) {
+        let Some(at) = self.find(key) else { return };
+        let record = self.records.get_mut(at);
+        if record.is_served() && record.port != Some(port) {
+            if let Some(former) = record.port.take() {
+                self.ports.remove(former);
+            }
+            record.port = self.ports.add(port).then_some(port);
         }
     }
 
@@ -195,6 +222,7 @@ impl Clients {
         }
         let (hash, seed, records) = (self.hash_address(address), self.seed, &self.records);
         self.by_address.insert_unique(hash, at, |&at| hash_address(seed, records.get(at).address));
+        self.let_port_go_if_unserved(at);
         former
     }
 
@@ -241,6 +269,7 @@ impl Clients {
         record.uses ^= ACTIVE | EXPIRED;
         let pool = pool(record.scope, record.address);
         self.expired.push_back(&mut self.records, pool, node);
+        self.let_port_go_if_unserved(node / 2);
         Some(Due::Lease(key))
     }
 
@@ -297,6 +326,7 @@ impl Clients {
             network: key.network,
             scope: ScopeIndex(0),
             uses: 0,
+            port: None,
         });
         assert!(at < NODES_MAX / 2, "the scopes together have fewer addresses than there are numbers");
         let (seed, records) = (self.seed, &self.records);
@@ -324,7 +354,17 @@ impl Clients {
         Some(former)
     }
 
+    fn let_port_go_if_unserved(&mut self, at: u32) {
+        let record = self.records.get_mut(at);
+        if !record.is_served()
+            && let Some(port) = record.port.take()
+        {
+            self.ports.remove(port);
+        }
+    }
+
     fn remove_if_unused(&mut self, at: u32) {
+        self.let_port_go_if_unserved(at);
         let record = self.records.get(at);
         if record.uses == 0 {
             let key = record.key();

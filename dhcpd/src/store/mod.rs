@@ -12,6 +12,7 @@ pub mod event;
 pub mod journal;
 mod list;
 pub mod model;
+pub mod port;
 pub mod promise;
 mod query;
 pub mod queue;
@@ -25,6 +26,7 @@ pub mod snapshot;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod throttle;
 mod wheel;
 
 use std::net::Ipv4Addr;
@@ -33,6 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use crossbeam::channel::Receiver;
 use reveille_config::MacAddr;
+use reveille_config::limit::COUNTED_PORTS_MAX;
 
 use crate::proto::foreign::ForeignServers;
 use crate::proto::identity::{IdentifiedBy, Identity, IdentityKey};
@@ -43,9 +46,11 @@ use bitmap::AddressMap;
 use event::Events;
 use journal::{Journal, JournalOptions, OpenError, Storage};
 use model::Model;
+use port::Ports;
 use queue::{Request, WorkerQueue};
 use record::RecordError;
 use table::Table;
+use throttle::Complaints;
 
 /// What all workers and the API share.
 #[derive(Debug)]
@@ -66,6 +71,10 @@ pub struct Shared {
     pub model: Model,
     /// What happened.
     pub events: Events,
+    /// What the log was told lately, by scope.
+    pub complaints: Vec<Complaints>,
+    /// What the clients behind each port hold.
+    ports: Arc<Ports>,
     foreign: Mutex<ForeignServers>,
 }
 
@@ -161,6 +170,8 @@ impl Store {
                 .collect(),
             model: Model::new(Arc::clone(&scopes), identity_key, hash_seed),
             events: Events::new(start_unix_micros),
+            complaints: scopes.iter().map(|_| Complaints::default()).collect(),
+            ports: Arc::new(Ports::new(COUNTED_PORTS_MAX)),
             foreign: Mutex::default(),
             scopes: ArcSwap::new(Arc::clone(&scopes)),
         });

@@ -117,5 +117,11 @@ impl<'a> Recovery<'a> {
         for (worker, table) in tables.iter_mut().enumerate() {
             table.apply_configuration(self.scopes, worker, workers);
         }
+        for (key, port) in self.shared.model.leases().ports() {
+            let table = &mut tables[owner_of(key.identity, workers)];
+            if !table.reservations.contains_key(&key) {
+                table.count_port(key, port);
+            }
+        }
     }
 }

@@ -14,9 +14,11 @@ use super::bitmap::AddressMap;
 use super::clients::{hash_address, hash_key};
 use super::journal::Sequence;
 use super::model::{LeaseRow, RowState};
+use super::port::Port;
 use super::record::{BindRecord, Record, RecordError};
 use super::slab::Slab;
 use crate::proto::identity::{IdentifiedBy, Identity, IdentityKey};
+use crate::proto::relay_agent::RelayAgent;
 use crate::proto::scope::{ClientKey, NetworkIndex, ScopeIndex, Scopes};
 use crate::proto::time::UnixSecs;
 
@@ -152,6 +154,17 @@ impl LeaseRows {
             let row = self.rows.get(at);
             let &Row { sequence, address, starts, ends, mac, scope, state, .. } = row;
             LeaseFacts { client: self.client(row), address, scope, mac, state, starts, ends, sequence }
+        })
+    }
+
+    /// The ports that clients of bound addresses of the pools are behind, where what those hold is limited.
+    pub(super) fn ports(&self) -> impl Iterator<Item = (ClientKey, Port)> {
+        let rows = self.by_address.iter().map(|&at| self.rows.get(at));
+        let limited = self.scopes.limits.port_share_percent < 100;
+        rows.filter(move |row| limited && row.state == RowState::Bound).filter_map(|row| {
+            let scope = self.scopes.get(row.scope).filter(|scope| scope.in_pools(row.address))?;
+            let circuit = RelayAgent::new(&row.said.as_ref()?.relay_agent).circuit();
+            Some((self.client(row), Port::of(self.seed, scope.network, circuit)?))
         })
     }
 

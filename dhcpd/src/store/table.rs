@@ -16,10 +16,12 @@ use super::clients::{Bound, Clients, Due, Held, Phase};
 use super::event::{EventKind, RawEvent};
 use super::journal::{Appender, Durable, Pending, Refusal, Refused, Sequence};
 use super::model::RowState;
+use super::port::Port;
 use super::record::{BindRecord, Record};
 use super::rows::LeaseFacts;
 use super::{Shared, sighting::SightingBook};
 use crate::proto::decide::{Bind, Binding, ClientState, Offer};
+use crate::proto::fixed::Circuit;
 use crate::proto::owner::address_hash;
 use crate::proto::pool::PoolSet;
 use crate::proto::reason::{ChosenBy, DropReason};
@@ -78,7 +80,7 @@ impl Table {
     pub(super) fn new(shared: Arc<Shared>, appender: Appender, workers: usize, now: Now) -> Self {
         let lists = PoolLists::new(shared.scopes.load_full());
         Self {
-            clients: Clients::new(now.monotonic, lists.count(), shared.hash_seed),
+            clients: Clients::new(now.monotonic, lists.count(), shared.hash_seed, Arc::clone(&shared.ports)),
             lists,
             shared,
             appender,
@@ -205,6 +207,21 @@ impl Table {
         self.remember(key, bound);
         self.forget_offer(key);
         Ok(pending)
+    }
+
+    /// The port of a network that a relay names.
+    pub fn port(&self, network: NetworkIndex, circuit: Circuit<'_>) -> Option<Port> {
+        Port::of(self.shared.hash_seed, network, circuit)
+    }
+
+    /// Whether the client may hold an address behind `port`, whose clients may hold `most`. One that is served already takes nothing more.
+    pub fn port_has_room(&self, key: ClientKey, port: Port, most: u64) -> bool {
+        self.clients.is_served(key) || self.shared.ports.count(port) < most
+    }
+
+    /// Counts what the client holds for its port, until it holds nothing.
+    pub fn count_port(&mut self, key: ClientKey, port: Port) {
+        self.clients.count_port(key, port);
     }
 
     /// A value that promises no more than the client's durable binding already does.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::fixed::Circuit;
 
 const POOLS: usize = 3;
 
@@ -21,6 +22,10 @@ fn address(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, n)
 }
 
+fn port(n: u8) -> Port {
+    Port::of(7, NetworkIndex(0), Circuit { circuit_id: &[n], remote_id: &[] }).unwrap()
+}
+
 fn pool(_: ScopeIndex, address: Ipv4Addr) -> usize {
     usize::from(address.octets()[3]) % POOLS
 }
@@ -33,6 +38,7 @@ enum Step {
     Unbind(u8),
     Offer(u8, u8, u16),
     ForgetOffer(u8),
+    CountPort(u8, u8),
     Advance(u16),
     SortExpired,
 }
@@ -47,6 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => c().prop_map(Step::Unbind),
         4 => (c(), a(), 1u16..100).prop_map(|(c, a, secs)| Step::Offer(c, a, secs)),
         2 => c().prop_map(Step::ForgetOffer),
+        4 => (c(), 0u8..4).prop_map(|(c, port)| Step::CountPort(c, port)),
         4 => (0u16..3_000).prop_map(Step::Advance),
         1 => Just(Step::SortExpired),
     ];
@@ -60,6 +67,7 @@ struct Plain {
     offers: BTreeMap<ClientKey, Held>,
     /// In the order of their ends; those of the same second in no particular one.
     expired: BTreeSet<(Millis, ClientKey)>,
+    ports: BTreeMap<ClientKey, u8>,
 }
 
 impl Plain {
@@ -95,6 +103,10 @@ impl Plain {
         due
     }
 
+    fn is_served(&self, key: ClientKey) -> bool {
+        self.offers.contains_key(&key) || self.bound.get(&key).is_some_and(|bound| bound.phase == Phase::Active)
+    }
+
     fn oldest_expired(&self, wanted: usize) -> Option<Millis> {
         let in_pool = |key| pool(ScopeIndex(0), self.bound[key].address) == wanted;
         self.expired.iter().find(|(_, key)| in_pool(key)).map(|(at, _)| *at)
@@ -103,7 +115,7 @@ impl Plain {
 
 fn run(steps: Vec<Step>) {
     let mut now = Millis(1_000_000);
-    let mut clients = Clients::new(now, POOLS, 77);
+    let mut clients = Clients::new(now, POOLS, 77, Arc::new(Ports::new(16)));
     let mut plain = Plain::default();
 
     for step in steps {
@@ -133,6 +145,12 @@ fn run(steps: Vec<Step>) {
                 assert_eq!(clients.offer(key(c), held), plain.offers.insert(key(c), held));
             }
             Step::ForgetOffer(c) => assert_eq!(clients.forget_offer(key(c)), plain.offers.remove(&key(c))),
+            Step::CountPort(c, number) => {
+                clients.count_port(key(c), port(number));
+                if plain.is_served(key(c)) {
+                    plain.ports.insert(key(c), number);
+                }
+            }
             Step::Advance(secs) => {
                 now = now.plus_secs(secs.into());
                 clients.advance(now);
@@ -149,6 +167,13 @@ fn run(steps: Vec<Step>) {
         }
         for c in 0..24 {
             assert_eq!(clients.get(key(c)), (plain.bound.get(&key(c)).copied(), plain.offers.get(&key(c)).copied()));
+        }
+        let mut counted = std::mem::take(&mut plain.ports);
+        counted.retain(|&key, _| plain.is_served(key));
+        plain.ports = counted;
+        for number in 0..4 {
+            let expected = plain.ports.values().filter(|&&of| of == number).count() as u64;
+            assert_eq!(clients.ports.count(port(number)), expected, "port {number}");
         }
         for list in 0..POOLS {
             let oldest = clients.oldest_expired(list, |_| true).map(|(_, bound)| bound.ends_at);

@@ -232,3 +232,29 @@ fn one_packet_does_not_try_for_ever() {
     assert_eq!((small.asked(), small.offered()), (vec![], None));
     assert_eq!(small.happened("not-served"), [(STRANGER, None, "pool-exhausted")]);
 }
+
+#[test]
+fn a_rapid_commit_waits_for_the_check_as_an_offer_does() {
+    let rapid = ("lease_secs = 3600", "lease_secs = 3600\nrapid_commit = true");
+    let mut server = Server::new(&[ON, rapid]);
+    let asks = Packet::discover(STRANGER).option(80, &[]).asks(ip(2, 104));
+    assert_eq!(server.send(&asks), None);
+    assert_eq!(server.asked(), [(ip(2, 104), Method::Arp)]);
+    assert_eq!(server.store.journal.stats().records, 0, "nothing is bound before");
+    server.pass(125);
+    server.pass(125);
+    let answers = server.answers();
+    assert_eq!(answers.iter().map(|ack| (ack.kind, ack.address)).collect::<Vec<_>>(), [(Wire::Ack, ip(2, 104))]);
+
+    let mut server = Server::new(&[ON, rapid]);
+    server.send(&asks);
+    server.asked();
+    server.answer(ip(2, 104), Some(HOLDER));
+    let [(other, Method::Arp)] = server.asked()[..] else { panic!("one more is tried") };
+    assert_ne!(other, ip(2, 104));
+    server.pass(125);
+    server.pass(125);
+    let answers = server.answers();
+    assert_eq!(answers.iter().map(|ack| (ack.kind, ack.address)).collect::<Vec<_>>(), [(Wire::Ack, other)]);
+    assert_eq!(server.model().lease(ip(2, 104)).map(|row| row.state), Some(RowState::Declined));
+}

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::harness::{Server, World};
 use super::*;
+use crate::proto::fixed::Circuit;
 use crate::proto::identity::IdentifiedBy;
 use crate::proto::pool::AddressMask;
 use crate::proto::reply::Reply;
