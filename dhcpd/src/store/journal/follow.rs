@@ -16,6 +16,8 @@ use super::queue::{Batch, Shared};
 const WAITING_MAX: usize = 64;
 /// Octets of them.
 const WAITING_OCTETS_MAX: usize = 8 << 20;
+/// Octets that a buffer has room for.
+const BUFFER_OCTETS_MIN: usize = 4_096;
 
 /// Called with the sequence of the first record and the records (kind and payload) of one commit.
 pub type Follower = Box<dyn FnMut(Sequence, &mut dyn Iterator<Item = (u8, &[u8])>) + Send>;
@@ -69,8 +71,8 @@ impl Following {
                     next = empty;
                 }
                 self.waiting.fetch_add(octets, Ordering::Relaxed);
-                // So that appenders need not grow it.
-                next.octets.reserve(octets);
+                // So that appenders need not grow it, even where it is new because the reader lags and the last commit was small.
+                next.octets.reserve(octets.max(BUFFER_OCTETS_MIN));
                 // The reader ends only after the writer, or by a panic, which has been reported.
                 let _ = to_reader.send(std::mem::replace(batch, next));
             }
