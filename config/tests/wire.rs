@@ -79,6 +79,8 @@ fn leases_sightings_scopes() {
             starts_unix: 1_700_000_000,
             ends_unix: 1_700_003_600,
             client_id: Some("01525400aa0001".into()),
+            circuit_id: None,
+            remote_id: None,
             hostname: None,
             reserved: false,
             sequence: 7,

@@ -129,7 +129,9 @@ impl Server {
 
     /// Binds an address of the dynamic scope by asking for it right away.
     async fn bind(&self, mac: MacAddr, address: Ipv4Addr) {
-        self.send(1, 3, mac, &[(54, &[10, 77, 2, 1]), (50, &address.octets()), (61, &[1, 0xab]), (12, b"own-name")]);
+        let agent = b"\x01\x03eth\x02\x02sw";
+        let id: [(u8, &[u8]); 3] = [(61, &[1, 0xab]), (12, b"own-name"), (82, agent)];
+        self.send(1, 3, mac, &[&[(54, &[10, 77, 2, 1][..]), (50, &address.octets())], &id[..]].concat());
         self.until(&format!("/v1/leases/{address}"), |status, _| status == StatusCode::OK).await;
     }
 
@@ -236,6 +238,9 @@ async fn what_is_wrong_is_named() {
     assert_eq!(server.get("/v1/reservations").await["items"].as_array().unwrap().len(), 1, "nothing has changed");
 }
 
+//= https://www.rfc-editor.org/rfc/rfc3046#section-3.1
+//= type=test
+//# The DHCP server SHOULD report the Agent Circuit ID value of current leases in statistical reports (including its MIB) and in logs.
 #[tokio::test]
 async fn leases_are_read_by_address_by_machine_and_in_pages() {
     let server = Server::new();
@@ -249,6 +254,7 @@ async fn leases_are_read_by_address_by_machine_and_in_pages() {
         (&json!("bound"), &json!("prov"), &json!(false))
     );
     assert_eq!((&lease["client_id"], &lease["hostname"]), (&json!("01ab"), &json!("own-name")));
+    assert_eq!((&lease["circuit_id"], &lease["remote_id"]), (&json!("657468"), &json!("7377")));
     assert_eq!(server.get("/v1/leases/02:00:00:00:01:05").await, lease);
     let first = server.get("/v1/leases?limit=2").await;
     assert_eq!(first["items"][0]["address"], "10.77.2.103");

@@ -123,6 +123,12 @@ pub struct Lease {
     /// The client identifier it sent (option 61), hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
+    /// The circuit that a relay named last (option 82, sub-option 1), hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_id: Option<String>,
+    /// The far end of it (sub-option 2), hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_id: Option<String>,
     /// The host name in force: the reservation's, else the client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,

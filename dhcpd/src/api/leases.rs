@@ -11,6 +11,7 @@ use reveille_config::dto::dhcpd::{Lease, LeaseState, Page};
 use super::body::Query;
 use super::problem::ApiError;
 use super::{ApiState, page, unix_now};
+use crate::proto::relay_agent::RelayAgent;
 use crate::proto::scope::Machine;
 use crate::store::journal::Sequence;
 use crate::store::model::{LeaseRow, RowState};
@@ -114,7 +115,10 @@ fn lease(state: &ApiState, address: Ipv4Addr, row: LeaseRow) -> Lease {
     let machine = Machine { scope: row.scope, mac: row.mac };
     let reservation = shared.model.reservation(machine).map(|(own, _)| own).filter(|own| own.address == address);
     let over = row.ends <= unix_now();
-    let client_id = row.client_id.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    //= https://www.rfc-editor.org/rfc/rfc3046#section-3.1
+    //# The DHCP server SHOULD report the Agent Circuit ID value of current leases in statistical reports (including its MIB) and in logs.
+    let agent = RelayAgent::new(&row.relay_agent);
     Lease {
         address,
         mac: row.mac,
@@ -127,7 +131,9 @@ fn lease(state: &ApiState, address: Ipv4Addr, row: LeaseRow) -> Lease {
         },
         starts_unix: row.starts.0.into(),
         ends_unix: row.ends.0.into(),
-        client_id: (!client_id.is_empty()).then_some(client_id),
+        client_id: (!row.client_id.is_empty()).then(|| hex(&row.client_id)),
+        circuit_id: agent.circuit_id().map(hex),
+        remote_id: agent.remote_id().map(hex),
         hostname: reservation
             .as_ref()
             .and_then(|own| own.hostname.as_deref())

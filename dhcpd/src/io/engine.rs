@@ -607,7 +607,9 @@ impl<'a> Job<'a> {
     /// What was done and why, with the words of the counters and the events. Nothing is formatted unless somebody listens.
     fn log(&self, done: &'static str, address: Option<Ipv4Addr>, reason: &'static str) {
         let (scope, message) = (&*self.scope.name, self.packet.message_type.as_str());
-        tracing::debug!(scope, mac = %self.packet.chaddr(), message, ?address, reason, "{done}");
+        let agent = || self.packet.relay_agent();
+        let circuit_id = || agent().circuit_id().unwrap_or_default().escape_ascii();
+        tracing::debug!(scope, mac = %self.packet.chaddr(), circuit_id = %circuit_id(), message, ?address, reason, "{done}");
     }
 
     /// When a reply may leave; zero where it need not wait.
