@@ -5,6 +5,7 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use reveille_lab::{Client, Process, Run, TwoNetworks};
+use socket2::{Domain, Socket, Type};
 
 use crate::stage::{mac, patience};
 
@@ -35,8 +36,12 @@ fn exchange(client: &Client, port: u16, to: SocketAddrV4, octets: Vec<u8>) -> Op
     let namespace = client.namespace().handle().expect("the client's namespace");
     let ask = move || {
         rustix::thread::move_into_link_name_space(namespace.as_fd(), None).expect("root may change namespaces");
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
-        socket2::SockRef::from(&socket).bind_device(Some(b"eth0")).unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        // A process that another test is about to start may hold the socket before this one for a moment.
+        socket.set_reuse_address(true).unwrap();
+        socket.bind_device(Some(b"eth0")).unwrap();
+        socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into()).unwrap();
+        let socket = UdpSocket::from(socket);
         socket.set_broadcast(true).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let mut answer = [0; 1_500];

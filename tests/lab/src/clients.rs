@@ -12,6 +12,7 @@ use reveille_config::MacAddr;
 
 use crate::bmc::variables;
 use crate::error::LabError;
+use crate::log::Log;
 use crate::net::{Namespace, TwoNetworks};
 use crate::process::{Output, Process, Program, find};
 use crate::run::Run;
@@ -121,11 +122,14 @@ impl Client {
     pub fn dhclient(&self, configuration: &str, deadline: Deadline) -> Result<(Lease, Process), LabError> {
         let lease = self.new_lease_file("dhclient")?;
         self.run.write(format!("{}/dhclient/dhclient.conf", self.name), configuration)?;
-        let mut process = self.dhclient_program()?.args(["-1", "eth0"]).start(&format!("{}-dhclient", self.name))?;
+        let name = format!("{}-dhclient", self.name);
+        let log = Log::at(self.run.path(format!("log/{name}.log"))).from_here();
+        let mut process = self.dhclient_program()?.args(["-1", "eth0"]).start(&name)?;
         let awaited = "dhclient to lease an address";
         deadline.until(awaited, || {
             process.still_runs(awaited)?;
-            Ok(lease.exists().then_some(()))
+            // It tells its script first, then writes the lease into its own file, and says so at last.
+            Ok(log.find("bound to ")?.filter(|_| lease.exists()))
         })?;
         Ok((read_lease(&lease, "new_ip_address")?, process))
     }
