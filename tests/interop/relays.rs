@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 use reveille_config::MacAddr;
 use reveille_lab::packages::unpacked;
 use reveille_lab::{Client, Namespace, OptionValue, Process, Product, Served, ServedScope};
+use serde_json::json;
 
 use crate::peers::{Outcome, judge, outcome, reveille};
 use crate::stage::{Stage, mac, patience};
@@ -97,6 +98,25 @@ fn isc_dhcp_relay(product: Product) {
     judge(&product, &[cases(&stage, &relay, "isc_dhcp_relay", agent)]);
 }
 
+/// What isc-dhcp-relay says of the port in option 82, the name of its interface, is what an address is reserved for.
+fn isc_dhcp_relay_port(product: Product) {
+    let mut served = served();
+    let far = &mut served.scopes[1];
+    far.reservations.clear();
+    far.reveille += "[[dhcpd.scope.reservation]]\ncircuit_id = \"br-far\"\naddress = \"10.77.3.70\"\n";
+    far.kea = json!({ "reservations": [{ "circuit-id": "'br-far'", "ip-address": "10.77.3.70" }] });
+    let stage = Stage::of(product.clone(), &served);
+    let relay = relay(&stage);
+    let _agent = dhcrelay(&relay, SERVER);
+    let client = |name, n| Client::on_bridge(stage.networks.run(), &relay, FAR_BRIDGE, name, mac(n)).expect("a client");
+    let port = client("far-1", 1).udhcpc(&[]).expect("the port's address");
+    let second = client("far-2", 2).udhcpc(&[]).expect("an address of the pool");
+    let second = if second.address.octets()[3] >= 100 { "of the pool".to_owned() } else { second.address.to_string() };
+    let expected = [("first", "10.77.3.70"), ("second", "of the pool")];
+    let seen = [("first", port.address.to_string()), ("second", second)];
+    judge(&product, &[outcome("isc_dhcp_relay_port", expected, seen)]);
+}
+
 fn dhcp_helper(product: Product) {
     // Debian does not let it be installed beside another DHCP server or relay.
     let program = unpacked("dhcp-helper", "usr/sbin/dhcp-helper").expect("dhcp-helper");
@@ -116,6 +136,16 @@ fn behind_isc_dhcp_relay_with_option_82() {
 #[test]
 fn behind_isc_dhcp_relay_with_option_82_with_kea() {
     isc_dhcp_relay(Product::Kea);
+}
+
+#[test]
+fn an_address_for_a_port_of_isc_dhcp_relay() {
+    isc_dhcp_relay_port(reveille());
+}
+
+#[test]
+fn an_address_for_a_port_of_isc_dhcp_relay_with_kea() {
+    isc_dhcp_relay_port(Product::Kea);
 }
 
 #[test]

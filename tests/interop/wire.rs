@@ -50,6 +50,47 @@ fn relayed() -> Served {
     Served::of([ServedScope::provisioning(), far("far", 3).reserve(known(3), 60, None), far("farther", 4)])
 }
 
+/// What is served to `networks.py`.
+fn networks() -> Served {
+    let link = |name: &str, third, last| ServedScope {
+        name: name.into(),
+        network: [10, 77, third],
+        server: ip(third, 1),
+        shared_network: Some("link".into()),
+        pools: vec![(100, last)],
+        ..ServedScope::provisioning()
+    };
+    let reservations = "relays = [\"10.77.3.0/24\"]\n\
+        [[dhcpd.scope.reservation]]\nclient_id = \"hex:ff00000001deadbeef\"\naddress = \"10.77.3.60\"\n\
+        [[dhcpd.scope.reservation]]\ncircuit_id = \"eth1/1\"\nremote_id = \"tor-1\"\naddress = \"10.77.3.61\"\n\
+        [[dhcpd.scope.reservation]]\ncircuit_id = \"eth1/2\"\nremote_id = \"tor-1\"\naddress = \"10.77.3.62\"\n";
+    let far = ServedScope {
+        name: "far".into(),
+        network: [10, 77, 3],
+        reveille: reservations.into(),
+        kea: json!({ "reservations": [
+            { "client-id": "ff00000001deadbeef", "ip-address": "10.77.3.60" },
+            { "circuit-id": "'eth1/1'", "ip-address": "10.77.3.61" },
+            { "circuit-id": "'eth1/2'", "ip-address": "10.77.3.62" },
+        ] }),
+        ..ServedScope::provisioning()
+    };
+    let farther = ServedScope {
+        name: "farther".into(),
+        network: [10, 77, 4],
+        pools: Vec::new(),
+        class_pools: vec![(200, 209, "sensors".into())],
+        reveille: "relays = [\"10.77.4.0/24\"]\n".into(),
+        ..ServedScope::provisioning()
+    };
+    Served {
+        reveille: "[[dhcpd.class]]\nname = \"sensors\"\nmatch = { vendor-class = { starts-with = \"sensor\" } }\n"
+            .into(),
+        kea: json!({ "client-classes": [{ "name": "sensors", "test": "substring(option[60].text,0,6) == 'sensor'" }] }),
+        ..Served::of([link("near", 2, 101), link("second", 6, 102), far, farther])
+    }
+}
+
 /// Runs a script against a server.
 fn outcomes(product: Product, served: &Served, script: &str) -> Vec<Outcome> {
     let stage = Stage::of(product, served);
@@ -109,4 +150,14 @@ fn relay_agents() {
 #[test]
 fn relay_agents_with_kea() {
     put(Product::Kea, &relayed(), "relayed.py");
+}
+
+#[test]
+fn shared_networks_and_whom_addresses_are_kept_for() {
+    put(reveille(), &networks(), "networks.py");
+}
+
+#[test]
+fn shared_networks_and_whom_addresses_are_kept_for_with_kea() {
+    put(Product::Kea, &networks(), "networks.py");
 }

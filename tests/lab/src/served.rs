@@ -5,6 +5,7 @@
 //!
 //! Every network of the lab is a /24, so that a scope needs no more than its first three octets.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -53,8 +54,12 @@ pub struct ServedScope {
     pub network: [u8; 3],
     /// The server identifier.
     pub server: Ipv4Addr,
+    /// The link that it shares with the other scopes which name it.
+    pub shared_network: Option<String>,
     /// First and last number of each pool in the /24.
     pub pools: Vec<(u8, u8)>,
+    /// The same for pools that are for one class only, with its name.
+    pub class_pools: Vec<(u8, u8, String)>,
     /// Default lease time, seconds.
     pub lease_secs: u32,
     /// Shortest and longest lease time, seconds.
@@ -92,7 +97,9 @@ impl ServedScope {
             interface: PROVISIONING_BRIDGE.into(),
             network: [10, 77, 2],
             server: PROVISIONING_HOST,
+            shared_network: None,
             pools: vec![(100, 199)],
+            class_pools: Vec::new(),
             lease_secs: 3_600,
             lease_secs_limits: (300, 86_400),
             options: Vec::new(),
@@ -143,21 +150,24 @@ impl ServedScope {
             (false, false) => "dynamic",
         };
         let mut text = format!("[[dhcpd.scope]]\nname = \"{}\"\nkind = \"{kind}\"\n", self.name);
-        let pools: Vec<_> = self
-            .pools
-            .iter()
-            .map(|&(first, last)| format!("\"{}-{}\"", self.address(first), self.address(last)))
-            .collect();
+        let range = |first, last| format!("\"{}-{}\"", self.address(first), self.address(last));
+        let pools = self.pools.iter().map(|&(first, last)| range(first, last));
+        let class_pools = self.class_pools.iter();
+        let class_pools = class_pools
+            .map(|&(first, last, ref class)| format!("{{ range = {}, allow = [\"{class}\"] }}", range(first, last)));
+        let pools: Vec<_> = pools.chain(class_pools).collect();
+        let shared = self.shared_network.as_ref().map(|name| format!("shared_network = \"{name}\"\n"));
         let (min, max) = self.lease_secs_limits;
         let _ = write!(
             text,
             "interface = \"{}\"\nsubnet = \"{}/24\"\nserver_address = \"{}\"\npools = [{}]\nlease_secs = {}\n\
-             lease_secs_min = {min}\nlease_secs_max = {max}\n{}",
+             lease_secs_min = {min}\nlease_secs_max = {max}\n{}{}",
             self.interface,
             self.address(0),
             self.server,
             pools.join(", "),
             self.lease_secs,
+            shared.unwrap_or_default(),
             self.reveille,
         );
         if !self.options.is_empty() {
@@ -190,6 +200,10 @@ impl ServedScope {
             }
             pool
         };
+        let class_pool = |&(first, last, ref class): &(u8, u8, String)| {
+            let range = format!("{} - {}", self.address(first), self.address(last));
+            json!({ "pool": range, "client-class": class })
+        };
         let option = |(name, value): &(String, OptionValue)| match value {
             OptionValue::Addresses(addresses) => {
                 let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
@@ -211,7 +225,7 @@ impl ServedScope {
         let mut subnet = json!({
             "id": id,
             "subnet": format!("{}/24", self.address(0)),
-            "pools": self.pools.iter().map(pool).collect::<Vec<_>>(),
+            "pools": self.pools.iter().map(pool).chain(self.class_pools.iter().map(class_pool)).collect::<Vec<_>>(),
             "option-data": self.options.iter().map(option).collect::<Vec<_>>(),
             "reservations": self.reservations.iter().map(reservation).collect::<Vec<_>>(),
             "valid-lifetime": self.lease_secs,
@@ -249,7 +263,14 @@ impl Served {
         let mut interfaces: Vec<_> = self.scopes.iter().map(|scope| scope.interface.as_str()).collect();
         interfaces.sort_unstable();
         interfaces.dedup();
-        let subnets: Vec<_> = self.scopes.iter().zip(1..).map(|(scope, id)| scope.kea(id)).collect();
+        let (mut subnets, mut shared) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
+        for (scope, id) in self.scopes.iter().zip(1..) {
+            match &scope.shared_network {
+                Some(name) => shared.entry(name).or_default().push(scope.kea(id)),
+                None => subnets.push(scope.kea(id)),
+            }
+        }
+        let shared = shared.into_iter().map(|(name, subnets)| json!({ "name": name, "subnet4": subnets }));
         let mut dhcp4 = json!({
             "interfaces-config": { "interfaces": interfaces, "dhcp-socket-type": "raw" },
             "lease-database": { "type": "memfile", "persist": true, "name": dir.join("kea-leases.csv"), "lfc-interval": 0 },
@@ -258,6 +279,7 @@ impl Served {
             "authoritative": false,
             "cache-threshold": 0.25,
             "subnet4": subnets,
+            "shared-networks": shared.collect::<Vec<_>>(),
             "loggers": [{ "name": "kea-dhcp4", "severity": "INFO", "output_options": [{ "output": "stdout" }] }],
         });
         merge(&mut dhcp4, &self.kea);
