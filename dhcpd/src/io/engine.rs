@@ -297,10 +297,17 @@ impl Desk {
         }
         let circuit = packet.relay_agent().circuit();
         let reservation = self.table.reservation_for(scopes, key, packet.chaddr(), client_id, circuit);
-        let client = self.table.client(now, key, reservation.as_deref());
+        let hostname = text(packet.option(code::HOST_NAME));
+        let facts = ClientFacts {
+            mac: packet.chaddr(),
+            client_id,
+            hostname: &hostname,
+            relay_agent: packet.relay_agent().octets(),
+        };
+        let client = self.table.client(now, key, reservation.as_deref(), &facts);
         let rules = Rules::new(scopes, scope, reservation.as_deref(), classes);
         let behind = if reservation.is_none() { self.port_behind(scopes, key, circuit) } else { None };
-        let job = Job { now, packet, port: arrival.from.port(), scope, key, rules, behind };
+        let job = Job { now, packet, port: arrival.from.port(), scope, key, rules, facts, behind };
         self.answer(&job, arrival, &client);
     }
 
@@ -424,11 +431,7 @@ impl Desk {
             return self.dropped(job, DropReason::PortShare);
         }
         let ack = self.ack(job, commit, bind.address, bind.lease_secs);
-        let hostname = text(job.packet.option(code::HOST_NAME));
-        let client_id = job.packet.option(code::CLIENT_ID).unwrap_or_default();
-        let relay_agent = job.packet.relay_agent().octets();
-        let facts = ClientFacts { mac: job.packet.chaddr(), client_id, hostname: &hostname, relay_agent };
-        match self.table.bind(job.now, job.key, bind, facts, ack) {
+        match self.table.bind(job.now, job.key, bind, job.facts, ack) {
             Ok(pending) => {
                 self.count_port(job);
                 self.recent.note(job.now.monotonic, job.packet);
@@ -594,6 +597,7 @@ struct Job<'a> {
     scope: &'a Scope,
     key: ClientKey,
     rules: Rules<'a>,
+    facts: ClientFacts<'a>,
     /// The port whose share its address counts for.
     behind: Option<Port>,
 }

@@ -39,6 +39,8 @@ pub struct Binding {
     pub remaining_secs: u32,
     /// Whether the record that holds this promise is on the disk.
     pub durable: bool,
+    /// Whether that record has the client identifier and the host name that the client gives now.
+    pub current: bool,
 }
 
 /// What to do.
@@ -186,7 +188,8 @@ fn remaining_on_disk(scope: &Scope, client: &ClientState, address: Ipv4Addr) -> 
     let binding = client.binding.filter(|b| b.address == address && b.durable && b.remaining_secs > 0)?;
     let used = u64::from(binding.total_secs.saturating_sub(binding.remaining_secs));
     let early = used * 100 <= u64::from(binding.total_secs) * u64::from(scope.cache_threshold_percent);
-    let cached = scope.cache_threshold_percent > 0 && early;
+    // A name or an identifier that has changed is written, for the API and for lease queries.
+    let cached = scope.cache_threshold_percent > 0 && early && binding.current;
     (cached || !client.accepting).then_some(binding.remaining_secs)
 }
 

@@ -1,13 +1,14 @@
-//! [`Clients`]: one worker's clients in little memory: a record of 88 octets each, found by who it is and by the address it is bound to, with its timers linked inside.
+//! [`Clients`]: one worker's clients in little memory: a record of 96 octets each, found by who it is and by the address it is bound to, with its timers linked inside.
 //!
 //! It claims no addresses, writes no records and knows no reservations: that is [`super::table::Table`]'s.
 //!
-//! Sketch: 88 octets + two index entries of five octets at a load of 7/16 to 7/8, so 99 to 111 octets for a lease; records lie in chunks, so that a table that grows
+//! Sketch: 96 octets + two index entries of five octets at a load of 7/16 to 7/8, so 107 to 119 octets for a lease; records lie in chunks, so that a table that grows
 //! neither copies them nor holds twice the memory.
 //!
 //! Invariants: a client is remembered only while it has a binding or an offer; an index leads to a record that answers to it; a record whose lease
 //! is active or which has an offer has a timer for it, unless that never ends; a client is counted for its port only while it has an active binding or an offer.
 
+use std::hash::BuildHasher;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub(super) struct Bound {
     /// The end by the monotonic clock: a wall clock that is set forward ends no lease early. [`Millis::MAX`]: never.
     pub(super) ends_at: Millis,
     pub(super) sequence: Sequence,
+    /// [`hash_said`] of what its record says.
+    pub(super) said: u32,
     pub(super) phase: Phase,
 }
 
@@ -82,6 +85,7 @@ struct Record {
     offered: Ipv4Addr,
     starts: UnixSecs,
     ends: UnixSecs,
+    said: u32,
     mac: MacAddr,
     network: NetworkIndex,
     scope: ScopeIndex,
@@ -90,7 +94,7 @@ struct Record {
     port: Option<Port>,
 }
 
-const _: () = assert!(size_of::<Record>() == 88);
+const _: () = assert!(size_of::<Record>() == 96);
 
 impl Record {
     fn key(&self) -> ClientKey {
@@ -103,8 +107,8 @@ impl Record {
             EXPIRED => Phase::Expired,
             _ => return None,
         };
-        let Self { address, scope, mac, starts, ends, ends_at, sequence, .. } = *self;
-        Some(Bound { address, scope, mac, starts, ends, ends_at, sequence, phase })
+        let Self { address, scope, mac, starts, ends, ends_at, sequence, said, .. } = *self;
+        Some(Bound { address, scope, mac, starts, ends, ends_at, sequence, said, phase })
     }
 
     fn is_served(&self) -> bool {
@@ -205,8 +209,8 @@ impl Clients {
         let at = self.find_or_add(key);
         let former = self.unbind_at(at);
         let record = self.records.get_mut(at);
-        let Bound { address, scope, mac, starts, ends, ends_at, sequence, phase } = bound;
-        (record.address, record.scope, record.mac) = (address, scope, mac);
+        let Bound { address, scope, mac, starts, ends, ends_at, sequence, said, phase } = bound;
+        (record.address, record.scope, record.mac, record.said) = (address, scope, mac, said);
         (record.starts, record.ends, record.ends_at, record.sequence) = (starts, ends, ends_at, sequence);
         match phase {
             Phase::Active => {
@@ -322,6 +326,7 @@ impl Clients {
             offered: Ipv4Addr::UNSPECIFIED,
             starts: UnixSecs(0),
             ends: UnixSecs(0),
+            said: 0,
             mac: MacAddr::default(),
             network: key.network,
             scope: ScopeIndex(0),
@@ -387,6 +392,11 @@ pub(super) fn hash_key(seed: u64, key: ClientKey) -> u64 {
 
 pub(super) fn hash_address(seed: u64, address: Ipv4Addr) -> u64 {
     mix(seed ^ u64::from(u32::from(address)))
+}
+
+/// What a client says of itself, as a number that is the same as long as it says the same: its client identifier and its host name.
+pub(super) fn hash_said(seed: u64, client_id: &[u8], hostname: &str) -> u32 {
+    foldhash::fast::FixedState::with_seed(seed).hash_one((client_id, hostname)) as u32
 }
 
 /// The finaliser of SplitMix64.

@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use reveille_config::MacAddr;
 
 use super::bitmap::AddressMap;
-use super::clients::{hash_address, hash_key};
+use super::clients::{hash_address, hash_key, hash_said};
 use super::journal::Sequence;
 use super::model::{LeaseRow, RowState};
 use super::port::Port;
@@ -71,6 +71,8 @@ pub(super) struct LeaseFacts {
     pub(super) starts: UnixSecs,
     pub(super) ends: UnixSecs,
     pub(super) sequence: Sequence,
+    /// [`hash_said`] of what the client said of itself.
+    pub(super) said: u32,
 }
 
 /// A record that was applied.
@@ -153,7 +155,9 @@ impl LeaseRows {
         self.by_address.iter().map(|&at| {
             let row = self.rows.get(at);
             let &Row { sequence, address, starts, ends, mac, scope, state, .. } = row;
-            LeaseFacts { client: self.client(row), address, scope, mac, state, starts, ends, sequence }
+            let said = row.said.as_ref().map_or((&[][..], ""), |said| (&*said.client_id, &*said.hostname));
+            let said = hash_said(self.seed, said.0, said.1);
+            LeaseFacts { client: self.client(row), address, scope, mac, state, starts, ends, sequence, said }
         })
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use reveille_config::MacAddr;
 
-use super::clients::{Bound, Clients, Due, Held, Phase};
+use super::clients::{Bound, Clients, Due, Held, Phase, hash_said};
 use super::event::{EventKind, RawEvent};
 use super::journal::{Appender, Durable, Pending, Refusal, Refused, Sequence};
 use super::model::RowState;
@@ -92,8 +92,14 @@ impl Table {
         }
     }
 
-    /// What is known of a client, whose reservation is `reservation` (see [`Self::reservation_for`]).
-    pub fn client(&mut self, now: Now, key: ClientKey, reservation: Option<&Reservation>) -> ClientState {
+    /// What is known of a client, whose reservation is `reservation` (see [`Self::reservation_for`]), and which says `facts` of itself now.
+    pub fn client(
+        &mut self,
+        now: Now,
+        key: ClientKey,
+        reservation: Option<&Reservation>,
+        facts: &ClientFacts<'_>,
+    ) -> ClientState {
         let reserved = reservation.map(|own| own.address);
         let reserved_available = reserved.is_some_and(|address| self.can_have_reserved(key, address));
         let (bound, held) = self.clients.get(key);
@@ -106,6 +112,7 @@ impl Table {
                 Phase::Expired => 0,
             },
             durable: bound.sequence <= durable,
+            current: bound.said == self.said(facts),
         });
         ClientState {
             reserved,
@@ -203,7 +210,8 @@ impl Table {
         };
         let sequence = pending.sequence();
         let (address, mac, starts, phase) = (bind.address, facts.mac, now.unix, Phase::Active);
-        let bound = Bound { address, scope, mac, starts, ends, ends_at, sequence, phase };
+        let said = self.said(&facts);
+        let bound = Bound { address, scope, mac, starts, ends, ends_at, sequence, said, phase };
         self.remember(key, bound);
         self.forget_offer(key);
         Ok(pending)
@@ -335,7 +343,7 @@ impl Table {
 
     /// Takes over a lease found in the journal; expired ones in the order of their ends. `false` where it can no longer be, or is over.
     pub(super) fn adopt_lease(&mut self, now: Now, lease: &LeaseFacts) -> bool {
-        let &LeaseFacts { client: key, address, scope, mac, starts, ends, sequence, state } = lease;
+        let &LeaseFacts { client: key, address, scope, mac, starts, ends, sequence, said, state } = lease;
         let over = ends <= now.unix;
         match state {
             RowState::Declined if over => return false,
@@ -348,7 +356,7 @@ impl Table {
                 } else {
                     end_at(now, ends)
                 };
-                self.remember(key, Bound { address, scope, mac, starts, ends, ends_at, sequence, phase });
+                self.remember(key, Bound { address, scope, mac, starts, ends, ends_at, sequence, said, phase });
             }
             // The server's own address, in a configuration that has changed: it can neither be this client's nor come out of quarantine.
             RowState::Bound | RowState::Declined => return false,
@@ -434,6 +442,10 @@ impl Table {
     /// The address of the client's binding, active or expired.
     pub(super) fn bound_address(&self, key: ClientKey) -> Option<Ipv4Addr> {
         self.clients.bound(key).map(|bound| bound.address)
+    }
+
+    fn said(&self, facts: &ClientFacts<'_>) -> u32 {
+        hash_said(self.shared.hash_seed, facts.client_id, facts.hostname)
     }
 
     fn release_bit(&self, network: NetworkIndex, address: Ipv4Addr) {

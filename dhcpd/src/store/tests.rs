@@ -54,7 +54,7 @@ impl Desk {
     fn reserved(&mut self, n: u8, client_id: &[u8], circuit: Circuit<'_>) -> Option<(Ipv4Addr, bool)> {
         let (scopes, key) = (self.store.shared.scopes.load_full(), self.key(n, client_id));
         let own = self.table.reservation_for(&scopes, key, mac(n), client_id, circuit)?;
-        Some((own.address, self.table.client(NOW, key, Some(&own)).reserved_available))
+        Some((own.address, self.table.client(NOW, key, Some(&own), &ClientFacts::default()).reserved_available))
     }
 
     fn offer(

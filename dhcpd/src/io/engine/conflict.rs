@@ -14,7 +14,7 @@ use crate::proto::reason::{ChosenBy, DropReason};
 use crate::proto::scope::{ClientKey, Scope};
 use crate::proto::time::Now;
 use crate::store::event::{EventKind, RawEvent};
-use crate::store::table::refusal_reason;
+use crate::store::table::{ClientFacts, refusal_reason};
 
 /// An address that a check found in use rests so long at most, seconds, even where declined ones rest longer: it is checked again before it is offered.
 const CONFLICT_REST_SECS: u32 = 600;
@@ -161,7 +161,7 @@ impl Desk {
             journal_sequence: 0,
         };
         let Some(parked) = &conflict.parcel else { return self.event(event) };
-        if self.table.client(now, parked.key, None).offered != Some(address) {
+        if self.table.client(now, parked.key, None, &ClientFacts::default()).offered != Some(address) {
             return self.event(event);
         }
         let until = now.unix.plus(scope.decline_secs.min(CONFLICT_REST_SECS));

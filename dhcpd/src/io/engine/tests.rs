@@ -250,6 +250,24 @@ fn early_renewals_are_answered_without_a_write() {
 }
 
 #[test]
+fn an_early_renewal_under_another_name_is_written() {
+    let mut server = Server::new(&[]);
+    let address = server.bind(STRANGER);
+    let named = |name: &str| Packet::renew(STRANGER, address).option(61, name.as_bytes()).option(12, name.as_bytes());
+    let told = |secs| Some(Answer { kind: Wire::Ack, address, secs });
+    server.advance(300);
+    assert_eq!(server.send(&named("stage-2")), told(3_600));
+    let row = server.model().lease(address).unwrap();
+    assert_eq!((&*row.client_id, &*row.hostname), (&b"stage-2"[..], "stage-2"));
+    server.advance(300);
+    assert_eq!(server.send(&named("stage-2")), told(3_300), "it is on the disk");
+    let mut server = server.crash(Loss::Everything);
+    assert_eq!(server.send(&named("stage-2")), told(3_300), "also after a restart");
+    assert_eq!(server.send(&named("stage-3")), told(3_600));
+    assert_eq!(&*server.model().lease(address).unwrap().hostname, "stage-3");
+}
+
+#[test]
 fn a_shorter_renewal_does_not_end_what_was_promised_before() {
     let mut server = Server::new(&[SMALL, ("lease_secs = 3600", "lease_secs = 3600\ncache_threshold_percent = 0")]);
     let address = server.bind(client(0));

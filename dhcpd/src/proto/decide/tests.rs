@@ -8,7 +8,10 @@ const NOTHING: ClientState =
     ClientState { reserved: None, reserved_available: false, binding: None, offered: None, accepting: true };
 
 fn bound(address: Ipv4Addr, remaining_secs: u32) -> ClientState {
-    ClientState { binding: Some(Binding { address, total_secs: 3_600, remaining_secs, durable: true }), ..NOTHING }
+    ClientState {
+        binding: Some(Binding { address, total_secs: 3_600, remaining_secs, durable: true, current: true }),
+        ..NOTHING
+    }
 }
 
 fn offered(address: Ipv4Addr) -> ClientState {
@@ -201,6 +204,11 @@ fn early_renewals_are_told_the_remaining_time() {
     let mut pending = bound(a, 3_600);
     pending.binding.as_mut().unwrap().durable = false;
     assert_action("its record is not on disk yet", renew.clone(), pending, binds(a, ChosenBy::Binding, 3_600));
+    let mut renamed = bound(a, 3_600);
+    renamed.binding.as_mut().unwrap().current = false;
+    assert_action("it has another name than its record", renew.clone(), renamed, binds(a, ChosenBy::Binding, 3_600));
+    let renamed = ClientState { accepting: false, ..renamed };
+    assert_action("which cannot be written now", renew.clone(), renamed, recall(a, 3_600));
     let off = scopes(&[("lease_secs = 3600", "lease_secs = 3600\ncache_threshold_percent = 0")]);
     assert_action_in(&off, "turned off", renew, bound(a, 3_600), binds(a, ChosenBy::Binding, 3_600));
 }
@@ -270,7 +278,13 @@ fn bootp_clients_are_bound_at_once_and_for_ever_where_that_is_configured() {
     let mine = [None, Some((a, ChosenBy::Binding)), None, None];
     assert_action_in(&serving, "early in a lease that ends", asks.clone(), bound(a, 3_600), chosen(mine));
     let forever = ClientState {
-        binding: Some(Binding { address: a, total_secs: u32::MAX, remaining_secs: u32::MAX, durable: true }),
+        binding: Some(Binding {
+            address: a,
+            total_secs: u32::MAX,
+            remaining_secs: u32::MAX,
+            durable: true,
+            current: true,
+        }),
         ..NOTHING
     };
     let again = Action::Recall { address: a, remaining_secs: u32::MAX, commit: Some(Commit::Bootp) };

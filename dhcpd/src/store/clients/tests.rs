@@ -135,7 +135,8 @@ fn run(steps: Vec<Step>) {
                 };
 
                 let (scope, mac, starts, ends) = (ScopeIndex(c.into()), MacAddr([c; 6]), UnixSecs(1), UnixSecs(2));
-                let bound = Bound { address: address(a), scope, mac, starts, ends, ends_at, sequence: 9, phase };
+                let bound =
+                    Bound { address: address(a), scope, mac, starts, ends, ends_at, sequence: 9, said: 7, phase };
                 let former = clients.bind(key(c), bound, pool(scope, address(a)));
                 assert_eq!(former, plain.bind(key(c), bound));
             }
