@@ -399,6 +399,11 @@ pub(super) fn hash_said(seed: u64, client_id: &[u8], hostname: &str) -> u32 {
     foldhash::fast::FixedState::with_seed(seed).hash_one((client_id, hostname)) as u32
 }
 
+/// A client identifier as a number.
+pub(super) fn hash_client_id(seed: u64, client_id: &[u8]) -> u64 {
+    foldhash::fast::FixedState::with_seed(seed).hash_one(client_id)
+}
+
 /// The finaliser of SplitMix64.
 fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

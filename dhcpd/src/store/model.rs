@@ -118,6 +118,11 @@ impl Model {
         self.leases().of_machine(mac)
     }
 
+    /// The leases of clients that sent this client identifier, on all networks, in no particular order.
+    pub fn leases_of_client_id(&self, client_id: &[u8]) -> Vec<(Ipv4Addr, LeaseRow)> {
+        self.leases().of_client_id(client_id)
+    }
+
     /// The next lease of a scope in the order of addresses.
     pub fn next_lease(&self, scope: ScopeIndex, after: Option<Ipv4Addr>) -> Option<(Ipv4Addr, LeaseRow)> {
         self.leases().next(scope, after)

@@ -8,14 +8,8 @@ use crate::proto::leasequery::{Answer, By, Found};
 use crate::proto::scope::Scopes;
 use crate::proto::time::UnixSecs;
 
-/// The client identifier that most clients make of an Ethernet address: hardware type 1, then the address (RFC 2132 §9.14).
-const ETHERNET_ID_BYTES: usize = 7;
-
 impl Shared {
     /// Answers by address, by hardware address or by client identifier.
-    ///
-    /// By address everything is found. A hardware address or an identifier is found where it is what the network goes by; on a network that goes by the other
-    /// one it is found where the identifier is made of the hardware address.
     pub fn lease_query(&self, now: UnixSecs, scopes: &Scopes, by: By<'_>) -> Answer {
         let active = |row: &LeaseRow| row.state == RowState::Bound && row.ends > now;
         let mut rows: Vec<(Ipv4Addr, LeaseRow)> = match by {
@@ -27,22 +21,8 @@ impl Shared {
                 None if self.model.reserved_for(address).is_some() => return Answer::Unassigned(address),
                 None => return Answer::Unknown,
             },
-            By::Mac(mac) => {
-                let mut id = [1; ETHERNET_ID_BYTES];
-                id[1..].copy_from_slice(&mac.octets());
-                let keys = |network| [self.client_on(network, mac, &[]), self.client_on(network, mac, &id)];
-                let mut rows: Vec<_> = scopes.networks().iter().flat_map(|network| keys(network.index)).collect();
-                rows.dedup();
-                rows.into_iter().filter_map(|key| self.model.lease_of(key)).filter(|(_, row)| row.mac == mac).collect()
-            }
-            By::ClientId(id) => {
-                let mac = match id {
-                    &[1, a, b, c, d, e, f] => reveille_config::MacAddr([a, b, c, d, e, f]),
-                    _ => reveille_config::MacAddr::default(),
-                };
-                let keys = scopes.networks().iter().map(|network| self.client_on(network.index, mac, id));
-                keys.filter_map(|key| self.model.lease_of(key)).filter(|(_, row)| *row.client_id == *id).collect()
-            }
+            By::Mac(mac) => self.model.leases_of(mac),
+            By::ClientId(id) => self.model.leases_of_client_id(id),
         };
         rows.retain(|(_, row)| active(row));
         // Of several, the one that the client has dealt with last.

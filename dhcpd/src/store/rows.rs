@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use reveille_config::MacAddr;
 
 use super::bitmap::AddressMap;
-use super::clients::{hash_address, hash_key, hash_said};
+use super::clients::{hash_address, hash_client_id, hash_key, hash_said};
 use super::journal::Sequence;
 use super::model::{LeaseRow, RowState};
 use super::port::Port;
@@ -37,6 +37,12 @@ struct Row {
 
 const _: () = assert!(size_of::<Row>() == 40);
 
+impl Row {
+    fn client_id(&self) -> &[u8] {
+        self.said.as_ref().map_or(&[], |said| &said.client_id)
+    }
+}
+
 /// What a client and its relay said of it; kept only where there is something.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Said {
@@ -52,6 +58,10 @@ pub(super) struct LeaseRows {
     by_address: HashTable<u32>,
     /// Bound and released rows; a quarantine is the address's, no longer its client's.
     by_client: HashTable<u32>,
+    /// Rows whose client named itself, by its client identifier, of which there may be several.
+    by_client_id: HashTable<u32>,
+    /// Rows by hardware address, of which there may be several; empty where that is what all networks go by.
+    by_mac: HashTable<u32>,
     /// Which addresses have a row, by scope, so that listings walk in order.
     listed: Vec<AddressMap>,
     /// For the subnets and networks, which stay the same.
@@ -93,6 +103,8 @@ impl LeaseRows {
             rows: Slab::default(),
             by_address: HashTable::new(),
             by_client: HashTable::new(),
+            by_client_id: HashTable::new(),
+            by_mac: HashTable::new(),
             listed: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
             scopes,
             identity_key,
@@ -132,16 +144,21 @@ impl LeaseRows {
         Some((row.address, self.show(row)))
     }
 
-    /// The leases of a machine, in no particular order. Looks at every row where a network goes by client identifiers, of which one machine may have several.
+    /// The leases of a machine, in no particular order.
     pub(super) fn of_machine(&self, mac: MacAddr) -> Vec<(Ipv4Addr, LeaseRow)> {
         if self.scopes.all_identified_by_mac() {
             let identity = Identity::of_mac(mac);
             let clients = self.scopes.networks().iter().map(|network| ClientKey { network: network.index, identity });
             return clients.filter_map(|client| self.of_client(client)).collect();
         }
-        let rows = self.by_address.iter().map(|&at| self.rows.get(at));
-        let own = rows.filter(|row| row.mac == mac && row.state != RowState::Declined);
-        own.map(|row| (row.address, self.show(row))).collect()
+        let rows = self.by_mac.iter_hash(self.hash_mac(mac)).map(|&at| self.rows.get(at));
+        rows.filter(|row| row.mac == mac).map(|row| (row.address, self.show(row))).collect()
+    }
+
+    /// The leases of clients that named themselves so, in no particular order.
+    pub(super) fn of_client_id(&self, client_id: &[u8]) -> Vec<(Ipv4Addr, LeaseRow)> {
+        let rows = self.by_client_id.iter_hash(hash_client_id(self.seed, client_id)).map(|&at| self.rows.get(at));
+        rows.filter(|row| row.client_id() == client_id).map(|row| (row.address, self.show(row))).collect()
     }
 
     /// The next lease of a scope in the order of addresses.
@@ -190,6 +207,7 @@ impl LeaseRows {
     pub(super) fn remove(&mut self, address: Ipv4Addr) {
         let Some(at) = self.find(address) else { return };
         self.unindex_client(at);
+        self.unindex_names(at);
         let hash = hash_address(self.seed, address);
         if let Ok(entry) = self.by_address.find_entry(hash, |&other| other == at) {
             entry.remove();
@@ -214,6 +232,7 @@ impl LeaseRows {
         // A renewal, most often: the client stands in the index already.
         let renewed = former.is_some_and(|at| self.rows.get(at).address == address);
         let at = self.row_at(address, scope, !renewed);
+        self.unindex_names(at);
         let row = self.rows.get_mut(at);
         (row.mac, row.starts, row.ends, row.state, row.sequence) = (mac, starts, ends, RowState::Bound, sequence);
         row.said.take_if(|_| !renewed);
@@ -232,6 +251,7 @@ impl LeaseRows {
         if !renewed {
             self.index_client(at, client);
         }
+        self.index_names(at);
         Some(())
     }
 
@@ -256,6 +276,7 @@ impl LeaseRows {
     ) -> Option<()> {
         let scope = self.scopes.of_address(address)?.index;
         let at = self.row_at(address, scope, true);
+        self.unindex_names(at);
         let row = self.rows.get_mut(at);
         (row.mac, row.starts, row.ends, row.sequence) = (mac, starts, ends, sequence);
         (row.state, row.said) = (RowState::Declined, None);
@@ -300,6 +321,39 @@ impl LeaseRows {
         }
     }
 
+    /// Indexes a bound row by what else its client is known by.
+    fn index_names(&mut self, at: u32) {
+        let (seed, rows) = (self.seed, &self.rows);
+        let row = rows.get(at);
+        if !row.client_id().is_empty() {
+            let hash = |row: &Row| hash_client_id(seed, row.client_id());
+            self.by_client_id.insert_unique(hash(row), at, |&at| hash(rows.get(at)));
+        }
+        if !self.scopes.all_identified_by_mac() {
+            let hash = |row: &Row| hash_key(seed, key_of_mac(row.mac));
+            self.by_mac.insert_unique(hash(row), at, |&at| hash(rows.get(at)));
+        }
+    }
+
+    /// Takes a row out of the indexes that [`Self::index_names`] put it in, before it changes.
+    fn unindex_names(&mut self, at: u32) {
+        let row = self.rows.get(at);
+        if !row.client_id().is_empty()
+            && let Ok(entry) = self.by_client_id.find_entry(hash_client_id(self.seed, row.client_id()), |&it| it == at)
+        {
+            entry.remove();
+        }
+        if !self.by_mac.is_empty()
+            && let Ok(entry) = self.by_mac.find_entry(self.hash_mac(row.mac), |&it| it == at)
+        {
+            entry.remove();
+        }
+    }
+
+    fn hash_mac(&self, mac: MacAddr) -> u64 {
+        hash_key(self.seed, key_of_mac(mac))
+    }
+
     fn find(&self, address: Ipv4Addr) -> Option<u32> {
         let hash = hash_address(self.seed, address);
         self.by_address.find(hash, |&at| self.rows.get(at).address == address).copied()
@@ -333,4 +387,9 @@ impl LeaseRows {
             relay_agent: said.map(|said| said.relay_agent.clone()).unwrap_or_default(),
         }
     }
+}
+
+/// A hardware address on whatever network.
+fn key_of_mac(mac: MacAddr) -> ClientKey {
+    ClientKey { network: NetworkIndex(0), identity: Identity::of_mac(mac) }
 }

@@ -43,9 +43,30 @@ fn round(server: &mut Server, packets: &[Vec<u8>]) -> usize {
     answers
 }
 
+/// Classes that some of the packets are in, some by options of theirs, some by what they are not.
+const CLASSES: &str = r#"[[dhcpd.class]]
+name = "half"
+match = { any = [{ circuit-id = "port" }, { mac-prefix = "02:00:00:01:00:03" }] }
+options = { ntp-servers = ["10.77.2.7"] }
+
+[[dhcpd.class]]
+name = "rest"
+match = { not = { option = { code = 12, present = true } } }
+options = { domain-name = "rest.example" }
+
+[[dhcpd.scope]]
+name = "bmc""#;
+
 #[test]
 fn a_warm_worker_allocates_nothing_for_a_packet() {
-    let mut server = Server::new(&[("lease_secs = 3600\n", "lease_secs = 3600\ncache_threshold_percent = 0\n")]);
+    for classes in [&[][..], &[("[[dhcpd.scope]]\nname = \"bmc\"", CLASSES)]] {
+        let uncached = ("lease_secs = 3600\n", "lease_secs = 3600\ncache_threshold_percent = 0\n");
+        allocates_nothing(&[&[uncached], classes].concat());
+    }
+}
+
+fn allocates_nothing(changes: &[(&str, &str)]) {
+    let mut server = Server::new(changes);
     let packets = packets(&mut server);
     for _ in 0..20 {
         assert_eq!(round(&mut server, &packets), packets.len(), "each is answered");

@@ -148,3 +148,35 @@ fn lease_queries_are_answered_to_those_who_may_ask() {
         assert_eq!(asked(&mut server, &by_address(address)), Some((unassigned, address)), "expired");
     }
 }
+
+#[test]
+fn the_read_model_finds_a_lease_by_whatever_its_client_is_known_by() {
+    for identity in ["mac", "client-id"] {
+        let identified = format!("lease_secs = 3600\nidentity = \"{identity}\"\ncache_threshold_percent = 0");
+        let mut server = Server::new(&[("lease_secs = 3600", &identified)]);
+        let named = |packet: Packet, id: &[u8]| packet.option(code::CLIENT_ID, id);
+        let bind = |server: &mut Server, mac, id: &[u8]| {
+            let offer = server.send(&named(Packet::discover(mac), id)).expect("an offer");
+            let ack = server.send(&named(Packet::select(mac, SERVER, offer.address), id)).expect("an ack");
+            ack.address
+        };
+        let found = |server: &Server, id: &[u8]| -> Vec<Ipv4Addr> {
+            server.model().leases_of_client_id(id).into_iter().map(|(address, _)| address).collect()
+        };
+        let (first, second) = (bind(&mut server, client(1), b"\xff one"), bind(&mut server, client(2), b"\xff two"));
+        assert_eq!(found(&server, b"\xff one"), [first], "{identity}");
+        assert_eq!(found(&server, b"\xff two"), [second], "{identity}");
+        assert_eq!(server.model().leases_of(client(2)).len(), 1, "{identity}");
+        // The machine's next system calls itself otherwise: by MAC it is the same client, by identifier another.
+        let third = bind(&mut server, client(1), b"\xff three");
+        assert_eq!(found(&server, b"\xff three"), [third], "{identity}");
+        let by_mac = server.model().leases_of(client(1)).len();
+        match identity {
+            "mac" => assert_eq!((found(&server, b"\xff one"), by_mac), (vec![], 1)),
+            _ => assert_eq!((found(&server, b"\xff one"), by_mac), (vec![first], 2)),
+        }
+        let server = server.crash(Loss::Everything);
+        assert_eq!(found(&server, b"\xff three"), [third], "{identity}, after a restart");
+        assert!(found(&server, b"\xff").is_empty(), "{identity}, nobody");
+    }
+}
