@@ -39,7 +39,7 @@ fn scopes(count: u32, condition: impl Fn(u32) -> String) -> Scopes {
 
 /// A boot ROM's DISCOVER behind a relay, from the machine that class 0 is about.
 fn message() -> Vec<u8> {
-    let mut octets = vec![0; 300];
+    let mut octets = vec![0; 340];
     octets[..4].copy_from_slice(&[1, 1, 6, 1]);
     octets[24..28].copy_from_slice(&[10, 64, 0, 2]);
     octets[28..34].copy_from_slice(&[2, 0x42, 0, 0, 0, 1]);
