@@ -30,8 +30,9 @@ use crate::store::event::{EventKind, RawEvent};
 const EVERY: Duration = Duration::from_secs(1);
 const ETHERTYPE_IPV4: u16 = 0x0800;
 
-/// Keeps UDP datagrams from port 67 that are no later fragment; the packet begins with the Ethernet header.
-const FROM_SERVERS: [Instruction; 11] = {
+/// Keeps BOOTREPLYs from port 67 that are no later fragment; the packet begins with the Ethernet header. Relays send from port 67 too: were their
+/// requests kept, this thread would wake for each of them.
+const FROM_SERVERS: [Instruction; 13] = {
     const fn step(code: u16, operand: u32) -> Instruction {
         Instruction { code, jump_true: 0, jump_false: 0, operand }
     }
@@ -40,14 +41,16 @@ const FROM_SERVERS: [Instruction; 11] = {
     }
     [
         step(0x28, 12), // load the EtherType
-        unless_equal(ETHERTYPE_IPV4 as u32, 8),
+        unless_equal(ETHERTYPE_IPV4 as u32, 10),
         step(0x30, 23), // the protocol
-        unless_equal(17, 6),
+        unless_equal(17, 8),
         step(0x28, 20), // flags and fragment offset
-        Instruction { code: 0x45, jump_true: 4, jump_false: 0, operand: 0x1fff },
+        Instruction { code: 0x45, jump_true: 6, jump_false: 0, operand: 0x1fff },
         step(0xb1, 14), // the length of the IPv4 header
         step(0x48, 14), // the source port
-        unless_equal(67, 1),
+        unless_equal(67, 3),
+        step(0x50, 22), // the message's first octet, `op`
+        unless_equal(2, 1),
         step(0x06, u32::MAX), // keep
         step(0x06, 0),        // leave
     ]
@@ -236,6 +239,52 @@ impl Thread {
                 journal_sequence: 0,
             });
             self.shared.events.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    /// An Ethernet frame with a UDP datagram whose first octet is `op`.
+    fn frame(ethertype: u16, protocol: u8, fragment: u16, header_words: u8, source_port: u16, op: u8) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend(ethertype.to_be_bytes());
+        let mut ip = vec![0; usize::from(header_words) * 4];
+        ip[0] = 0x40 | header_words;
+        ip[6..8].copy_from_slice(&fragment.to_be_bytes());
+        ip[9] = protocol;
+        frame.extend(ip);
+        frame.extend(source_port.to_be_bytes());
+        frame.extend([0, 67, 0, 0, 0, 0, op]);
+        frame
+    }
+
+    #[test]
+    fn only_what_servers_say_wakes_the_thread() {
+        const IPV4: u16 = ETHERTYPE_IPV4;
+        let cases = [
+            ("a server's answer", frame(IPV4, 17, 0, 5, 67, 2), true),
+            ("behind a header with options", frame(IPV4, 17, 0, 7, 67, 2), true),
+            ("its first fragment", frame(IPV4, 17, 0x2000, 5, 67, 2), true),
+            ("a later fragment", frame(IPV4, 17, 0x2001, 5, 67, 2), false),
+            ("what a relay forwards", frame(IPV4, 17, 0, 5, 67, 1), false),
+            ("what a client sends", frame(IPV4, 17, 0, 5, 68, 1), false),
+            ("TCP", frame(IPV4, 6, 0, 5, 67, 2), false),
+            ("IPv6", frame(0x86dd, 17, 0, 5, 67, 2), false),
+            ("a cut frame", frame(IPV4, 17, 0, 5, 67, 2)[..40].to_vec(), false),
+        ];
+        // The kernel runs a filter on datagrams of any kind.
+        let (from, to) = UnixDatagram::pair().unwrap();
+        sys::attach_socket_filter(&to, &FROM_SERVERS).unwrap();
+        to.set_nonblocking(true).unwrap();
+        for (name, frame, kept) in cases {
+            let sent = from.send(&frame);
+            let heard = to.recv(&mut [0; 128]).is_ok();
+            assert_eq!(heard, kept, "{name} (sent: {sent:?})");
         }
     }
 }
