@@ -68,6 +68,10 @@ pub const BMC_QUEUE_MAX: usize = 16;
 pub const BMC_COMMANDS_MAX: usize = 1_024;
 /// Requests that wait for one worker of dhcpd; one more is refused (the API) or dropped (a packet handed over).
 pub const WORKER_QUEUE_MAX: usize = 4_096;
+/// Lease queries of one worker that wait until what they are answered from has caught up with the disk; one more is dropped.
+pub const LEASE_QUERIES_WAITING_MAX: usize = 1_024;
+/// Milliseconds that a lease query waits for that; its requestor then asks again.
+pub const LEASE_QUERY_WAIT_MILLIS: u64 = 1_000;
 /// Unknown machines newly recorded per second, over all static scopes; more are seen again later.
 pub const SIGHTINGS_PER_SEC_MAX: usize = 64;
 /// Foreign DHCP servers remembered; the one not seen for longest makes room.

@@ -143,3 +143,44 @@ fn lease(state: &ApiState, address: Ipv4Addr, row: LeaseRow) -> Lease {
         sequence: row.sequence,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::proto::testing::{STRANGER, ip, scopes};
+    use crate::proto::time::{Now, UnixSecs};
+    use crate::store::Store;
+    use crate::store::journal::{CrashDisk, JournalOptions};
+    use crate::store::record::Record;
+
+    #[tokio::test]
+    async fn a_lease_that_is_on_disk_is_shown_however_far_the_reader_lags() {
+        let disk = CrashDisk::new();
+        let (store, _parts) =
+            Store::open(disk.storage(), JournalOptions::default(), scopes(&[]), 1, Now::default(), 1).unwrap();
+        let store = Arc::new(store);
+        let state = ApiState::new(Arc::clone(&store), Arc::new(String::new));
+        let reader_held = store.shared.model.hold_leases();
+        let ((address, mac), none) = ((ip(2, 100), STRANGER), UnixSecs(0));
+        let (client_id, hostname, relay_agent) = Default::default();
+        let ends = UnixSecs::NEVER;
+        let bind = Record::Bind { address, mac, starts: none, ends, client_id, hostname, relay_agent };
+        let mut payload = Vec::new();
+        let kind = bind.encode(&mut payload);
+        let mut appender = store.journal.appender();
+        let _durable = appender.append(kind, &payload, ()).unwrap().wait(&appender).await.unwrap();
+
+        let mut asked = pin!(caught_up(&state));
+        tokio::select! {
+            biased;
+            _ = &mut asked => panic!("the model does not show the lease yet"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(reader_held);
+        store.journal.wait_followed(1).unwrap();
+        assert!(asked.await.is_ok());
+        assert_eq!(store.shared.model.lease(address).map(|row| row.mac), Some(mac));
+    }
+}

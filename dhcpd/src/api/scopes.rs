@@ -6,10 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use reveille_config::dto::dhcpd::{Page, ScopeUse};
 
+use super::leases::caught_up;
+use super::problem::ApiError;
 use super::{ApiState, unix_now};
 
 /// All scopes, in the order of the configuration (bounded by it, so one page).
-pub async fn list(State(state): State<Arc<ApiState>>) -> Json<Page<ScopeUse>> {
+pub async fn list(State(state): State<Arc<ApiState>>) -> Result<Json<Page<ScopeUse>>, ApiError> {
+    caught_up(&state).await?;
     let shared = &state.store.shared;
     let scopes = shared.scopes.load();
     let items = scopes.iter().map(|scope| {
@@ -22,5 +25,5 @@ pub async fn list(State(state): State<Arc<ApiState>>) -> Json<Page<ScopeUse>> {
             declined: shared.model.declined(scope.index, unix_now()),
         }
     });
-    Json(Page { items: items.collect(), next: None })
+    Ok(Json(Page { items: items.collect(), next: None }))
 }

@@ -8,6 +8,7 @@ mod conflict;
 mod delayed;
 mod foreign;
 mod proxy;
+mod queries;
 mod recent;
 mod waiting;
 
@@ -25,7 +26,6 @@ use crate::proto::class::{Facts, Membership};
 use crate::proto::conflict::Checks;
 use crate::proto::decide::{Action, Bind, ClientState, Commit, Offer, decide, lease_secs};
 use crate::proto::foreign::PROBE_VENDOR_CLASS;
-use crate::proto::leasequery;
 use crate::proto::owner::{owner_of, worker_of};
 use crate::proto::reason::{ChosenBy, DropReason, NakReason};
 use crate::proto::reply::{Ack, Asker, Lease, Reply};
@@ -114,6 +114,8 @@ struct Desk {
     /// Other servers that clients chose.
     noted: foreign::Noted,
     senders: abuse::Senders,
+    /// Lease queries that wait for the read model.
+    queries: queries::Queries,
     /// The packet at hand has waited for a check.
     resumed: Option<conflict::Resumed>,
 }
@@ -140,6 +142,7 @@ impl Engine {
             checks: conflict::checks(part.workers),
             noted: foreign::Noted::default(),
             senders: abuse::Senders::default(),
+            queries: queries::Queries::default(),
             resumed: None,
         };
         Self { parser: Parser::default(), desk, requests: part.requests }
@@ -181,19 +184,20 @@ impl Engine {
             self.desk.out.push_back(outgoing);
         }
         self.go_on_where_clear(now);
+        self.desk.drop_overdue_queries(now);
     }
 
-    /// Releases what has become durable, drops what has become void.
+    /// Releases what has become durable, drops what has become void, answers lease queries that waited for what was durable to be readable.
     pub fn handle_durable(&mut self) {
         self.desk.settle();
+        self.answer_queries();
     }
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        [self.desk.table.next_tick(), self.desk.checks.poll_timeout(), self.desk.delayed.next()]
-            .into_iter()
-            .flatten()
-            .min()
+        let desk = &self.desk;
+        let due = [desk.table.next_tick(), desk.checks.poll_timeout(), desk.delayed.next(), desk.queries.next_due()];
+        due.into_iter().flatten().min()
     }
 
     /// The next reply to send.
@@ -468,35 +472,6 @@ impl Desk {
         job.log("refused", address, reason.as_str());
         self.event(job.event(EventKind::Refused, address, 0, reason.as_str()));
         self.send(job.due(), Outgoing { scope: job.scope.index, reply });
-    }
-
-    /// Answers a relay or concentrator that asks for a lease, from the read model.
-    fn lease_query(&mut self, now: Now, packet: &PacketView<'_>, arrival: Arrival<'_>, scopes: &Scopes) {
-        self.counters.received(packet.message_type);
-        self.counters.faults(packet.faults());
-        let link = self.links.get(arrival.link).map_or("", |name| name);
-        // Any scope of the link says what this server is called there.
-        let unrelayed = || scopes.iter().find(|scope| *scope.interface == *link);
-        let scope = scope_of(scopes, link, packet, &Membership::none()).ok().or_else(unrelayed);
-        let by = match (leasequery::question(packet), scope) {
-            (Ok(_), _) if !scopes.may_query(packet.giaddr()) => Err(DropReason::NotARequestor),
-            (Ok(by), Some(scope)) => Ok((by, scope)),
-            (Ok(_), None) => Err(DropReason::NoScope),
-            (Err(reason), _) => Err(reason),
-        };
-        match by {
-            Ok((by, scope)) => {
-                //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
-                //# The server MUST respond with a DHCPLEASEUNASSIGNED message if this server has information about the IP address, but there is no active lease for the IP address.
-                //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
-                //# The server MUST respond with a DHCPLEASEACTIVE message when the IP address returned in the "ciaddr" field is currently leased.
-                let answer = self.shared.lease_query(now.unix, scopes, by);
-                let buffer = self.buffers.pop().unwrap_or_default();
-                let reply = leasequery::reply(buffer, packet, arrival.from.port(), scope.server_address, &answer);
-                self.out.push_back(Outgoing { scope: scope.index, reply });
-            }
-            Err(reason) => self.counters.dropped(reason),
-        }
     }
 
     fn sight(&mut self, job: &Job<'_>) {

@@ -85,6 +85,10 @@ reasons! {
         NotARequestor = "not-a-requestor", "the lease query is from nobody who may ask";
         /// DHCPLEASEQUERY that asks for nothing, or for two things at once.
         MalformedQuery = "malformed-query", "the lease query names no single address, machine or client";
+        /// More lease queries wait for the read model than may.
+        QueriesFull = "queries-full", "too many lease queries wait for what is read of leases to catch up with the disk";
+        /// The read model did not catch up while a lease query waited.
+        QueryTimeout = "query-timeout", "what is read of leases did not catch up with the disk in time for the lease query";
         /// More DHCPDISCOVERs wait than can be answered in time; the clients ask again.
         Overloaded = "overloaded", "the server is overloaded; those who chose it are served first";
         /// Too many addresses are being checked; the client asks again.

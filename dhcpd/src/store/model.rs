@@ -103,6 +103,12 @@ impl Model {
         self.leases.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Holds the journal's reader back for as long as the guard lives, also from others who would read a lease.
+    #[cfg(test)]
+    pub(crate) fn hold_leases(&self) -> impl Sized + '_ {
+        self.leases()
+    }
+
     /// The lease of an address.
     pub fn lease(&self, address: Ipv4Addr) -> Option<LeaseRow> {
         self.leases().get(address)

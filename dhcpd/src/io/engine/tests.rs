@@ -6,6 +6,7 @@ mod conflict;
 mod harness;
 mod messages;
 mod property;
+mod queries;
 
 use std::net::Ipv4Addr;
 

@@ -354,8 +354,8 @@ impl Journal {
         self.shared.wait_followed(sequence)
     }
 
-    /// Wakes threads: `listener` is called on the journal's thread after each commit and each change of state. It must return at once
-    /// (write an eventfd, unpark a thread) and not call [`Journal::on_durable`].
+    /// Wakes threads: `listener` is called on the journal's threads after each commit and each change of state, and when the follower has read on
+    /// and somebody awaits it ([`Appender::has_followed`]). It must return at once (write an eventfd, unpark a thread) and not call [`Journal::on_durable`].
     pub fn on_durable(&self, listener: Box<dyn Fn() + Send + Sync>) {
         self.shared.listen(listener);
     }

@@ -51,7 +51,7 @@ struct Queue {
     sleep: WriterSleep,
 }
 
-/// Called after each commit and each change of state; must not block.
+/// Called after each commit, each change of state, and when an awaited follower has read on; must not block.
 pub(super) type Listener = Box<dyn Fn() + Send + Sync>;
 
 /// What appenders, writer and snapshots share. Public in name only, for the sealed trait `Horizon`.
@@ -71,6 +71,8 @@ pub struct Shared {
     watch: watch::Sender<Sequence>,
     /// How far the follower has read.
     followed: watch::Sender<Sequence>,
+    /// Somebody who sleeps wants to know when the follower has read on.
+    follower_awaited: AtomicBool,
     listeners: RwLock<Vec<Listener>>,
     pub(super) counters: Counters,
 }
@@ -116,6 +118,7 @@ impl Shared {
             healthy: AtomicBool::new(true),
             watch: watch::Sender::new(durable),
             followed: watch::Sender::new(durable),
+            follower_awaited: AtomicBool::new(false),
             listeners: RwLock::new(Vec::new()),
             counters: Counters::default(),
         }
@@ -324,6 +327,19 @@ impl Shared {
             self.followed.send_replace(sequence);
         }
         self.published.notify_all();
+        if self.follower_awaited.swap(false, Ordering::AcqRel) {
+            self.call_listeners();
+        }
+    }
+
+    /// Whether the follower has read everything up to `sequence`. Where it has not, the listeners are called when it has read on.
+    pub(super) fn has_followed(&self, sequence: Sequence) -> bool {
+        if *self.followed.borrow() >= sequence {
+            return true;
+        }
+        self.follower_awaited.store(true, Ordering::Release);
+        // Once more: a follower that read on before the line above did not see that it is awaited. The lock of `followed` orders the two.
+        *self.followed.borrow() >= sequence
     }
 
     pub(super) fn subscribe_followed(&self) -> watch::Receiver<Sequence> {
@@ -347,6 +363,10 @@ impl Shared {
     fn announce(&self) {
         self.published.notify_all();
         self.watch.send_replace(self.durable());
+        self.call_listeners();
+    }
+
+    fn call_listeners(&self) {
         for listener in unpoisoned(self.listeners.read()).iter() {
             listener();
         }
@@ -405,6 +425,12 @@ impl Appender {
     /// Whether the journal takes records, without a lock: what it has just become may show a moment later, and an append says for sure.
     pub fn is_healthy(&self) -> bool {
         self.shared.is_healthy()
+    }
+
+    /// Whether the follower has read everything up to `sequence`. Where it has not, those who listen ([`super::Journal::on_durable`]) are called
+    /// when it has read on: then ask again.
+    pub fn has_followed(&self, sequence: Sequence) -> bool {
+        self.shared.has_followed(sequence)
     }
 
     /// Whether the journal accepts records.

@@ -1,11 +1,10 @@
-//! Whole conversations of the messages that are not DISCOVER and REQUEST: BOOTP, rapid commit, copies through a relay, lease queries.
+//! Whole conversations of the messages that are not DISCOVER and REQUEST: BOOTP, rapid commit, copies through a relay.
 
 use super::*;
 use crate::proto::view::code;
 
 const RAPID: (&str, &str) = ("lease_secs = 3600", "lease_secs = 3600\nrapid_commit = true");
 const BOOTP: (&str, &str) = ("lease_secs = 3600", "lease_secs = 3600\nbootp = true");
-const QUERIES: (&str, &str) = ("[dhcpd]", "[dhcpd]\nleasequery = [\"10.77.2.254/32\"]");
 
 #[test]
 fn a_rapid_commit_waits_for_the_disk_like_any_ack() {
@@ -99,84 +98,4 @@ fn every_choice_refusal_and_failure_is_an_event_with_its_reason() {
         (EventKind::NotServed, None, DropReason::PoolExhausted.as_str()),
     ];
     assert_eq!(told, expected);
-}
-
-/// The reply's type and `ciaddr`.
-fn asked(server: &mut Server, packet: &Packet) -> Option<(u8, Ipv4Addr)> {
-    server.deliver(packet, "vp0");
-    server.settle();
-    let reply = server.replies().pop()?;
-    Some((reply.octets[242], Ipv4Addr::from(<[u8; 4]>::try_from(&reply.octets[12..16]).unwrap())))
-}
-
-//= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
-//= type=test
-//# The server MUST respond with a DHCPLEASEUNASSIGNED message if this server has information about the IP address, but there is no active lease for the IP address.
-//= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
-//= type=test
-//# The server MUST respond with a DHCPLEASEACTIVE message when the IP address returned in the "ciaddr" field is currently leased.
-#[test]
-fn lease_queries_are_answered_to_those_who_may_ask() {
-    let (active, unassigned, unknown) = (13, 11, 12);
-    for workers in [1, 3] {
-        let mut server = Server::with_workers(&[QUERIES], workers);
-        let agent = b"\x01\x04eth7";
-        let relayed = |packet: Packet| packet.relayed_by(ip(2, 254)).option(82, agent).option(61, b"\x00id");
-        let address = server.send(&relayed(Packet::discover(STRANGER))).expect("an offer").address;
-        server.send(&relayed(Packet::select(STRANGER, SERVER, address)));
-        let nobody = Packet::new(10, MacAddr::default()).at(1, &[0, 0]);
-        let by_address = |address: Ipv4Addr| nobody.clone().relayed_by(ip(2, 254)).at(12, &address.octets());
-        let none = Ipv4Addr::UNSPECIFIED;
-        for (why, packet, expected) in [
-            ("a lease", by_address(address), Some((active, address))),
-            ("an address of the pool", by_address(ip(2, 109)), Some((unassigned, ip(2, 109)))),
-            ("a reserved one", by_address(ip(2, 50)), Some((unassigned, ip(2, 50)))),
-            ("nobody's", by_address(ip(2, 9)), Some((unknown, ip(2, 9)))),
-            ("a machine", Packet::new(10, STRANGER).relayed_by(ip(2, 254)), Some((active, address))),
-            ("an unknown machine", Packet::new(10, client(9)).relayed_by(ip(2, 254)), Some((unknown, none))),
-            ("an unknown client", nobody.clone().relayed_by(ip(2, 254)).option(61, b"x"), Some((unknown, none))),
-            ("another relay asks", by_address(address).relayed_by(ip(2, 253)), None),
-            ("a client asks", nobody.clone().at(12, &address.octets()), None),
-        ] {
-            assert_eq!(asked(&mut server, &packet), expected, "{why}, {workers} workers");
-        }
-        server.deliver(&by_address(address), "vp0");
-        server.settle();
-        let reply = server.replies().pop().unwrap();
-        assert!(reply.octets.windows(agent.len()).any(|window| window == agent), "option 82 as it was last received");
-        server.advance(3_601);
-        assert_eq!(asked(&mut server, &by_address(address)), Some((unassigned, address)), "expired");
-    }
-}
-
-#[test]
-fn the_read_model_finds_a_lease_by_whatever_its_client_is_known_by() {
-    for identity in ["mac", "client-id"] {
-        let identified = format!("lease_secs = 3600\nidentity = \"{identity}\"\ncache_threshold_percent = 0");
-        let mut server = Server::new(&[("lease_secs = 3600", &identified)]);
-        let named = |packet: Packet, id: &[u8]| packet.option(code::CLIENT_ID, id);
-        let bind = |server: &mut Server, mac, id: &[u8]| {
-            let offer = server.send(&named(Packet::discover(mac), id)).expect("an offer");
-            let ack = server.send(&named(Packet::select(mac, SERVER, offer.address), id)).expect("an ack");
-            ack.address
-        };
-        let found = |server: &Server, id: &[u8]| -> Vec<Ipv4Addr> {
-            server.model().leases_of_client_id(id).into_iter().map(|(address, _)| address).collect()
-        };
-        let (first, second) = (bind(&mut server, client(1), b"\xff one"), bind(&mut server, client(2), b"\xff two"));
-        assert_eq!(found(&server, b"\xff one"), [first], "{identity}");
-        assert_eq!(found(&server, b"\xff two"), [second], "{identity}");
-        assert_eq!(server.model().leases_of(client(2)).len(), 1, "{identity}");
-        // The machine's next system calls itself otherwise: by MAC it is the same client, by identifier another.
-        let third = bind(&mut server, client(1), b"\xff three");
-        assert_eq!(found(&server, b"\xff three"), [third], "{identity}");
-        let by_mac = server.model().leases_of(client(1)).len();
-        match identity {
-            "mac" => assert_eq!((found(&server, b"\xff one"), by_mac), (vec![], 1)),
-            _ => assert_eq!((found(&server, b"\xff one"), by_mac), (vec![first], 2)),
-        }
-        let server = server.crash(Loss::Everything);
-        assert_eq!(found(&server, b"\xff three"), [third], "{identity}, after a restart");
-        assert!(found(&server, b"\xff").is_empty(), "{identity}, nobody");
-    }
 }
