@@ -52,7 +52,7 @@ pub fn bmc_access(driver_info: &Map<String, Value>, defaults: &Ipmi) -> Result<B
     let wrong = |error: CredentialsError| format!("driver_info's credentials: {error}");
     let user = User::new(user).map_err(wrong)?;
     let password = Password::new(password.as_bytes()).map_err(wrong)?;
-    Ok(BmcAccess { address: SocketAddr::new(address, port), credentials: Credentials { user, password, privilege } })
+    Ok(BmcAccess { address: SocketAddr::new(address, port), credentials: Credentials::new(user, password, privilege) })
 }
 
 #[cfg(test)]

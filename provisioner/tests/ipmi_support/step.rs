@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reveille_provisioner::proto::ipmi::command::{ChassisControl, Command, GetChassisStatus, PowerAction};
 use reveille_provisioner::proto::ipmi::{
     Action, CipherSuite, Client, Credentials, DropReason, Event, Failure, Password, Privilege, RANDOM_BYTES, Request,
-    Timing, User,
+    Suites, Timing, User,
 };
 
 use super::bmc::FakeBmc;
@@ -44,9 +44,8 @@ pub struct Pair {
 
 pub fn credentials(user: &str, password: &str) -> Credentials {
     Credentials {
-        user: User::new(user).unwrap(),
-        password: Password::new(password).unwrap(),
-        privilege: Privilege::Administrator,
+        suites: Suites::only(CipherSuite::Three).unwrap(),
+        ..Credentials::new(User::new(user).unwrap(), Password::new(password).unwrap(), Privilege::Administrator)
     }
 }
 
@@ -71,7 +70,7 @@ impl Pair {
     pub fn with(credentials: Credentials) -> Self {
         let now = Instant::now();
         Self {
-            client: Client::new(credentials, CipherSuite::Three, Timing::default()),
+            client: Client::new(credentials, Timing::default()),
             bmc: FakeBmc::new("admin", "secret"),
             now,
             begun: now,

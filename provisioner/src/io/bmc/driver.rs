@@ -17,9 +17,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{BmcError, BmcLimits};
-use crate::proto::ipmi::{
-    Action, Cause, CipherSuite, Client, Credentials, DropReason, Event, Failure, RANDOM_BYTES, Request,
-};
+use crate::proto::ipmi::{Action, Cause, Client, Credentials, DropReason, Event, Failure, RANDOM_BYTES, Request};
 
 /// Datagrams taken from the socket before timers and new commands have their turn.
 const RECEIVE_BATCH: usize = 64;
@@ -136,9 +134,7 @@ impl Driver {
                 let _ = job.answer.send(Err(refusal));
                 return;
             }
-            Place::Vacant(place) => {
-                place.insert(Entry::new(Client::new(job.credentials.clone(), CipherSuite::Three, self.limits.timing)))
-            }
+            Place::Vacant(place) => place.insert(Entry::new(Client::new(job.credentials.clone(), self.limits.timing))),
         };
         if entry.queue.len() >= self.limits.queue_max {
             counter!("reveille_bmc_refused_total", "limit" => "queue").increment(1);
@@ -226,7 +222,7 @@ impl Entry {
                 self.queue.push_front(job);
                 return true;
             }
-            self.client = Client::new(job.credentials, CipherSuite::Three, limits.timing);
+            self.client = Client::new(job.credentials, limits.timing);
         }
         self.send_error = None;
         self.waiting = Some(job.answer);

@@ -40,7 +40,7 @@ impl BmcTarget {
         password: impl AsRef<[u8]>,
         privilege: Privilege,
     ) -> Result<Self, CredentialsError> {
-        let credentials = Credentials { user: User::new(user)?, password: Password::new(password)?, privilege };
+        let credentials = Credentials::new(User::new(user)?, Password::new(password)?, privilege);
         Ok(Self { address, credentials })
     }
 }

@@ -16,6 +16,11 @@ impl CompletionCode {
         matches!(self.0, 0xc0 | 0xc3 | 0xd2)
     }
 
+    /// True if a higher privilege would help, for the command with this network function and number.
+    pub const fn is_privilege(self, netfn: u8, command: u8) -> bool {
+        matches!((netfn, command, self.0), (_, _, 0xd4) | (0x06, 0x3b, 0x80 | 0x81))
+    }
+
     /// The meaning in words, for the command with this network function and number.
     pub const fn describe(self, netfn: u8, command: u8) -> &'static str {
         match (netfn, command, self.0) {
@@ -26,6 +31,10 @@ impl CompletionCode {
             (0x06, 0x3b, 0x81) => "the privilege level is above the channel's or the user's limit",
             (0x06, 0x3b, 0x82) => "user level authentication cannot be disabled",
             (0x06, 0x3c, 0x87) => "no such session",
+            (0x06, 0x34, 0x80) => "invalid session handle",
+            (0x06, 0x34, 0x81) => "bus lost to another controller",
+            (0x06, 0x34, 0x82) => "bus error",
+            (0x06, 0x34, 0x83) => "no controller answers at this address",
             (_, _, code) => generic(code),
         }
     }

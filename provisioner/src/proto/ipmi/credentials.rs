@@ -6,6 +6,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::suite::Suites;
+
 /// Longest user name of IPMI, in octets (22.28).
 pub const USER_BYTES_MAX: usize = 16;
 
@@ -21,6 +23,12 @@ pub enum CredentialsError {
     /// The password has more than 20 octets.
     #[error("the BMC password has {0} octets, IPMI 2.0 allows at most {PASSWORD_BYTES_MAX}")]
     PasswordTooLong(usize),
+    /// K_g has more than 20 octets.
+    #[error("the BMC key K_g has {0} octets, IPMI 2.0 allows at most {PASSWORD_BYTES_MAX}")]
+    KgTooLong(usize),
+    /// Cipher suite 0 where it is not allowed.
+    #[error("cipher suite 0 means no authentication at all, and is not allowed here: allow_cipher_suite_0 would")]
+    SuiteZero,
     /// An octet zero, which ends the text on the BMC's side.
     #[error("a BMC user name or password cannot contain an octet zero")]
     Zero,
@@ -86,6 +94,34 @@ impl fmt::Debug for Password {
     }
 }
 
+/// The BMC's own key K_g, of 20 octets (13.31): session keys are made from it instead of from the user's password. Wiped when dropped, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kg(Zeroizing<[u8; PASSWORD_BYTES_MAX]>);
+
+impl Kg {
+    /// Copies the key, which may contain zeros; fails if it has more than 20 octets.
+    pub fn new(kg: impl AsRef<[u8]>) -> Result<Self, CredentialsError> {
+        let kg = kg.as_ref();
+        if kg.len() > PASSWORD_BYTES_MAX {
+            return Err(CredentialsError::KgTooLong(kg.len()));
+        }
+        let mut key = Zeroizing::new([0; PASSWORD_BYTES_MAX]);
+        key[..kg.len()].copy_from_slice(kg);
+        Ok(Self(key))
+    }
+
+    /// The key, padded with zeros to 20 octets.
+    pub fn key(&self) -> &[u8; PASSWORD_BYTES_MAX] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Kg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kg(…)")
+    }
+}
+
 /// What a session may do (6.8). Reading needs User, power and boot device need Operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Privilege {
@@ -98,7 +134,17 @@ pub enum Privilege {
     Administrator = 4,
 }
 
-/// What opens a session: user, password and the privilege it is to have.
+impl fmt::Display for Privilege {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Operator => "operator",
+            Self::Administrator => "administrator",
+        })
+    }
+}
+
+/// What opens a session: user, password, the privilege it is to have, and how it is to be protected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The user's name.
@@ -107,6 +153,22 @@ pub struct Credentials {
     pub password: Password,
     /// The privilege asked for at Open Session and raised to afterwards.
     pub privilege: Privilege,
+    /// K\[BMC\], where the BMC has one set.
+    pub kg: Option<Kg>,
+    /// Which cipher suites may be spoken.
+    pub suites: Suites,
+}
+
+impl Credentials {
+    /// Without K_g, and with the best cipher suite that the BMC offers.
+    pub fn new(user: User, password: Password, privilege: Privilege) -> Self {
+        Self { user, password, privilege, kg: None, suites: Suites::default() }
+    }
+
+    /// The key that session keys are made from: K_g, or the user's where there is none.
+    pub(super) fn session_key(&self) -> &[u8; PASSWORD_BYTES_MAX] {
+        self.kg.as_ref().map_or(self.password.key(), Kg::key)
+    }
 }
 
 #[cfg(test)]
@@ -119,6 +181,8 @@ mod tests {
         assert_eq!(User::new("seventeen-octetsx"), Err(CredentialsError::UserTooLong(17)));
         assert!(Password::new([b'x'; 20]).is_ok());
         assert_eq!(Password::new([b'x'; 21]), Err(CredentialsError::PasswordTooLong(21)));
+        assert_eq!(Kg::new([b'x'; 21]), Err(CredentialsError::KgTooLong(21)));
+        assert_eq!(Kg::new(b"a\0b").unwrap().key()[..4], *b"a\0b\0");
         assert_eq!(Password::new(b"a\0b"), Err(CredentialsError::Zero));
         assert_eq!(User::new("a\0b"), Err(CredentialsError::Zero));
     }
@@ -126,8 +190,9 @@ mod tests {
     #[test]
     fn a_password_is_never_printed() {
         let password = Password::new("tell-no-one").unwrap();
-        let credentials =
-            Credentials { user: User::new("admin").unwrap(), password, privilege: Privilege::Administrator };
+        let kg = Some(Kg::new("tell-no-one").unwrap());
+        let user = User::new("admin").unwrap();
+        let credentials = Credentials { kg, ..Credentials::new(user, password, Privilege::Administrator) };
         let text = format!("{credentials:?} {credentials:#?}");
         assert!(text.contains("admin") && !text.contains("tell") && !text.contains("116"), "{text}");
     }

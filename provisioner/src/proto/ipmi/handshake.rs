@@ -1,7 +1,7 @@
 //! Open Session and RAKP 1–4: payloads (13.17–13.24), authentication codes and session keys (13.31, 13.32).
 //!
-//! It keeps no state and no retries: [`super::Client`] does. A separate K_g is not configured yet: [`Exchange::keys`]
-//! takes the key that stands in its place, which without a K_g is the user's.
+//! It keeps no state and no retries: [`super::Client`] does. [`Exchange::keys`] takes K_g, in whose place the user's key stands
+//! where a BMC has none.
 
 use zeroize::Zeroizing;
 
@@ -187,7 +187,10 @@ impl Exchange {
         let k1 = digest.code(sik.as_bytes(), &[&[0x01; 20]]);
         let k2 = digest.code(sik.as_bytes(), &[&[0x02; 20]]);
         let mut aes_key = Zeroizing::new([0; 16]);
-        aes_key.copy_from_slice(&k2.as_bytes()[..16]);
+        // Suite 0 has neither keys nor anything to encrypt.
+        if let Some(key) = k2.as_bytes().first_chunk::<16>() {
+            aes_key.copy_from_slice(key);
+        }
         SessionKeys { sik, k1, aes_key }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Client`] is one BMC's conversation: datagrams and time go in (`handle_*`), datagrams, deadlines and outcomes come
 //! out (`poll_*`). It holds no socket, reads no clock and draws no random bytes: all three are the shell's,
-//! [`crate::io::bmc`]. It deliberately does not speak IPMI 1.5 sessions, cipher suite 0, OEM payloads or serial over LAN.
+//! [`crate::io::bmc`]. It deliberately does not speak IPMI 1.5 sessions or OEM payloads, nor cipher suite 0 unless that is allowed.
 //!
 //! Invariant: a datagram that is not the authentic answer to what was asked is a [`DropReason`], and apart from that
 //! count nothing changes.
@@ -15,8 +15,9 @@
 //! | `handshake` | Open Session and RAKP 1–4 payloads (13.17–13.24), session keys (13.31, 13.32) |
 //! | `session` | sealing and opening of packets inside a session (13.28, 13.29), the receive window (6.12.13) |
 //! | `suite` | cipher suites and their algorithms, as data |
+//! | `pace` | how long to wait for this BMC |
 //! | `packet` | RMCP and session headers (13.1–13.6) |
-//! | `message` | the IPMI message and its checksums (13.8) |
+//! | `message` | the IPMI message, its checksums (13.8) and envelopes (bridging) |
 //! | `command/` | typed commands: pure encoding and decoding |
 //! | `completion` | completion and RMCP+ status codes, in words |
 //! | `reason` | why a datagram was dropped, why a command failed |
@@ -27,14 +28,17 @@ mod completion;
 mod credentials;
 pub mod handshake;
 pub mod message;
+mod pace;
 pub mod packet;
 mod reason;
 pub mod session;
 mod suite;
 
-pub use client::{Action, Client, Event, RANDOM_BYTES, Timing, Transmit};
+pub use client::{Action, Client, Event, Idle, Known, RANDOM_BYTES, Timing, Transmit};
 pub use command::{Command, Request};
 pub use completion::{CompletionCode, RmcpStatus};
-pub use credentials::{Credentials, CredentialsError, Password, Privilege, User};
-pub use reason::{Cause, DropReason, Failure, Step};
-pub use suite::CipherSuite;
+pub use credentials::{Credentials, CredentialsError, Kg, Password, Privilege, User};
+pub use message::{Hop, Route};
+pub use pace::Pace;
+pub use reason::{Cause, DropReason, Failure, Guid, Step};
+pub use suite::{CipherSuite, Suites};

@@ -156,6 +156,11 @@ pub fn encode_session_header(out: &mut Vec<u8>, session_id: u32, sequence: u32, 
     encode_plus_header(out, PayloadType::Ipmi as u8 | ENCRYPTED | AUTHENTICATED, session_id, sequence, len);
 }
 
+/// Writes the headers of an IPMI payload of `len` octets that is neither encrypted nor authenticated: suite 0.
+pub fn encode_plain_session_header(out: &mut Vec<u8>, session_id: u32, sequence: u32, len: usize) {
+    encode_plus_header(out, PayloadType::Ipmi as u8, session_id, sequence, len);
+}
+
 fn encode_plus_header(out: &mut Vec<u8>, payload_type: u8, session_id: u32, sequence: u32, len: usize) {
     debug_assert!(len <= usize::from(u16::MAX));
     out.extend_from_slice(&RMCP);

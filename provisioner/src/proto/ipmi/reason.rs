@@ -4,6 +4,30 @@ use std::fmt;
 use std::time::Duration;
 
 use super::completion::{CompletionCode, RmcpStatus};
+use super::credentials::Privilege;
+
+/// A BMC's globally unique id, as its 16 octets come over the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Guid(pub [u8; 16]);
+
+impl Guid {
+    /// True for the GUID of those who have none.
+    pub fn is_nil(&self) -> bool {
+        self.0 == [0; 16] || self.0 == [0xff; 16]
+    }
+}
+
+impl fmt::Display for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl fmt::Debug for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guid({self})")
+    }
+}
 
 /// Why a datagram changed nothing. One value per way to be wrong, so that counters tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +50,8 @@ pub enum DropReason {
     NotAuthenticated,
     /// Inside the session, but in the clear.
     NotEncrypted,
+    /// Signed or encrypted in a session of cipher suite 0, which has no keys.
+    Protected,
     /// The authentication code does not match.
     BadAuthCode,
     /// Pad, pad length or next-header octet before the authentication code are not as they must be.
@@ -54,7 +80,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, so that counters can be announced at zero.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Truncated,
         Self::TrailingOctets,
         Self::NotRmcp,
@@ -64,6 +90,7 @@ impl DropReason {
         Self::ForeignSession,
         Self::NotAuthenticated,
         Self::NotEncrypted,
+        Self::Protected,
         Self::BadAuthCode,
         Self::BadIntegrityPadding,
         Self::Replayed,
@@ -90,6 +117,7 @@ impl DropReason {
             Self::ForeignSession => "foreign_session",
             Self::NotAuthenticated => "not_authenticated",
             Self::NotEncrypted => "not_encrypted",
+            Self::Protected => "protected",
             Self::BadAuthCode => "bad_auth_code",
             Self::BadIntegrityPadding => "bad_integrity_padding",
             Self::Replayed => "replayed",
@@ -104,6 +132,34 @@ impl DropReason {
             Self::UnknownPeer => "unknown_peer",
         }
     }
+
+    /// What was wrong with it, to follow "the last datagram".
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Truncated => "was cut short",
+            Self::TrailingOctets => "was longer than its headers say",
+            Self::NotRmcp => "was not RMCP",
+            Self::NotIpmiClass => "was RMCP, but not IPMI",
+            Self::AuthenticationType => "was of an IPMI 1.5 session",
+            Self::PayloadType => "had a payload type that was not asked for",
+            Self::ForeignSession => "was of another session",
+            Self::NotAuthenticated => "was not signed",
+            Self::NotEncrypted => "was not encrypted",
+            Self::Protected => "was signed or encrypted in a session without keys",
+            Self::BadAuthCode => "was wrongly signed",
+            Self::BadIntegrityPadding => "was wrongly padded before its signature",
+            Self::Replayed => "was replayed: its sequence number had come before",
+            Self::OutOfWindow => "had a sequence number out of the window",
+            Self::BadConfidentialityPadding => "was wrongly padded inside its encryption",
+            Self::BadChecksum => "had a wrong checksum",
+            Self::WrongAddress => "was from another controller or logical unit",
+            Self::WrongCommand => "answered another command",
+            Self::WrongRequestSequence => "answered an earlier request",
+            Self::WrongTag => "answered an earlier message of the key exchange",
+            Self::Unexpected => "came when nothing like it was awaited",
+            Self::UnknownPeer => "came from an address that was not asked",
+        }
+    }
 }
 
 /// What was sent when the conversation stopped.
@@ -111,6 +167,8 @@ impl DropReason {
 pub enum Step {
     /// Asking whether the BMC speaks IPMI 2.0 at all.
     Probe,
+    /// Asking which cipher suites it offers.
+    CipherSuites,
     /// Asking for a session.
     OpenSession,
     /// User and random number; the BMC answers with RAKP 2.
@@ -123,6 +181,8 @@ pub enum Step {
     CheckSession,
     /// The command itself, by name.
     Command(&'static str),
+    /// Keeping an unused session alive.
+    KeepAlive,
     /// Giving the session slot back.
     CloseSession,
 }
@@ -131,12 +191,14 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Probe => "Get Channel Authentication Capabilities",
+            Self::CipherSuites => "Get Channel Cipher Suites",
             Self::OpenSession => "Open Session",
             Self::Rakp1 => "RAKP 1",
             Self::Rakp3 => "RAKP 3",
             Self::SetPrivilege => "Set Session Privilege Level",
             Self::CheckSession => "Get Device ID (is the session alive?)",
             Self::Command(name) => name,
+            Self::KeepAlive => "Get Device ID (to keep the session)",
             Self::CloseSession => "Close Session",
         })
     }
@@ -149,11 +211,39 @@ pub enum Cause {
     NoAnswer {
         /// How often the step was sent.
         tries: u8,
+        /// Why the last datagram that did come was not an answer.
+        dropped: Option<DropReason>,
     },
     /// The BMC's proof in RAKP 2 was made with another password than ours.
     WrongPassword,
-    /// The BMC's proof in RAKP 4 does not match although RAKP 2's did.
-    BadRakp4,
+    /// The BMC's proof in RAKP 4 does not match although RAKP 2's did: it was made with another K_g than ours.
+    BadRakp4 {
+        /// We have a K_g for it.
+        configured: bool,
+        /// The BMC says that it has one.
+        set: bool,
+    },
+    /// The BMC has another GUID than when it was first talked to: it may be another machine.
+    GuidChanged {
+        /// The GUID it had.
+        was: Guid,
+        /// The GUID it has.
+        is: Guid,
+    },
+    /// The BMC offers none of the cipher suites that may be spoken with it.
+    NoSuite {
+        /// What it offers.
+        offered: Vec<u8>,
+    },
+    /// The user or the session may not do this.
+    PrivilegeTooLow {
+        /// The code.
+        code: CompletionCode,
+        /// Its meaning for this command.
+        meaning: &'static str,
+        /// The privilege that was asked for.
+        level: Privilege,
+    },
     /// The BMC refused a step of the key exchange.
     Refused(RmcpStatus),
     /// The BMC carried out or understood something else than the command asked for.
@@ -175,9 +265,13 @@ impl Cause {
     /// The name used as a metric's label.
     pub const fn label(&self) -> &'static str {
         match self {
-            Self::NoAnswer { .. } => "no_answer",
+            Self::NoAnswer { dropped: None, .. } => "no_answer",
+            Self::NoAnswer { dropped: Some(_), .. } => "no_good_answer",
             Self::WrongPassword => "wrong_password",
-            Self::BadRakp4 => "bad_rakp4",
+            Self::BadRakp4 { .. } => "bad_rakp4",
+            Self::GuidChanged { .. } => "guid_changed",
+            Self::NoSuite { .. } => "no_suite",
+            Self::PrivilegeTooLow { .. } => "privilege_too_low",
             Self::Refused(_) => "refused",
             Self::Completion { .. } => "completion_code",
             Self::NotIpmi2 => "not_ipmi2",
@@ -203,12 +297,42 @@ impl fmt::Display for Failure {
         let step = self.step;
         let secs = self.waited.as_secs_f64();
         match &self.cause {
-            Cause::NoAnswer { tries: 1 } => write!(f, "no answer to {step} after one try in {secs:.1} s"),
-            Cause::NoAnswer { tries } => write!(f, "no answer to {step} after {tries} tries in {secs:.1} s"),
+            Cause::NoAnswer { tries, dropped } => {
+                match tries {
+                    1 => write!(f, "no answer to {step} after one try in {secs:.1} s")?,
+                    tries => write!(f, "no answer to {step} after {tries} tries in {secs:.1} s")?,
+                }
+                dropped.map_or(Ok(()), |reason| write!(f, "; the last datagram {}", reason.words()))
+            }
             Cause::WrongPassword => {
                 write!(f, "wrong password (RAKP 2 authentication code does not match), {secs:.1} s after {step}")
             }
-            Cause::BadRakp4 => write!(f, "RAKP 4 check value does not match, {secs:.1} s after {step}"),
+            Cause::BadRakp4 { configured, set } => {
+                write!(f, "RAKP 4 check value does not match, {secs:.1} s after {step}: ")?;
+                f.write_str(match (configured, set) {
+                    (true, _) => "the K_g configured here is not the BMC's",
+                    (false, true) => "the BMC has a K_g, and none is configured here",
+                    (false, false) => "the BMC may have a K_g, and none is configured here",
+                })
+            }
+            Cause::GuidChanged { was, is } => {
+                write!(
+                    f,
+                    "the BMC's GUID was {was} and now is {is}, says its answer to {step} after {secs:.1} s: is it another machine?"
+                )
+            }
+            Cause::NoSuite { offered } => {
+                write!(
+                    f,
+                    "the BMC offers the cipher suites {offered:?}, none of which may be spoken with it, says its answer to {step} after {secs:.1} s"
+                )
+            }
+            Cause::PrivilegeTooLow { code, meaning, level } => {
+                write!(
+                    f,
+                    "{step} failed after {secs:.1} s: completion code {code}, {meaning} (it was asked for as {level})"
+                )
+            }
             Cause::Refused(status) => write!(f, "{step} refused after {secs:.1} s: {status}"),
             Cause::Completion { code, meaning } => {
                 write!(f, "{step} failed after {secs:.1} s: completion code {code}, {meaning}")
@@ -236,7 +360,7 @@ mod tests {
         let code = CompletionCode(0xd5);
         let cases = [
             (
-                failure(Step::OpenSession, Cause::NoAnswer { tries: 3 }),
+                failure(Step::OpenSession, Cause::NoAnswer { tries: 3, dropped: None }),
                 "no answer to Open Session after 3 tries in 8.0 s",
             ),
             (

@@ -2,7 +2,7 @@
 //!
 //! It does not know what a message means or which answer is awaited.
 //!
-//! Invariant: [`Session::open`] changes nothing unless the packet's authentication code matches.
+//! Invariant: [`Session::open`] changes nothing unless the packet's authentication code matches (suite 0 has none).
 
 use super::handshake::SessionKeys;
 use super::packet::{self, PLUS_HEADER_BYTES, RMCP_BYTES, SessionPacket};
@@ -13,6 +13,8 @@ use super::suite::{AES_BLOCK_BYTES, CipherSuite, decrypt, encrypt};
 const NEXT_HEADER: u8 = 0x07;
 /// How far ahead of the highest sequence number a packet may be, and how far behind (6.12.13).
 const WINDOW: u32 = 16;
+/// Packets that may be sent in a row without an answer: one more would be beyond the BMC's window, should all have been lost.
+pub const UNANSWERED_MAX: u32 = WINDOW - 1;
 
 /// An open session: ids, keys, counters.
 #[derive(Debug)]
@@ -22,13 +24,14 @@ pub struct Session {
     bmc_id: u32,
     keys: SessionKeys,
     last_sent: u32,
+    unanswered: u32,
     window: Window,
 }
 
 impl Session {
     /// A session that has just been agreed upon: nothing sent, nothing received.
     pub fn new(suite: CipherSuite, console_id: u32, bmc_id: u32, keys: SessionKeys) -> Self {
-        Self { suite, console_id, bmc_id, keys, last_sent: 0, window: Window::default() }
+        Self { suite, console_id, bmc_id, keys, last_sent: 0, unanswered: 0, window: Window::default() }
     }
 
     /// The BMC's id of this session, as Close Session wants it.
@@ -36,11 +39,22 @@ impl Session {
         self.bmc_id
     }
 
-    /// Appends the whole datagram that carries `message`, encrypted with the initialisation vector `iv` and signed, under
-    /// the next sequence number.
+    /// Whether the BMC would still take the next packet if it had heard none of those it has not answered.
+    pub fn may_send(&self) -> bool {
+        self.unanswered < UNANSWERED_MAX
+    }
+
+    /// Appends the whole datagram that carries `message`, encrypted with the initialisation vector `iv` and signed (but for
+    /// suite 0), under the next sequence number.
     pub fn seal(&mut self, iv: &[u8; AES_BLOCK_BYTES], message: &[u8], out: &mut Vec<u8>) {
         // Zero is for packets outside a session.
         self.last_sent = self.last_sent.checked_add(1).unwrap_or(1);
+        self.unanswered += 1;
+        if !self.is_protected() {
+            packet::encode_plain_session_header(out, self.bmc_id, self.last_sent, message.len());
+            out.extend_from_slice(message);
+            return;
+        }
         let pad = (AES_BLOCK_BYTES - (message.len() + 1) % AES_BLOCK_BYTES) % AES_BLOCK_BYTES;
         let len = AES_BLOCK_BYTES + message.len() + pad + 1;
         let start = out.len();
@@ -61,11 +75,18 @@ impl Session {
         out.extend_from_slice(&code.as_bytes()[..algorithms.packet_code_bytes]);
     }
 
+    fn is_protected(&self) -> bool {
+        self.suite.algorithms().packet_code_bytes > 0
+    }
+
     /// Authenticates and decrypts a packet into `message` (cleared first); the reason to drop it if that fails.
     pub fn open(&mut self, packet: &SessionPacket<'_>, message: &mut Vec<u8>) -> Result<(), DropReason> {
         message.clear();
         if packet.session_id != self.console_id {
             return Err(DropReason::ForeignSession);
+        }
+        if !self.is_protected() {
+            return self.open_plain(packet, message);
         }
         if !packet.authenticated {
             return Err(DropReason::NotAuthenticated);
@@ -75,7 +96,22 @@ impl Session {
         }
         self.authenticate(packet)?;
         self.window.accept(packet.sequence)?;
+        self.unanswered = 0;
         self.decrypt(packet.payload, message)
+    }
+
+    /// Suite 0: what comes is what is read.
+    fn open_plain(&mut self, packet: &SessionPacket<'_>, message: &mut Vec<u8>) -> Result<(), DropReason> {
+        if packet.authenticated || packet.encrypted {
+            return Err(DropReason::Protected);
+        }
+        if packet.covered.len() != PLUS_HEADER_BYTES + packet.payload.len() {
+            return Err(DropReason::TrailingOctets);
+        }
+        self.window.accept(packet.sequence)?;
+        self.unanswered = 0;
+        message.extend_from_slice(packet.payload);
+        Ok(())
     }
 
     /// Trailer: pad of FFh, pad length, next header, authentication code.

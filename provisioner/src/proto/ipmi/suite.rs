@@ -1,16 +1,17 @@
-//! Cipher suites and what they are made of (13.28, table 22-20).
+//! Cipher suites and what they are made of (13.28, table 22-20), and which of them may be spoken.
 //!
 //! A suite is three algorithm numbers and three lengths; the code that authenticates and encrypts reads them from here.
-//! Cipher suite 0 (no authentication at all) has no place in this enum: a BMC that offers nothing better is refused.
+//! Cipher suite 0 (no authentication at all) is spoken only where [`Suites`] was told to allow it: whoever reaches such a BMC owns it.
 
 use aes::Aes128;
 use aes::cipher::block_padding::NoPadding;
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// Longest digest of any suite, in octets (room for SHA-256).
+/// Longest digest of any suite, in octets (SHA-256).
 pub const DIGEST_BYTES_MAX: usize = 32;
 
 /// AES block, and with it the length of an initialisation vector, in octets.
@@ -19,16 +20,24 @@ pub const AES_BLOCK_BYTES: usize = 16;
 /// A cipher suite this client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CipherSuite {
+    /// Suite 0: nobody proves anything, nothing is signed or encrypted.
+    Zero,
     /// Suite 3: RAKP-HMAC-SHA1, HMAC-SHA1-96, AES-CBC-128. Mandatory for every IPMI 2.0 BMC.
     #[default]
     Three,
+    /// Suite 17: RAKP-HMAC-SHA256, HMAC-SHA256-128, AES-CBC-128.
+    Seventeen,
 }
 
 /// The hash that a suite keys its HMACs with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {
+    /// No proof: every code is empty.
+    None,
     /// HMAC-SHA1, 20 octets (RFC 2404's algorithm).
     Sha1,
+    /// HMAC-SHA256, 32 octets (RFC 4868's algorithm).
+    Sha256,
 }
 
 /// What a suite is made of, as numbers of the wire and lengths in octets.
@@ -46,14 +55,40 @@ pub struct Algorithms {
     pub digest_bytes: usize,
     /// Length of the truncated digest in RAKP 4.
     pub rakp4_check_bytes: usize,
-    /// Length of the authentication code that ends every packet of a session.
+    /// Length of the authentication code that ends every packet of a session; 0: packets are neither signed nor encrypted.
     pub packet_code_bytes: usize,
 }
 
 impl CipherSuite {
+    /// Every suite, best first.
+    pub const ALL: [Self; 3] = [Self::Seventeen, Self::Three, Self::Zero];
+
+    /// The suite's number.
+    pub const fn id(self) -> u8 {
+        match self {
+            Self::Zero => 0,
+            Self::Three => 3,
+            Self::Seventeen => 17,
+        }
+    }
+
+    /// The suite of this number, if it is spoken here.
+    pub fn from_id(id: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|suite| suite.id() == id)
+    }
+
     /// The algorithms of this suite.
     pub const fn algorithms(self) -> Algorithms {
         match self {
+            Self::Zero => Algorithms {
+                authentication: 0,
+                integrity: 0,
+                confidentiality: 0,
+                digest: Digest::None,
+                digest_bytes: 0,
+                rakp4_check_bytes: 0,
+                packet_code_bytes: 0,
+            },
             Self::Three => Algorithms {
                 authentication: 0x01,
                 integrity: 0x01,
@@ -63,7 +98,47 @@ impl CipherSuite {
                 rakp4_check_bytes: 12,
                 packet_code_bytes: 12,
             },
+            Self::Seventeen => Algorithms {
+                authentication: 0x03,
+                integrity: 0x04,
+                confidentiality: 0x01,
+                digest: Digest::Sha256,
+                digest_bytes: 32,
+                rakp4_check_bytes: 16,
+                packet_code_bytes: 16,
+            },
         }
+    }
+}
+
+/// Which suites may be spoken with a BMC. By default the best that it offers, and never suite 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Suites {
+    only: Option<CipherSuite>,
+    allow_zero: bool,
+}
+
+impl Suites {
+    /// This suite and no other, without asking what the BMC offers. `None` for suite 0, which has to be allowed.
+    pub fn only(suite: CipherSuite) -> Option<Self> {
+        (suite != CipherSuite::Zero).then_some(Self { only: Some(suite), allow_zero: false })
+    }
+
+    /// Allows suite 0: where it is the only one offered, or (`only`) always.
+    pub const fn allowing_zero(only: bool) -> Self {
+        Self { only: if only { Some(CipherSuite::Zero) } else { None }, allow_zero: true }
+    }
+
+    /// The one suite, if the BMC is not to be asked.
+    pub const fn fixed(self) -> Option<CipherSuite> {
+        self.only
+    }
+
+    /// The best of those that a BMC offers, by number; `None` if there is none that may be spoken.
+    pub fn best(self, offered: &[u8]) -> Option<CipherSuite> {
+        let may =
+            |suite: &CipherSuite| offered.contains(&suite.id()) && (*suite != CipherSuite::Zero || self.allow_zero);
+        CipherSuite::ALL.into_iter().find(may)
     }
 }
 
@@ -91,22 +166,35 @@ impl Digest {
     /// HMAC over the parts, one after another.
     pub fn code(self, key: &[u8], parts: &[&[u8]]) -> Code {
         let mut bytes = Zeroizing::new([0; DIGEST_BYTES_MAX]);
-        match self {
+        let len = match self {
+            Self::None => 0,
             Self::Sha1 => {
-                let digest = sha1(key, parts).finalize();
-                bytes[..20].copy_from_slice(digest.as_bytes());
-                Code { bytes, len: 20 }
+                bytes[..20].copy_from_slice(sha1(key, parts).finalize().as_bytes());
+                20
             }
-        }
+            Self::Sha256 => {
+                bytes.copy_from_slice(sha256(key, parts).finalize().as_bytes());
+                32
+            }
+        };
+        Code { bytes, len }
     }
 
-    /// True if `code` (whole or truncated on the right, never empty) is the HMAC over the parts. Takes the same time
-    /// wherever the first difference is.
+    /// True if `code` (whole or truncated on the right, empty only without a digest) is the HMAC over the parts. Takes the
+    /// same time wherever the first difference is.
     pub fn verify(self, key: &[u8], parts: &[&[u8]], code: &[u8]) -> bool {
         match self {
+            Self::None => code.is_empty(),
             Self::Sha1 => sha1(key, parts).verify_truncated_left(code).is_ok(),
+            Self::Sha256 => sha256(key, parts).verify_truncated_left(code).is_ok(),
         }
     }
+}
+
+fn sha256(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    parts.iter().for_each(|part| hmac.update(part));
+    hmac
 }
 
 fn sha1(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha1> {
@@ -175,6 +263,54 @@ mod tests {
             }
             assert!(!Digest::Sha1.verify(key, parts, &[]), "an empty code proves nothing");
         }
+    }
+
+    /// RFC 4231, sections 4.3 and 4.4 (test cases 1 and 2).
+    #[test]
+    fn hmac_sha256_gives_the_digests_of_rfc_4231() {
+        type Case<'a> = (&'a [u8], &'a [&'a [u8]], [u128; 2]);
+        let cases: [Case<'_>; 2] = [
+            (
+                &[0x0b; 20],
+                &[b"Hi ", b"There"],
+                [0xb034_4c61_d8db_3853_5ca8_afce_af0b_f12b, 0x881d_c200_c983_3da7_26e9_376c_2e32_cff7],
+            ),
+            (
+                b"Jefe",
+                &[b"what do ya want for nothing?"],
+                [0x5bdc_c146_bf60_754e_6a04_2426_0895_75c7, 0x5a00_3f08_9d27_3983_9dec_58b9_64ec_3843],
+            ),
+        ];
+        for (key, parts, digest) in cases {
+            let digest = digest.map(u128::to_be_bytes).concat();
+            assert_eq!(Digest::Sha256.code(key, parts).as_bytes(), digest);
+            assert!(Digest::Sha256.verify(key, parts, &digest[..16]));
+            assert!(!Digest::Sha256.verify(key, parts, &digest[1..17]));
+        }
+    }
+
+    #[test]
+    fn the_best_suite_that_may_be_spoken_is_chosen() {
+        use CipherSuite::{Seventeen, Three, Zero};
+        let any = Suites::default();
+        let cases: [(Suites, &[u8], Option<CipherSuite>); 6] = [
+            (any, &[0, 1, 2, 3, 17], Some(Seventeen)),
+            (any, &[1, 3, 8, 12], Some(Three)),
+            (any, &[0, 1, 2], None),
+            (any, &[], None),
+            (Suites::allowing_zero(false), &[0, 3], Some(Three)),
+            (Suites::allowing_zero(false), &[0, 1], Some(Zero)),
+        ];
+        for (suites, offered, expected) in cases {
+            assert_eq!(suites.best(offered), expected, "{suites:?} {offered:?}");
+        }
+        assert_eq!(Suites::only(Three).and_then(Suites::fixed), Some(Three));
+        assert_eq!(Suites::only(Zero), None, "suite 0 has to be allowed");
+        assert_eq!(Suites::allowing_zero(true).fixed(), Some(Zero));
+        for suite in CipherSuite::ALL {
+            assert_eq!(CipherSuite::from_id(suite.id()), Some(suite));
+        }
+        assert_eq!(CipherSuite::from_id(8), None);
     }
 
     /// NIST SP 800-38A, F.2.1, the first two blocks.

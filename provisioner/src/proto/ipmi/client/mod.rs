@@ -1,25 +1,29 @@
 //! One BMC's conversation as a machine: [`Client`].
 //!
 //! ```text
-//! Closed ─start─► Probe ─► Open ─► RAKP 1 ─► RAKP 3 ─► session: Raise ─► Command ─► Idle ─start─► Command …
-//!    ▲                                                      │ no answer, session was old: once more from Probe
+//! Closed ─start─► Probe ─► Suites ─► Open ─► RAKP 1 ─► RAKP 3 ─► session: Raise ─► Command ─► Idle ─start─► Command …
+//!    ▲            (what is known already is left out)       │ no answer, session was old: once more from the start
 //!    └────────── refused · no answer · closed when idle ◄───┘
 //! ```
 //!
-//! One command at a time; queues are the shell's. A session is kept between commands and given back when it has not
-//! been used for [`Timing::idle_max`], before the BMC would drop it (60 s, 6.12.15). A command that finds its session
-//! dead (the BMC was restarted) opens another one, unless it is one that must not be carried out twice.
+//! One command at a time; queues are the shell's. A session is kept between commands, and given back or kept alive
+//! ([`Idle`]) before the BMC would drop it (60 s, 6.12.15). A command that finds its session dead (the BMC was restarted)
+//! opens another one, unless it is one that must not be carried out twice.
 
 mod receive;
+mod terms;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+pub use terms::{Action, Event, Idle, Known, Timing, Transmit};
 
 use super::command::{
-    CloseSession, Command, GetChannelAuthenticationCapabilities, GetDeviceId, Request, SetSessionPrivilegeLevel,
+    CloseSession, Command, GetChannelAuthenticationCapabilities, GetChannelCipherSuites, GetDeviceId, Request,
+    SetSessionPrivilegeLevel,
 };
 use super::completion::CompletionCode;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Privilege};
 use super::handshake::{self, Exchange, SessionKeys};
 use super::message;
 use super::packet::{self, PayloadType};
@@ -33,64 +37,12 @@ pub const RANDOM_BYTES: usize = 20;
 /// Sessions that one command may open: the first, and one more if the BMC lost track of it.
 const HANDSHAKES_MAX: u8 = 2;
 
-/// How long to wait for what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    /// Wait after the first, second and third time that a step is sent; its sum is what a dead BMC costs.
-    pub waits: [Duration; 3],
-    /// A command ends within this time, session included, whatever happens.
-    pub command_max: Duration,
-    /// An unused session is given back after this time; below the 60 s of the specification.
-    pub idle_max: Duration,
-    /// A session not heard from for longer is tried with a harmless command before one that must not be sent twice.
-    pub fresh_max: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            waits: [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)],
-            command_max: Duration::from_secs(30),
-            idle_max: Duration::from_secs(45),
-            fresh_max: Duration::from_secs(3),
-        }
-    }
-}
-
-/// What became of a datagram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Action {
-    /// It was what was awaited, and moved the conversation on.
-    Accepted,
-    /// It changed nothing.
-    Dropped(DropReason),
-}
-
-/// What happened, for the shell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A session was opened.
-    Opened,
-    /// The command was carried out; this is what followed the completion code.
-    Done(Vec<u8>),
-    /// The command failed.
-    Failed(Failure),
-}
-
-/// What [`Client::poll_transmit`] wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transmit {
-    /// The same step was sent before.
-    pub again: bool,
-}
-
 /// One BMC's conversation. See the module's head.
 #[derive(Debug)]
 pub struct Client {
     credentials: Credentials,
-    suite: CipherSuite,
     timing: Timing,
+    known: Known,
     phase: Phase,
     job: Option<Job>,
     flight: Option<Flight>,
@@ -99,7 +51,19 @@ pub struct Client {
     parting: Option<Vec<u8>>,
     tag: u8,
     rq_seq: u8,
+    /// The BMC says that it has a K_g.
+    kg_set: bool,
+    last_drop: LastDrop,
     scratch: Vec<u8>,
+}
+
+/// Why the last datagram since the step at hand began was dropped. Nothing is decided by it, so it does not show.
+struct LastDrop(Option<DropReason>);
+
+impl std::fmt::Debug for LastDrop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LastDrop")
+    }
 }
 
 /// Where the conversation stands.
@@ -107,6 +71,8 @@ pub struct Client {
 enum Phase {
     Closed,
     Probe,
+    /// The list of suites so far.
+    Suites(Vec<u8>),
     /// Our session id and R_M are drawn when the request is first written.
     Open(Option<Hello>),
     Rakp1(Box<Exchange>),
@@ -130,6 +96,7 @@ enum Doing {
     Check,
     Command,
     Idle,
+    KeepAlive,
     Close,
 }
 
@@ -154,11 +121,11 @@ struct Flight {
 
 impl Client {
     /// A conversation that has not begun.
-    pub fn new(credentials: Credentials, suite: CipherSuite, timing: Timing) -> Self {
+    pub fn new(credentials: Credentials, timing: Timing) -> Self {
         Self {
             credentials,
-            suite,
             timing,
+            known: Known::default(),
             phase: Phase::Closed,
             job: None,
             flight: None,
@@ -166,8 +133,25 @@ impl Client {
             parting: None,
             tag: 0,
             rq_seq: 0,
+            kg_set: false,
+            last_drop: LastDrop(None),
             scratch: Vec::new(),
         }
+    }
+
+    /// The same with what an earlier conversation found out.
+    pub fn with_known(self, known: Known) -> Self {
+        Self { known, ..self }
+    }
+
+    /// What this conversation and those before it have found out.
+    pub fn known(&self) -> Known {
+        self.known
+    }
+
+    /// True while there is a session.
+    pub fn has_session(&self) -> bool {
+        matches!(self.phase, Phase::Session { .. })
     }
 
     /// Whom sessions are opened as.
@@ -193,11 +177,13 @@ impl Client {
         let repeatable = request.repeatable;
         self.job = Some(Job { request, deadline: now + self.timing.command_max, handshakes: 0 });
         match &mut self.phase {
-            Phase::Session { doing: doing @ Doing::Idle, heard, .. } => {
+            Phase::Session { session, doing: doing @ Doing::Idle, heard } if session.may_send() => {
                 let fresh = now.saturating_duration_since(*heard) <= self.timing.fresh_max;
                 *doing = if repeatable || fresh { Doing::Command } else { Doing::Check };
                 self.next_step(now);
             }
+            // What is asked to keep the session also tells whether it lives.
+            Phase::Session { doing: doing @ Doing::KeepAlive, .. } => *doing = Doing::Check,
             _ => self.open(now),
         }
         true
@@ -215,7 +201,10 @@ impl Client {
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Action {
         match self.receive(now, datagram) {
             Ok(()) => Action::Accepted,
-            Err(reason) => Action::Dropped(reason),
+            Err(reason) => {
+                self.last_drop = LastDrop(Some(reason));
+                Action::Dropped(reason)
+            }
         }
     }
 
@@ -225,7 +214,13 @@ impl Client {
             return self.give_up(now);
         }
         if self.idle_until().is_some_and(|until| now >= until) {
-            self.close(now);
+            match self.timing.idle {
+                Idle::CloseAfter(_) => _ = self.close(now),
+                Idle::KeepAliveEvery(_) => {
+                    self.now_do(Doing::KeepAlive);
+                    self.next_step(now);
+                }
+            }
             return;
         }
         let tries_max = self.tries_max();
@@ -272,6 +267,7 @@ impl Client {
             flight.since = now;
         }
         let wait = self.timing.waits[usize::from(flight.tries).min(self.timing.waits.len() - 1)];
+        let wait = self.known.pace.wait(wait);
         flight.tries += 1;
         flight.due = false;
         flight.next = now + wait;
@@ -286,11 +282,17 @@ impl Client {
     fn encode(&mut self, random: &[u8; RANDOM_BYTES], out: &mut Vec<u8>) {
         let (id, rest) = random.split_first_chunk::<4>().expect("20 octets");
         self.scratch.clear();
+        let suite = self.suite().unwrap_or_default();
         match &mut self.phase {
             Phase::Closed => {}
             Phase::Probe => {
                 let request = GetChannelAuthenticationCapabilities(self.credentials.privilege).request();
                 encode_request(&mut self.scratch, &request, self.rq_seq);
+                packet::encode_sessionless(out, &self.scratch);
+            }
+            Phase::Suites(list) => {
+                let index = list.len() / GetChannelCipherSuites::PART_BYTES;
+                encode_request(&mut self.scratch, &GetChannelCipherSuites(index as u8).request(), self.rq_seq);
                 packet::encode_sessionless(out, &self.scratch);
             }
             Phase::Open(hello) => {
@@ -299,7 +301,7 @@ impl Client {
                 let Hello { console_id, .. } =
                     *hello.get_or_insert(Hello { console_id: u32::from_le_bytes(*id).max(1), console_random });
                 let privilege = self.credentials.privilege;
-                handshake::encode_open_session(&mut self.scratch, self.tag, privilege, console_id, self.suite);
+                handshake::encode_open_session(&mut self.scratch, self.tag, privilege, console_id, suite);
                 packet::encode_setup(out, PayloadType::OpenSessionRequest, &self.scratch);
             }
             Phase::Rakp1(exchange) => {
@@ -313,7 +315,7 @@ impl Client {
             Phase::Session { session, doing, .. } => {
                 let own = match doing {
                     Doing::Raise => Some(SetSessionPrivilegeLevel(self.credentials.privilege).request()),
-                    Doing::Check => Some(GetDeviceId.request()),
+                    Doing::Check | Doing::KeepAlive => Some(GetDeviceId.request()),
                     Doing::Close => Some(CloseSession(session.bmc_id()).request()),
                     Doing::Command | Doing::Idle => None,
                 };
@@ -331,7 +333,16 @@ impl Client {
         if let Some(job) = &mut self.job {
             job.handshakes += 1;
         }
-        self.enter(now, Phase::Probe);
+        self.enter(now, if self.known.speaks { self.after_probe() } else { Phase::Probe });
+    }
+
+    fn after_probe(&self) -> Phase {
+        if self.suite().is_some() { Phase::Open(None) } else { Phase::Suites(Vec::new()) }
+    }
+
+    /// The suite to ask for, unless the BMC has yet to say what it offers.
+    fn suite(&self) -> Option<CipherSuite> {
+        self.credentials.suites.fixed().or(self.known.suite)
     }
 
     fn enter(&mut self, now: Instant, phase: Phase) {
@@ -343,18 +354,22 @@ impl Client {
     fn next_step(&mut self, now: Instant) {
         self.tag = self.tag.wrapping_add(1);
         self.rq_seq = (self.rq_seq + 1) & 0x3f;
+        self.last_drop = LastDrop(None);
+        self.note_pace(now);
         self.flight = Some(Flight { since: now, next: now, tries: 0, due: true, busy: None });
     }
 
     fn step(&self) -> Step {
         match &self.phase {
             Phase::Closed | Phase::Probe => Step::Probe,
+            Phase::Suites(_) => Step::CipherSuites,
             Phase::Open(_) => Step::OpenSession,
             Phase::Rakp1(_) => Step::Rakp1,
             Phase::Rakp3(..) => Step::Rakp3,
             Phase::Session { doing, .. } => match doing {
                 Doing::Raise => Step::SetPrivilege,
                 Doing::Check => Step::CheckSession,
+                Doing::KeepAlive => Step::KeepAlive,
                 Doing::Close => Step::CloseSession,
                 Doing::Command | Doing::Idle => {
                     Step::Command(self.job.as_ref().map_or("no command", |job| job.request.name))
@@ -374,9 +389,21 @@ impl Client {
         }
     }
 
+    /// Goes on with this suite.
+    fn take_suite(&mut self, now: Instant, suite: CipherSuite) {
+        self.known.suite = Some(suite);
+        self.enter(now, Phase::Open(None));
+    }
+
+    /// What follows RAKP 4: a session begins with the privilege of a user, and is raised where more is wanted.
+    fn first_doing(&self) -> Doing {
+        if self.credentials.privilege == Privilege::User { Doing::Command } else { Doing::Raise }
+    }
+
     fn tries_max(&self) -> u8 {
         match &self.phase {
             Phase::Session { doing: Doing::Close, .. } => 1,
+            Phase::Suites(_) => 2,
             _ if self.may_reopen() => 2,
             _ => self.timing.waits.len() as u8,
         }
@@ -384,7 +411,7 @@ impl Client {
 
     fn idle_until(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Session { doing: Doing::Idle, heard, .. } => Some(*heard + self.timing.idle_max),
+            Phase::Session { doing: Doing::Idle, heard, .. } => Some(*heard + self.timing.idle.time()),
             _ => None,
         }
     }
@@ -394,6 +421,9 @@ impl Client {
         let busy = self.flight.as_ref().is_some_and(|flight| flight.busy.is_some());
         if !busy && self.may_reopen() {
             self.open(now);
+        } else if matches!(self.phase, Phase::Suites(_)) {
+            // It may not know the question; suite 3 is what it must speak.
+            self.take_suite(now, CipherSuite::Three);
         } else {
             self.give_up(now);
         }
@@ -404,20 +434,33 @@ impl Client {
         let (tries, busy) = (flight.tries, flight.busy);
         match busy {
             Some(code) => self.fail_with_code(now, code),
-            None => self.fail(now, Cause::NoAnswer { tries }),
+            None => self.fail(now, Cause::NoAnswer { tries, dropped: self.last_drop.0 }),
         }
     }
 
     /// Ends the command, if there is one, and the session.
     fn fail(&mut self, now: Instant, cause: Cause) {
+        // Whatever it was, it may be another BMC, or another firmware, next time. The GUID alone stays.
+        if !self.has_session() {
+            (self.known.speaks, self.known.suite) = (false, None);
+        }
         self.report(now, cause);
         self.phase = Phase::Closed;
         self.flight = None;
     }
 
     fn fail_with_code(&mut self, now: Instant, code: CompletionCode) {
-        let (netfn, command) = self.asked();
-        self.report(now, Cause::Completion { code, meaning: code.describe(netfn, command) });
+        self.fail_with_code_of(now, code, self.asked());
+    }
+
+    fn fail_with_code_of(&mut self, now: Instant, code: CompletionCode, (netfn, command): (u8, u8)) {
+        let meaning = code.describe(netfn, command);
+        let level = self.credentials.privilege;
+        let cause = match code.is_privilege(netfn, command) {
+            true => Cause::PrivilegeTooLow { code, meaning, level },
+            false => Cause::Completion { code, meaning },
+        };
+        self.report(now, cause);
         self.flight = None;
         match &mut self.phase {
             Phase::Session { doing: doing @ Doing::Command, .. } => *doing = Doing::Idle,
@@ -445,16 +488,17 @@ impl Client {
         }
         match &self.phase {
             Phase::Session { doing: Doing::Raise, .. } => of::<SetSessionPrivilegeLevel>(),
-            Phase::Session { doing: Doing::Check, .. } => of::<GetDeviceId>(),
+            Phase::Session { doing: Doing::Check | Doing::KeepAlive, .. } => of::<GetDeviceId>(),
             Phase::Session { doing: Doing::Close, .. } => of::<CloseSession>(),
             Phase::Session { .. } => {
                 self.job.as_ref().map_or((0xff, 0xff), |job| (job.request.netfn, job.request.command))
             }
+            Phase::Suites(_) => of::<GetChannelCipherSuites>(),
             _ => of::<GetChannelAuthenticationCapabilities>(),
         }
     }
 }
 
 fn encode_request(out: &mut Vec<u8>, request: &Request, rq_seq: u8) {
-    message::encode_request(out, request.netfn, request.command, rq_seq, &request.data);
+    message::encode_routed(out, &request.route, request.netfn, request.command, rq_seq, &request.data);
 }

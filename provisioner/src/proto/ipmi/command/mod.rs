@@ -14,8 +14,11 @@ pub use boot_options::{
 pub use chassis::{ChassisControl, ChassisStatus, GetChassisStatus, PowerAction, PowerState};
 pub use device_id::{DeviceId, GetDeviceId};
 pub use session::{
-    ChannelAuthenticationCapabilities, CloseSession, GetChannelAuthenticationCapabilities, SetSessionPrivilegeLevel,
+    ChannelAuthenticationCapabilities, CloseSession, GetChannelAuthenticationCapabilities, GetChannelCipherSuites,
+    SetSessionPrivilegeLevel,
 };
+
+use super::message::Route;
 
 /// Network functions (table 5-1); a response has the request's plus one.
 pub mod netfn {
@@ -39,6 +42,15 @@ pub struct Request {
     /// Carrying it out twice does what carrying it out once does. One that is not repeatable is never sent again over
     /// another session, when nobody can know whether the first was heard.
     pub repeatable: bool,
+    /// Which controller it is for.
+    pub route: Route,
+}
+
+impl Request {
+    /// The same for another controller.
+    pub fn via(self, route: Route) -> Self {
+        Self { route, ..self }
+    }
 }
 
 /// The answer was authentic, but too short or outside the command's values.
@@ -75,6 +87,7 @@ pub trait Command {
             command: Self::COMMAND,
             data: self.encode(),
             repeatable: self.repeatable(),
+            route: Route::BMC,
         }
     }
 }
