@@ -13,7 +13,7 @@ use metrics::{Counter, counter, describe_counter};
 use reveille_config::dhcpd::ScopeKind;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::link::interface_index;
 use super::prober::ArpSocket;
@@ -30,22 +30,27 @@ use crate::store::event::{EventKind, RawEvent};
 const EVERY: Duration = Duration::from_secs(1);
 const ETHERTYPE_IPV4: u16 = 0x0800;
 
-/// Keeps BOOTREPLYs from port 67 that are no later fragment; the packet begins with the Ethernet header. Relays send from port 67 too: were their
+/// Keeps untagged BOOTREPLYs from port 67 that are no later fragment; the packet begins with the Ethernet header. Relays send from port 67 too: were their
 /// requests kept, this thread would wake for each of them.
-const FROM_SERVERS: [Instruction; 13] = {
+const FROM_SERVERS: [Instruction; 15] = {
     const fn step(code: u16, operand: u32) -> Instruction {
         Instruction { code, jump_true: 0, jump_false: 0, operand }
     }
     const fn unless_equal(operand: u32, jump_false: u8) -> Instruction {
         Instruction { code: 0x15, jump_true: 0, jump_false, operand }
     }
+    const fn if_any(bits: u32, jump_true: u8) -> Instruction {
+        Instruction { code: 0x45, jump_true, jump_false: 0, operand: bits }
+    }
     [
         step(0x28, 12), // load the EtherType
-        unless_equal(ETHERTYPE_IPV4 as u32, 10),
+        unless_equal(ETHERTYPE_IPV4 as u32, 12),
+        step(0x28, 0xffff_f02c), // the VLAN tag (SKF_AD_VLAN_TAG of <linux/filter.h>)
+        if_any(0xfff, 10),
         step(0x30, 23), // the protocol
         unless_equal(17, 8),
         step(0x28, 20), // flags and fragment offset
-        Instruction { code: 0x45, jump_true: 6, jump_false: 0, operand: 0x1fff },
+        if_any(0x1fff, 6),
         step(0xb1, 14), // the length of the IPv4 header
         step(0x48, 14), // the source port
         unless_equal(67, 3),
@@ -77,23 +82,32 @@ impl Link {
             return Ok(None);
         }
         let probe_secs = scopes.iter().filter(|scope| *scope.interface == *name).map(|scope| scope.foreign_probe_secs);
-        let protocol = Protocol::from(i32::from(ETHERTYPE_IPV4.to_be()));
-        let servers = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), Some(protocol))?;
-        sys::attach_socket_filter(&servers, &FROM_SERVERS)?;
-        let interface = sys::interface_address(interface_index(name)?);
-        servers.bind(&interface)?;
+        let index = interface_index(name)?;
         Ok(Some(Self {
             place,
             name: name.into(),
             scope: first.index,
             arp: ArpSocket::open(name)?,
-            servers,
-            interface,
+            servers: listen_to_servers(index)?,
+            interface: sys::interface_address(index),
             probe_secs: probe_secs.filter(|&secs| secs > 0).min().unwrap_or(0),
             probed: None,
             found: counter!("reveille_dhcpd_foreign_servers_total", "interface" => name.to_owned()),
         }))
     }
+}
+
+/// A packet socket that hears what servers say on the interface with this index.
+///
+/// It is a tap, which sees a packet before the IP layer does: a handler of IPv4 packets beside that layer would have the kernel copy the head of each, also
+/// of those that the filter leaves.
+fn listen_to_servers(index: u32) -> io::Result<Socket> {
+    // Of no protocol, it hears nothing until it is bound.
+    let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None)?;
+    sys::attach_socket_filter(&socket, &FROM_SERVERS)?;
+    sys::ignore_outgoing(&socket)?;
+    socket.bind(&sys::listening_address(index, sys::EVERY_PROTOCOL))?;
+    Ok(socket)
 }
 
 /// The thread. Dropping it ends it.

@@ -13,8 +13,8 @@ mod send;
 pub use filter::{Instruction, attach_reuseport_program, attach_socket_filter};
 #[cfg(test)]
 pub use option::send_without_checksums;
-pub use option::{kernel_drops, receive_coalesced};
-pub use packet::{hardware_address, interface_address};
+pub use option::{ignore_outgoing, kernel_drops, receive_coalesced};
+pub use packet::{EVERY_PROTOCOL, hardware_address, interface_address, listening_address};
 pub use receive::Arena;
 pub use schedule::run_first;
 pub use send::{Datagram, SEGMENTS_MAX, SendScratch, send};

@@ -1,4 +1,4 @@
-//! Socket options: coalesced receiving (udp(7), `UDP_GRO`) and the count of what the kernel dropped (socket(7), `SO_MEMINFO`).
+//! Socket options: coalesced receiving (udp(7), `UDP_GRO`), deafness to one's own host (packet(7)), and the count of what the kernel dropped (socket(7), `SO_MEMINFO`).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -24,6 +24,14 @@ fn set(socket: &impl AsFd, level: libc::c_int, option: libc::c_int) -> io::Resul
 /// The kernel does not know how.
 pub fn receive_coalesced(socket: &impl AsFd) -> io::Result<()> {
     set(socket, libc::SOL_UDP, libc::UDP_GRO)
+}
+
+/// Has a packet socket not hear what its own host sends (packet(7), `PACKET_IGNORE_OUTGOING`, Linux 4.20).
+///
+/// # Errors
+/// The kernel does not know how.
+pub fn ignore_outgoing(socket: &impl AsFd) -> io::Result<()> {
+    set(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING)
 }
 
 /// Sends UDP without checksums: such a socket cannot segment.

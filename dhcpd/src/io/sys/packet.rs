@@ -19,15 +19,23 @@ struct SockaddrLl {
     addr: [u8; 8],
 }
 
+/// Packets of every protocol (`ETH_P_ALL` of <linux/if_ether.h>).
+pub const EVERY_PROTOCOL: u16 = 3;
+
 /// The address of the interface with this index, for sending complete frames.
 pub fn interface_address(index: u32) -> SockAddr {
+    listening_address(index, 0)
+}
+
+/// The address of the interface with this index, for hearing packets of one EtherType or of [`EVERY_PROTOCOL`].
+pub fn listening_address(index: u32, protocol: u16) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: `SockaddrLl` has the layout of the kernel's `sockaddr_ll`, holds only integers, and is smaller than the storage, which
     // `view_as` checks.
     let address = unsafe { storage.view_as::<SockaddrLl>() };
     *address = SockaddrLl {
         family: AF_PACKET,
-        protocol: 0,
+        protocol: protocol.to_be(),
         // The kernel's indices are positive `int`s.
         ifindex: index as i32,
         hatype: 0,
