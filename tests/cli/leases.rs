@@ -24,7 +24,7 @@ fn a_bmc_is_seen_approved_and_served() {
         "-n",
         "-q",
         "-t",
-        "1",
+        "3",
         "-T",
         "1",
         "-i",

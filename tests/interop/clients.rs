@@ -110,7 +110,7 @@ fn nmap(stage: &Stage) -> Outcome {
 fn perfdhcp(stage: &Stage) -> Outcome {
     let relay = Client::on_provisioning_network(&stage.networks, "perfdhcp", mac(4)).expect("a client");
     relay.configure(Ipv4Addr::new(10, 77, 2, 21), 24, None).expect("an address");
-    let args = "-4 -u -l 10.77.2.21 -L 67 -n 60 -R 60 -r 40 -p 20 -W 3000000 -d 3 10.77.2.1";
+    let args = "-4 -u -l 10.77.2.21 -L 67 -n 60 -R 60 -r 40 -p 20 -W 3000000 -d 30 10.77.2.1";
     let output = relay.program("perfdhcp").args(args.split(' ')).output(Deadline::secs(60)).expect("perfdhcp runs");
     let (offers, acks) = output.stdout.split_once("REQUEST-ACK").unwrap_or((&output.stdout, ""));
     let count = |text: &str, word| after(text, word).to_owned();

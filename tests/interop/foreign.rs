@@ -1,7 +1,6 @@
 //! Another DHCP server on the link, a real dnsmasq: it is noticed by what its clients say and by our own probe, and told of with what it gives.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use reveille_config::dto::dhcpd::{ForeignServer, Page};
 use reveille_lab::{Client, Process, Served, ServedScope};
@@ -9,6 +8,9 @@ use reveille_lab::{Client, Process, Served, ServedScope};
 use crate::stage::{Stage, mac, patience};
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 66);
+
+/// Ours looks for so long whether somebody uses the address; the other offers at once, and its offer is taken.
+const SLOW: &str = "conflict_wait_millis = 5000\n";
 
 fn stage(scope: &str, table: &str) -> Stage {
     let scope = ServedScope { reveille: scope.into(), ..ServedScope::provisioning() };
@@ -49,8 +51,7 @@ fn found(stage: &Stage, known: impl Fn(&ForeignServer) -> bool) -> ForeignServer
 }
 
 fn told(stage: &Stage) -> Vec<String> {
-    let page = stage.ask(stage.api().events(0, Duration::ZERO)).expect("dhcpd's events");
-    page.events.into_iter().filter(|event| event.kind == "foreign-server").map(|event| event.message).collect()
+    stage.events().into_iter().filter(|event| event.kind == "foreign-server").map(|event| event.message).collect()
 }
 
 #[test]
@@ -67,15 +68,14 @@ fn our_probe_has_a_foreign_server_tell_what_it_gives() {
         format!("a DHCP server that is not ours, {OTHER} at {}, answers on the link of provisioning", mac(1));
     assert_eq!(told(&stage), [expected], "once, however often it is seen");
     assert!(stage.ask(stage.api().leases(None, None)).expect("the leases").items.is_empty(), "nobody of ours answers");
-    assert!(!stage.event_kinds().contains(&"offered".to_owned()));
+    assert!(stage.events().iter().all(|event| event.kind != "offered"));
 }
 
 #[test]
 fn a_client_that_takes_another_servers_offer_betrays_it() {
-    let stage = stage("", "");
+    let stage = stage(SLOW, "");
     let (host, client) = (stage.client("other", 1), stage.client("client", 2));
     let _dnsmasq = dnsmasq(&host);
-    // Ours looks first whether somebody uses the address; the other offers at once.
     let lease = client.udhcpc(&[]).expect("a lease");
     assert_eq!(lease.get("serverid"), Some("10.77.2.66"));
     let server = found(&stage, |server| server.mac.is_some());
@@ -84,7 +84,7 @@ fn a_client_that_takes_another_servers_offer_betrays_it() {
 
 #[test]
 fn a_server_that_is_declared_is_nobodys_business() {
-    let stage = stage("foreign_server_probe_secs = 1\n", "known_servers = [\"10.77.2.66\"]\n");
+    let stage = stage(&format!("foreign_server_probe_secs = 1\n{SLOW}"), "known_servers = [\"10.77.2.66\"]\n");
     let (host, client) = (stage.client("other", 1), stage.client("client", 2));
     let dnsmasq = dnsmasq(&host);
     let lease = client.udhcpc(&[]).expect("a lease");

@@ -63,11 +63,13 @@ fn dhclient_renews_by_unicast_and_the_lease_is_extended() {
     let client = stage.client("renews", 1);
     let (bound, _dhclient) = client.dhclient("", patience()).expect("a lease");
     client.configure(bound.address, 24, None).expect("the address");
-    let before = stage.lease(bound.address);
     let renewed = client.dhclient_tells("RENEW", patience()).expect("a renewal");
     assert_eq!(renewed.address, bound.address);
-    assert!(stage.lease(bound.address).ends_unix > before.ends_unix);
-    assert_eq!(stage.event_kinds(), ["offered", "bound", "renewed"]);
+    let lease = stage.lease(bound.address);
+    // On a busy machine it may have renewed once more meanwhile.
+    let told: Vec<_> = stage.events().into_iter().take(3).collect();
+    assert_eq!(told.iter().map(|event| &*event.kind).collect::<Vec<_>>(), ["offered", "bound", "renewed"]);
+    assert!(lease.ends_unix >= told[2].at_unix_millis / 1_000 + 30, "{lease:?} {told:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::Lease;
+use reveille_config::dto::event::Event;
 use reveille_lab::net::{BMC_HOST, PROVISIONING_HOST};
 use reveille_lab::{Client, Deadline, DhcpServer, Product, Run, Served, TwoNetworks};
 
@@ -68,10 +69,9 @@ impl Stage {
         self.ask(self.api().lease(&of)).unwrap_or_else(|error| panic!("the lease of {of}: {error}"))
     }
 
-    /// The kinds of all events so far.
-    pub fn event_kinds(&self) -> Vec<String> {
-        let page = self.ask(self.api().events(0, Duration::ZERO)).expect("dhcpd's events");
-        page.events.into_iter().map(|event| event.kind).collect()
+    /// All events so far, oldest first.
+    pub fn events(&self) -> Vec<Event> {
+        self.ask(self.api().events(0, Duration::ZERO)).expect("dhcpd's events").events
     }
 }
 

@@ -4,7 +4,7 @@ Served: 10.77.2.0/24, pool .100-.199, leases of 3600 s (300 to 86400), .60 reser
 .61 for 52:54:00:77:cd:02.
 """
 
-from wire import BROADCAST, MAGIC, SERVER, case, dotted, octets, run
+from wire import BROADCAST, LONG_SILENCE, MAGIC, SERVER, case, dotted, octets, run
 
 KNOWN, KNOWN_TOO = "52:54:00:77:cd:01", "52:54:00:77:cd:02"
 
@@ -82,12 +82,13 @@ def a_known_client_from_another_network_is_refused(wire):
 
 @case(reply="NAK")
 def a_stranger_from_another_network_is_refused_by_an_authoritative_server(wire):
-    return {"reply": wire.silent(wire.mac(), [("message-type", "request"), ("requested_addr", "192.0.2.7")])}
+    return {"reply": wire.request(wire.mac(), [("requested_addr", "192.0.2.7")])}
 
 
 @case(reply="silence")
 def a_stranger_who_reboots_with_an_address_of_this_network_hears_nothing(wire):
-    return {"reply": wire.silent(wire.mac(), [("message-type", "request"), ("requested_addr", "10.77.2.190")])}
+    request = [("message-type", "request"), ("requested_addr", "10.77.2.190")]
+    return {"reply": wire.silent(wire.mac(), request, patience=LONG_SILENCE)}
 
 
 @case(reply="ACK 10.77.2.60")
@@ -203,7 +204,7 @@ def what_is_no_message_of_a_client_is_not_answered(wire):
     broken = wire.frame(wire.mac(), None, trailer=b"\1\2\3\4\x35\1\1\xff")
     seen = {"unknown": wire.silent(wire.mac(), [(53, b"\x2a")])}
     seen["replies"] = wire.silent(wire.mac(), [(53, b"\2")])
-    seen["hardware"] = wire.silent(wire.mac(), discover, htype=32, hlen=20)
+    seen["hardware"] = wire.silent(wire.mac(), discover, patience=LONG_SILENCE, htype=32, hlen=20)
     seen["cookie"] = wire.silent(wire.mac(), None, trailer=b"\1\2\3\4\x35\1\1\xff")
     seen["short"] = wire.silent(wire.mac(), None)
     return seen

@@ -3,7 +3,7 @@
 Served: as for protocol.py, with rapid commit, option 108 = 300 s, and lease queries from 10.77.2.5.
 """
 
-from wire import SERVER, case, octets, run
+from wire import SERVER, SILENCE, case, octets, run
 
 KNOWN, KNOWN_TOO = "52:54:00:77:cd:01", "52:54:00:77:cd:02"
 CONCENTRATOR = "10.77.2.5"
@@ -35,11 +35,18 @@ def an_address_that_somebody_uses_is_not_offered(wire):
     return {"offered": "that" if offer.address == "10.77.2.171" else "another"}
 
 
+# A server that has not answered the first query answers none.
+QUERY_PATIENCE = [30.0]
+
+
 def query(wire, options=(), giaddr=CONCENTRATOR, chaddr=bytes(16), **fields):
     wire.owned = {CONCENTRATOR}
     hardware = {"chaddr": chaddr, "htype": 1 if any(chaddr) else 0, "hlen": 6 if any(chaddr) else 0}
     fields |= hardware | {"sport": 67, "to": SERVER, "ip": CONCENTRATOR, "giaddr": giaddr}
-    return wire.ask(wire.mac(), [(53, b"\x0a"), *options], patience=2.5, **fields)
+    reply = wire.ask(wire.mac(), [(53, b"\x0a"), *options], patience=QUERY_PATIENCE[0], **fields)
+    if reply is None:
+        QUERY_PATIENCE[0] = SILENCE
+    return reply
 
 
 def told(reply):

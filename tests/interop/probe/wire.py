@@ -19,9 +19,11 @@ MAGIC = b"\x63\x82\x53\x63"
 TYPES = {1: "DISCOVER", 2: "OFFER", 3: "REQUEST", 4: "DECLINE", 5: "ACK", 6: "NAK", 7: "RELEASE", 8: "INFORM"}
 TYPES |= {10: "LEASEQUERY", 11: "LEASEUNASSIGNED", 12: "LEASEUNKNOWN", 13: "LEASEACTIVE"}
 
-# How long a server may take to answer; and how long silence must last, seconds.
-PATIENCE = 6.0
+# How long a server may take to answer, on a busy machine; and how long silence must last, seconds.
+PATIENCE = 30.0
 SILENCE = 1.2
+# The same where the other server answers, which then must have had its time.
+LONG_SILENCE = 5.0
 
 CASES = []
 
@@ -146,9 +148,9 @@ class Wire:
         found = self.replies(frame[BOOTP].xid, patience, most)
         return found if most != 1 else (found[0] if found else None)
 
-    def silent(self, mac, options, **fields):
+    def silent(self, mac, options, patience=SILENCE, **fields):
         """Sends what nobody should answer, and says what came."""
-        reply = self.ask(mac, options, patience=SILENCE, **fields)
+        reply = self.ask(mac, options, patience=patience, **fields)
         return reply.kind if reply else "silence"
 
     def find_server(self):

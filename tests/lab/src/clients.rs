@@ -105,12 +105,12 @@ impl Client {
     /// Leases an address with busybox's udhcpc, with further arguments, and ends it without a release.
     ///
     /// # Errors
-    /// When it gets no lease after five tries a second apart.
+    /// When it gets no lease after thirty tries a second apart.
     pub fn udhcpc(&self, args: &[&str]) -> Result<Lease, LabError> {
         let lease = self.new_lease_file("udhcpc")?;
-        let program = self.program("busybox").args(["udhcpc", "-f", "-n", "-q", "-t", "5", "-T", "1", "-i", "eth0"]);
+        let program = self.program("busybox").args(["udhcpc", "-f", "-n", "-q", "-t", "30", "-T", "1", "-i", "eth0"]);
         let program = program.arg("-s").arg(self.script()?).args(args).env("LEASE", &lease);
-        program.succeed(Deadline::secs(20))?;
+        program.succeed(Deadline::secs(60))?;
         read_lease(&lease, "ip")
     }
 
