@@ -60,7 +60,11 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        let config = Config::parse(CONFIG, Path::new("test.toml"), &Imagined::with_all_directories()).unwrap();
+        Self::of(CONFIG)
+    }
+
+    fn of(config: &str) -> Self {
+        let config = Config::parse(config, Path::new("test.toml"), &Imagined::with_all_directories()).unwrap();
         let scopes = Arc::new(Scopes::compile(&config.dhcpd.unwrap()));
         let disk = CrashDisk::new();
         let clock = Clock::default();
@@ -190,6 +194,34 @@ async fn a_reservation_is_put_read_listed_and_deleted() {
         assert_eq!(server.ask("DELETE", &path, None).await.0, StatusCode::NO_CONTENT);
     }
     assert_eq!(server.ask("GET", &path, None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_reservation_knows_the_configurations_options_and_classes() {
+    let defined = "[[dhcpd.option]]\nname = \"rack\"\ncode = 230\ntype = \"u16\"\n\
+        [[dhcpd.class]]\nname = \"drac\"\nmatch = { vendor-class = \"iDRAC\" }\n\
+        [[dhcpd.class]]\nname = \"odd\"\nmatch = { mac-prefix = \"02:00:00:00:00:02\" }\n\n[[dhcpd.scope]]\nname = \"bmc\"";
+    let pools = "[{ range = \"10.77.1.100\", allow = [\"odd\"] }, { range = \"10.77.1.101-10.77.1.102\", deny = [\"odd\", \"drac\"] }, \
+        { range = \"10.77.1.103\", allow = [\"drac\"] }]";
+    let config = CONFIG.replacen("[[dhcpd.scope]]\nname = \"bmc\"", defined, 1);
+    let server = Server::of(&config.replace("[\"10.77.1.100-10.77.1.101\"]", pools));
+    for (mac, address) in [(A, "10.77.1.101"), (B, "10.77.1.100"), ("02:00:00:00:00:03", "10.77.1.102")] {
+        let body = json!({ "scope": "bmc", "options": { "rack": 7 } });
+        let (status, put) = server.ask("PUT", &format!("/v1/reservations/{mac}"), Some(body)).await;
+        assert_eq!((status, put["options"]["rack"].as_u64()), (StatusCode::CREATED, Some(7)), "{put}");
+        let chosen = put["address"].as_str().unwrap();
+        let swapped = |address: &str| address.replace("101", "10x").replace("102", "10x");
+        assert_eq!(swapped(chosen), swapped(address), "{mac}");
+    }
+    let (status, problem) = server
+        .ask("PUT", &format!("/v1/reservations/{A}"), Some(json!({ "scope": "bmc", "options": { "rack": "x" } })))
+        .await;
+    assert_eq!((status.as_u16(), problem["field"].as_str()), (422, Some("options")), "{problem}");
+    let drac = "02:00:00:00:00:09";
+    server.send(0, 1, mac(drac), &[(60, b"iDRAC")]);
+    server.until("/v1/sightings", |_, page| page["items"][0]["mac"] == drac).await;
+    let (status, approved) = server.ask("POST", &format!("/v1/sightings/{drac}/approve"), None).await;
+    assert_eq!((status, approved["address"].as_str()), (StatusCode::CREATED, Some("10.77.1.103")), "{approved}");
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::{Origin, Page, Reservation as Shown, ReservationPut};
-use reveille_config::{MacAddr, OptionSet};
 use tokio::sync::oneshot;
 
 use super::body::{Body, Query, mac};
@@ -35,13 +35,16 @@ pub async fn put(
 ) -> Result<(StatusCode, Json<Shown>), ApiError> {
     let machine = Machine { mac: mac(&which)?, scope: scope_for(&state, body.scope.as_deref(), body.address)? };
     let hostname = checked_hostname(body.hostname)?;
-    let set = OptionSet::from_json(&body.options).map_err(|error| ApiError::invalid("options", error.to_string()))?;
+    let scopes = state.store.shared.scopes.load();
+    let set = scopes.definitions.options(&body.options);
+    let set = set.map_err(|error| ApiError::invalid("options", error.to_string()))?;
     let options = with_hostname(set.iter(), hostname.as_deref());
     let options_given =
         if body.options.is_empty() { String::new() } else { serde_json::to_string(&body.options).unwrap_or_default() };
     let draft = ReservationDraft {
         machine,
         address: body.address,
+        pools: scopes.pools_of_machine(machine, &[]),
         hostname,
         boot_file: checked("boot_file", body.boot_file, 255)?,
         options,

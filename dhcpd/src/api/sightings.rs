@@ -12,6 +12,7 @@ use super::problem::ApiError;
 use super::reservations::{answer, checked_hostname, checked_node, put_draft, shown};
 use super::{ApiState, page};
 use crate::proto::scope::{Machine, with_hostname};
+use crate::store::model::SightingRow;
 use crate::store::reservation::ReservationDraft;
 
 /// All sightings, the latest first (bounded, so one page).
@@ -44,14 +45,13 @@ pub async fn approve(
     let mac = mac(&which)?;
     let only = body.scope.as_deref().map(|name| page::scope_named(&state, name)).transpose()?;
     let model = &state.store.shared.model;
-    let seen: Vec<Machine> = model
+    let seen: Vec<(Machine, SightingRow)> = model
         .sightings()
         .into_iter()
-        .map(|(client, _)| client)
-        .filter(|client| client.mac == mac && only.is_none_or(|only| only == client.scope))
+        .filter(|(client, _)| client.mac == mac && only.is_none_or(|only| only == client.scope))
         .collect();
-    let machine = match seen[..] {
-        [machine] => machine,
+    let (machine, vendor_class) = match &seen[..] {
+        [(machine, row)] => (*machine, &row.vendor_class),
         [] => return known_already(&state, mac, only, &body),
         _ => return Err(ApiError::malformed(Some("scope"), format!("{mac} was seen on several scopes: name one"))),
     };
@@ -59,6 +59,7 @@ pub async fn approve(
     let draft = ReservationDraft {
         machine,
         address: body.address,
+        pools: state.store.shared.scopes.load().pools_of_machine(machine, vendor_class.as_bytes()),
         options: with_hostname(std::iter::empty(), hostname.as_deref()),
         hostname,
         boot_file: None,

@@ -11,12 +11,14 @@ mod index;
 
 use std::sync::Arc;
 
+use reveille_config::MacAddr;
 use reveille_config::dhcpd::{Boot, Dhcpd, LeaseTimes, Quirks};
 
 use super::boot::Stage;
 use super::option::OptionBlock;
 use super::relay_agent::RelayAgent;
-use super::view::PacketView;
+use super::reply::stamp::append;
+use super::view::{FIXED_BYTES, MAGIC_COOKIE, PacketView, Parser, code};
 use condition::Condition;
 use index::Index;
 
@@ -147,6 +149,21 @@ impl Classes {
             }
         });
         into.members.sort_unstable();
+    }
+
+    /// The classes of a machine of which no more is known than its hardware address and vendor class: those that it would be in if it said no more.
+    pub fn of_machine(&self, mac: MacAddr, vendor_class: &[u8]) -> Membership {
+        let mut octets = vec![0; FIXED_BYTES];
+        octets[..3].copy_from_slice(&[1, 1, 6]);
+        octets[28..34].copy_from_slice(&mac.octets());
+        octets[FIXED_BYTES - 4..].copy_from_slice(&MAGIC_COOKIE);
+        append(&mut octets, code::MESSAGE_TYPE, &[1]);
+        append(&mut octets, code::VENDOR_CLASS, vendor_class);
+        let mut membership = Membership::default();
+        if let Ok(packet) = Parser::default().parse(&octets) {
+            self.evaluate(Facts::of(&packet), &mut membership);
+        }
+        membership
     }
 }
 

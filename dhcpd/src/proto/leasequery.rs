@@ -101,7 +101,7 @@ pub fn reply(
             LEASE_UNASSIGNED
         }
         Answer::Unknown => {
-            // What was asked comes back, so that the requestor knows what is unknown.
+            // What was asked comes back where it has a field.
             let (htype, hlen, chaddr) = packet.hardware();
             out[1..3].copy_from_slice(&[htype, hlen]);
             out[12..16].copy_from_slice(&packet.ciaddr().octets());
@@ -111,10 +111,10 @@ pub fn reply(
     };
     append(&mut out, code::MESSAGE_TYPE, &[kind]);
     append(&mut out, code::SERVER_ID, &server_address.octets());
-    match answer {
-        Answer::Active(found) => put_found(&mut out, packet, found),
-        Answer::Unknown => append(&mut out, code::CLIENT_ID, packet.option(code::CLIENT_ID).unwrap_or_default()),
-        Answer::Unassigned(_) => {}
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
+    //# When responding with a DHCPLEASEUNKNOWN, the DHCP server MUST NOT include other DHCP options in the response.
+    if let Answer::Active(found) = answer {
+        put_found(&mut out, packet, found);
     }
     out.push(code::END);
     if out.len() < REPLY_BYTES_MIN {
@@ -254,6 +254,9 @@ mod tests {
         assert_eq!(options[2], (51, vec![255; 4]));
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
+    //= type=test
+    //# When responding with a DHCPLEASEUNKNOWN, the DHCP server MUST NOT include other DHCP options in the response.
     #[test]
     fn what_is_not_leased_and_what_is_not_known_are_told_apart() {
         let (octets, options) = options(&query(NOBODY).at(12, &[10, 77, 2, 9]), &Answer::Unassigned(ip(2, 9)));
@@ -262,7 +265,7 @@ mod tests {
             ((53, vec![11]), &[10, 77, 2, 9][..], &[0; 6][..])
         );
         let (octets, options) = self::options(&query(NOBODY).option(61, b"id"), &Answer::Unknown);
-        assert_eq!((options[0].clone(), options[2].clone(), octets[2]), ((53, vec![12]), (61, b"id".to_vec()), 0));
+        assert_eq!((options, octets[2]), (vec![(53, vec![12]), (54, vec![10, 77, 2, 1])], 0));
         let packet = query(STRANGER);
         let reply = packet.view(|view| reply(Vec::new(), view, 67, ip(2, 1), &Answer::Unknown));
         assert_eq!(reply.destination, Destination::Relay(ip(2, 254), 67));

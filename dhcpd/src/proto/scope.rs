@@ -10,6 +10,7 @@ use std::sync::Arc;
 use reveille_config::dhcpd::{
     Boot, ConflictCheck, Dhcpd, IdentityKind, Limits, Pool, ReservedFor, ScopeBoot, ScopeKind,
 };
+use reveille_config::option::Definitions;
 use reveille_config::{AddressRange, MacAddr, Subnet};
 
 use super::class::{ClassIndex, Classes, Membership};
@@ -305,6 +306,8 @@ pub struct Scopes {
     boots: HashMap<Box<str>, Arc<Boot>>,
     /// Servers of others that nobody needs to be told of.
     known_servers: Vec<Ipv4Addr>,
+    /// Options that the configuration defines.
+    pub definitions: Definitions,
     /// How much one sender may ask.
     pub limits: Limits,
 }
@@ -350,6 +353,7 @@ impl Scopes {
             classes,
             boots,
             known_servers: config.known_servers.clone(),
+            definitions: config.definitions.clone(),
             limits: config.limits,
         }
     }
@@ -393,6 +397,12 @@ impl Scopes {
         let scopes = &self.network(network).filter(|_| percent < 100)?.scopes;
         let addresses: u64 = scopes.iter().filter_map(|&index| self.get(index)).map(Scope::pool_size).sum();
         Some((addresses * percent / 100).max(1))
+    }
+
+    /// The pools of its scope that a machine may have an address from, as far as its hardware address and vendor class tell.
+    pub fn pools_of_machine(&self, machine: Machine, vendor_class: &[u8]) -> PoolSet {
+        let classes = self.classes.of_machine(machine.mac, vendor_class);
+        self.get(machine.scope).map_or(PoolSet::NONE, |scope| scope.pools_for(&classes))
     }
 
     /// The network at `index`.

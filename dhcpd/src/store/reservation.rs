@@ -24,6 +24,8 @@ pub struct ReservationDraft {
     pub machine: Machine,
     /// The address; `None`: the one that is reserved already, else the one that the machine has, else one of the pools.
     pub address: Option<Ipv4Addr>,
+    /// The pools that one may be chosen from.
+    pub pools: PoolSet,
     /// Option 12.
     pub hostname: Option<Box<str>>,
     /// The boot file.
@@ -165,7 +167,7 @@ impl Table {
             self.keep_instead(key, address, false);
             return Ok(address);
         }
-        let (address, _) = self.claim_from_pools(scope, PoolSet::ALL, mac).ok_or(PutError::PoolExhausted)?;
+        let (address, _) = self.claim_from_pools(scope, draft.pools, mac).ok_or(PutError::PoolExhausted)?;
         self.keep_instead(key, address, true);
         Ok(address)
     }

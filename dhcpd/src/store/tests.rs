@@ -81,6 +81,7 @@ impl Desk {
 
     fn put(&mut self, n: u8, address: Option<Ipv4Addr>) -> Result<Ipv4Addr, PutError> {
         let draft = ReservationDraft {
+            pools: PoolSet::ALL,
             machine: Machine { scope: PROV, mac: mac(n) },
             address,
             hostname: None,

@@ -76,12 +76,14 @@ def a_lease_is_found_by_the_client_identifier(wire):
     return {"reply": told(query(wire, [(61, bytes.fromhex("0152540077cd02"))]))}
 
 
-@case(replies="LEASEUNASSIGNED, LEASEUNKNOWN, LEASEUNKNOWN")
+@case(replies="LEASEUNASSIGNED, LEASEUNKNOWN, LEASEUNKNOWN, LEASEUNKNOWN", options="53 54")
 def a_query_for_what_is_not_leased(wire):
     kind = lambda reply: reply.kind if reply else "silence"
     free, foreign = query(wire, ciaddr="10.77.2.199"), query(wire, ciaddr="192.0.2.9")
     nobody = query(wire, chaddr=bytes.fromhex("525400ffffff").ljust(16, b"\0"))
-    return {"replies": f"{kind(free)}, {kind(foreign)}, {kind(nobody)}"}
+    unnamed = query(wire, [(61, b"\0nobody")])
+    replies = ", ".join(kind(reply) for reply in (free, foreign, nobody, unnamed))
+    return {"replies": replies, "options": " ".join(map(str, unnamed.order)) if unnamed else None}
 
 
 @case(reply="silence")

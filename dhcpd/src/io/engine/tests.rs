@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::*;
 use crate::proto::option::OptionBlock;
+use crate::proto::pool::PoolSet;
 use crate::proto::testing::{KNOWN_BMC, Packet, RESERVED, STRANGER, ip};
 use crate::store::journal::{CrashDisk, JournalState, Loss};
 use crate::store::model::RowState;
@@ -34,6 +35,7 @@ fn client(n: u8) -> MacAddr {
 fn draft(server: &Server, scope: &str, mac: MacAddr, address: Option<Ipv4Addr>) -> ReservationDraft {
     let scope = server.scope(scope);
     ReservationDraft {
+        pools: PoolSet::ALL,
         machine: Machine { scope, mac },
         address,
         hostname: None,
