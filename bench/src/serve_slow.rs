@@ -73,9 +73,9 @@ impl Storage for SlowStorage {
         self.inner.list()
     }
 
-    fn allocate(&self, name: &str, bytes: u64) -> Result<(), StorageError> {
+    fn allocate(&self, name: &str, bytes: u64, between: &mut dyn FnMut()) -> Result<(), StorageError> {
         self.delay.pass();
-        self.inner.allocate(name, bytes)
+        self.inner.allocate(name, bytes, between)
     }
 
     fn create(&self, name: &str) -> Result<Box<dyn StorageFile>, StorageError> {

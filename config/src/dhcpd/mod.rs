@@ -69,7 +69,7 @@ pub struct Limits {
 pub struct JournalSettings {
     /// Size of one segment file, bytes; default 16 MiB.
     pub segment_bytes: u64,
-    /// Least time between the starts of two commits while busy, microseconds; default 1,000.
+    /// Longest time between the starts of two commits while records wait, microseconds; shorter after a commit of few records. Default 1,000.
     pub commit_gap_micros: u64,
     /// A snapshot is taken when so many bytes of log have gathered; default 64 MiB.
     pub snapshot_after_bytes: u64,

@@ -193,6 +193,11 @@ impl Engine {
         self.answer_queries();
     }
 
+    /// A batch begins: its records are committed together.
+    pub fn handle_batch_begin(&mut self) {
+        self.desk.table.hold_commits();
+    }
+
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Millis> {
         let desk = &self.desk;
@@ -230,8 +235,9 @@ impl Engine {
         self.desk.counters.kernel_drops.increment(u64::from(count));
     }
 
-    /// The end of a batch: readers of events may look.
+    /// The end of a batch: what it bound goes to the disk, and readers of events may look.
     pub fn handle_batch_end(&mut self) {
+        self.desk.table.release_commits();
         if std::mem::take(&mut self.desk.events_pushed) {
             self.desk.shared.events.wake();
         }

@@ -64,6 +64,7 @@ impl Worker {
         loop {
             let received = intake.read(&self.ports.listeners, &mut poll.ready);
             let now = self.clock.now();
+            self.engine.handle_batch_begin();
             let (engine, ports) = (&mut self.engine, &mut self.ports.ports[..]);
             let shed = intake.serve(now.monotonic, &mut Conversation { now, engine, outbox: &mut outbox, ports });
             self.engine.handle_shed(shed);

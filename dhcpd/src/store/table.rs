@@ -365,6 +365,16 @@ impl Table {
         true
     }
 
+    /// What is bound from now on may wait for [`Self::release_commits`] before it is written.
+    pub fn hold_commits(&mut self) {
+        self.appender.hold();
+    }
+
+    /// What was bound since [`Self::hold_commits`] is written.
+    pub fn release_commits(&mut self) {
+        self.appender.release();
+    }
+
     /// Queues a record.
     pub(super) fn append<T>(&mut self, record: &Record, promise: T) -> Result<Pending<T>, Refused<T>> {
         let kind = record.encode(&mut self.payload);

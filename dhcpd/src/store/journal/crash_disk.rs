@@ -279,7 +279,7 @@ impl Storage for CrashDisk {
         Ok(disk.names.iter().map(stored).collect())
     }
 
-    fn allocate(&self, name: &str, bytes: u64) -> Result<(), StorageError> {
+    fn allocate(&self, name: &str, bytes: u64, _between: &mut dyn FnMut()) -> Result<(), StorageError> {
         {
             let mut disk = self.disk();
             disk.usable("allocate", name)?;

@@ -14,7 +14,8 @@ use super::aligned::AlignedBuffer;
 use super::storage::{Storage, StorageError, StorageFile, StoredFile};
 
 const LOCK_NAME: &str = "lock";
-/// Zeros are written in pieces of this size, so that a commit on the same disk need not wait long behind them.
+/// Zeros are written in pieces of this size, each of them durable before the next: a commit on the same disk waits behind one of them at most, and a
+/// disk with a cache never has more than that to flush first.
 const ZERO_BYTES: usize = 256 << 10;
 
 /// Why a directory cannot be used.
@@ -83,7 +84,12 @@ impl FileStorage {
         }
     }
 
-    fn fill_with_zeros(&self, file: &mut FileHandle, bytes: u64) -> Result<(), StorageError> {
+    fn fill_with_zeros(
+        &self,
+        file: &mut FileHandle,
+        bytes: u64,
+        between: &mut dyn FnMut(),
+    ) -> Result<(), StorageError> {
         // Reserving first makes a full disk answer at once, before anything is written.
         match rustix::fs::fallocate(&file.file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
@@ -93,10 +99,13 @@ impl FileStorage {
         let mut offset = 0;
         while offset < bytes {
             let length = (bytes - offset).min(ZERO_BYTES as u64) as usize;
-            file.write_at(offset, &zeros.as_slice()[..length])?;
+            // The file is not in force yet and will be thrown away: whatever it says of "no room" is a refusal like any other.
+            file.write_durable(offset, &zeros.as_slice()[..length])?;
             offset += length as u64;
+            if offset < bytes {
+                between();
+            }
         }
-        // The file is not in force yet and will be thrown away: a sync that says "no room" is a refusal like any other.
         rustix::fs::fsync(&file.file).map_err(|errno| StorageError::sort(file.tried("sync"), errno.into()))
     }
 }
@@ -115,9 +124,9 @@ impl Storage for FileStorage {
         Ok(files)
     }
 
-    fn allocate(&self, name: &str, bytes: u64) -> Result<(), StorageError> {
+    fn allocate(&self, name: &str, bytes: u64, between: &mut dyn FnMut()) -> Result<(), StorageError> {
         let mut file = self.open_file(name, OFlags::CREATE | OFlags::TRUNC)?;
-        if let Err(error) = self.fill_with_zeros(&mut file, bytes) {
+        if let Err(error) = self.fill_with_zeros(&mut file, bytes, between) {
             // Gives the room back. Should that fail too, the next start removes it by its length.
             let _ = fs::remove_file(&file.path);
             return Err(error);

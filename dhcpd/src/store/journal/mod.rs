@@ -59,7 +59,7 @@ pub type Sequence = u64;
 pub struct JournalOptions {
     /// Length of a log segment in octets, a multiple of [`PAGE_BYTES`]; must hold a full ring. Default 16 MiB.
     pub segment_bytes: u64,
-    /// Least time between the starts of two commits when busy; an idle journal commits at once. Default 1 ms.
+    /// Longest time between the starts of two commits while records wait; after a commit of few records it is shorter (20 µs for each). Default 1 ms.
     pub commit_gap: Duration,
     /// Octets of records that may wait; an append beyond is refused. At most (and by default) [`JOURNAL_RING_BYTES_MAX`].
     pub ring_bytes: usize,

@@ -158,8 +158,9 @@ impl Shared {
         unpoisoned(self.listeners.write()).push(listener);
     }
 
-    /// Queues records that are committed together, and says the sequence of the last.
-    pub(super) fn append(&self, records: &[(u8, &[u8])]) -> Result<Sequence, Refusal> {
+    /// Queues records that are committed together, and says the sequence of the last. Unless it is to be `held` (and the ring is not half full) it
+    /// wakes the writer; whoever holds has to call [`Self::wake_writer`] soon.
+    pub(super) fn append(&self, records: &[(u8, &[u8])], held: bool) -> Result<Sequence, Refusal> {
         if records.is_empty() || records.iter().any(|(_, payload)| payload.len() > JOURNAL_PAYLOAD_BYTES_MAX) {
             return Err(Refusal::TooLong);
         }
@@ -185,9 +186,10 @@ impl Shared {
         queue.records += records.len() as u32;
         queue.next += records.len() as u64;
         let last = queue.next - 1;
+        let half_full = queue.octets.len() >= self.ring_bytes / 2;
         let wake = match queue.sleep {
-            WriterSleep::UntilWork => true,
-            WriterSleep::UntilGapEnds => queue.octets.len() >= self.ring_bytes / 2,
+            WriterSleep::UntilWork => !held || half_full,
+            WriterSleep::UntilGapEnds => half_full,
             WriterSleep::Awake => false,
         };
         if wake {
@@ -196,6 +198,16 @@ impl Shared {
             self.wake_writer.notify_one();
         }
         Ok(last)
+    }
+
+    /// Wakes the writer if it sleeps although records wait.
+    fn wake_writer(&self) {
+        let mut queue = self.queue();
+        if queue.records > 0 && queue.sleep == WriterSleep::UntilWork {
+            queue.sleep = WriterSleep::Awake;
+            drop(queue);
+            self.wake_writer.notify_one();
+        }
     }
 
     /// Writer: waits for records, then until `not_before` unless half the ring is used, and takes them all.
@@ -387,14 +399,30 @@ impl Shared {
 }
 
 /// The way into the journal: one per worker thread or API task.
-#[derive(Clone)]
 pub struct Appender {
     shared: Arc<Shared>,
+    holding: bool,
+    /// Something was appended while holding.
+    held: bool,
 }
 
 impl Appender {
     pub(super) fn new(shared: Arc<Shared>) -> Appender {
-        Appender { shared }
+        Appender { shared, holding: false, held: false }
+    }
+
+    /// From now on what is appended waits for [`Appender::release`] (or for the writer to be awake anyway), so that a batch of packets is one
+    /// commit and not two, and the writer's thread does not interrupt it.
+    pub fn hold(&mut self) {
+        self.holding = true;
+    }
+
+    /// Ends [`Appender::hold`]: the writer is woken if something waits.
+    pub fn release(&mut self) {
+        self.holding = false;
+        if std::mem::take(&mut self.held) {
+            self.shared.wake_writer();
+        }
     }
 
     /// Queues one record. `promise` comes back from [`Pending`] once the record is durable, and not before.
@@ -411,8 +439,11 @@ impl Appender {
     /// # Errors
     /// As [`Appender::append`]; also [`Refusal::TooLong`] for an empty batch and for one of more octets than `ring_bytes`.
     pub fn append_batch<T>(&mut self, records: &[(u8, &[u8])], promise: T) -> Result<Pending<T>, Refused<T>> {
-        match self.shared.append(records) {
-            Ok(sequence) => Ok(Pending::new(promise, sequence, self.shared.instance)),
+        match self.shared.append(records, self.holding) {
+            Ok(sequence) => {
+                self.held |= self.holding;
+                Ok(Pending::new(promise, sequence, self.shared.instance))
+            }
             Err(reason) => Err(Refused { value: promise, reason }),
         }
     }
@@ -444,6 +475,19 @@ impl Appender {
     }
 }
 
+/// A clone holds nothing.
+impl Clone for Appender {
+    fn clone(&self) -> Self {
+        Appender::new(Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for Appender {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
 impl super::durable::Horizon for Appender {
     fn shared(&self) -> &Shared {
         &self.shared
@@ -453,5 +497,44 @@ impl super::durable::Horizon for Appender {
 impl std::fmt::Debug for Appender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Appender").field("durable", &self.durable()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_wakes_the_writer_once_it_is_released() {
+        let shared = Arc::new(Shared::new(1 << 20, 0, 1));
+        let of_writer = Arc::clone(&shared);
+        let writer = std::thread::spawn(move || {
+            let mut batch = Batch::default();
+            assert!(of_writer.take(&mut batch, None));
+            batch.records
+        });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while shared.queue().sleep != WriterSleep::UntilWork {
+            assert!(Instant::now() < deadline, "the writer does not wait");
+            std::thread::yield_now();
+        }
+        let mut appender = Appender::new(Arc::clone(&shared));
+        appender.hold();
+        for _ in 0..3 {
+            let _pending = appender.append(1, b"record", ()).expect("queued");
+            assert_eq!(shared.queue().sleep, WriterSleep::UntilWork, "woken too early");
+        }
+        appender.release();
+        assert_eq!(writer.join().expect("the writer"), 3);
+    }
+
+    #[test]
+    fn a_half_full_ring_wakes_the_writer_all_the_same() {
+        let shared = Shared::new(64, 0, 1);
+        shared.queue().sleep = WriterSleep::UntilWork;
+        for (octets, sleeps) in [(8, WriterSleep::UntilWork), (24, WriterSleep::Awake)] {
+            shared.append(&[(1, &vec![0; octets])], true).expect("room");
+            assert_eq!(shared.queue().sleep, sleeps, "{octets}");
+        }
     }
 }

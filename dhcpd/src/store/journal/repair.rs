@@ -74,7 +74,7 @@ pub fn repair_storage(storage: &dyn Storage, segment_bytes: u64) -> Result<Optio
     // The segment that carries the sequence on comes first, then what it goes on from, and only then the old files go (C27).
     let number = files.next_number;
     let spare = FileName::Spare(number);
-    storage.allocate(&spare.to_string(), segment_bytes)?;
+    storage.allocate(&spare.to_string(), segment_bytes, &mut || {})?;
     let header = FileHeader {
         purpose: Purpose::Log,
         journal: files.journal,

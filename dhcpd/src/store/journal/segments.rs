@@ -15,6 +15,11 @@ use super::format::{FileHeader, FileName, PAGE_BYTES, Purpose};
 use super::queue::Shared;
 use super::storage::{Storage, StorageError, StorageFile};
 
+/// How long the keeper rests after each piece of a spare: nothing is in a hurry while another spare is there.
+const REST: Duration = Duration::from_millis(10);
+/// The same while there is none.
+const SHORT_REST: Duration = Duration::from_millis(2);
+
 /// The segment that commits go to.
 pub(super) struct OpenSegment {
     pub(super) file: Box<dyn StorageFile>,
@@ -38,6 +43,8 @@ struct Files {
     live: Vec<LiveSegment>,
     spares: Vec<FileName>,
     next_number: u64,
+    /// The writer waits for a spare.
+    wanted: bool,
     closing: bool,
 }
 
@@ -119,7 +126,7 @@ impl Segments {
         match &opened {
             Ok(_) => {
                 self.files().live.push(LiveSegment { number, follows });
-                self.wake_keeper.notify_one();
+                self.wake_keeper.notify_all();
             }
             // It still has its name: the retry may take it again.
             Err(StorageError::Refused { .. }) => self.files().spares.push(spare),
@@ -129,30 +136,46 @@ impl Segments {
     }
 
     fn take_spare(&self) -> Result<FileName, StorageError> {
-        if let Some(spare) = self.files().spares.pop() {
-            return Ok(spare);
+        {
+            let mut files = self.files();
+            if let Some(spare) = files.spares.pop() {
+                return Ok(spare);
+            }
+            files.wanted = true;
         }
-        self.make_spare()?;
+        // The keeper may be resting in the middle of one.
+        self.wake_keeper.notify_all();
+        let made = self.make_spare(0, &mut || {});
+        let mut files = self.files();
+        files.wanted = false;
+        made?;
         // Only the writer takes spares, so the one just made is there.
-        self.files().spares.pop().ok_or_else(|| {
+        files.spares.pop().ok_or_else(|| {
             StorageError::failed("take a spare segment", std::io::Error::from(std::io::ErrorKind::NotFound))
         })
     }
 
-    /// Makes a spare unless there is one by now.
-    fn make_spare(&self) -> Result<(), StorageError> {
+    /// Makes a spare unless there are more than `enough` by now.
+    fn make_spare(&self, enough: usize, between: &mut dyn FnMut()) -> Result<(), StorageError> {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let name = {
             let mut files = self.files();
-            if !files.spares.is_empty() {
+            if files.spares.len() > enough {
                 return Ok(());
             }
             files.next_number += 1;
             FileName::Spare(files.next_number - 1)
         };
-        self.storage.allocate(&name.to_string(), self.segment_bytes)?;
+        self.storage.allocate(&name.to_string(), self.segment_bytes, between)?;
         self.files().spares.push(name);
         Ok(())
+    }
+
+    /// Keeper: leaves the disk to the commits for a while, unless the writer waits for the spare.
+    fn rest(&self) {
+        let files = self.files();
+        let rest = if files.spares.is_empty() { SHORT_REST } else { REST };
+        drop(self.wake_keeper.wait_timeout_while(files, rest, |files| !files.wanted && !files.closing));
     }
 
     /// Retires the segments that a durable snapshot covers wholly (rule R9).
@@ -184,20 +207,20 @@ impl Segments {
         self.wake_keeper.notify_all();
     }
 
-    /// The keeper thread: has a spare ready before the writer needs one. A full disk is not yet a refusal here: the open segment has room.
+    /// The keeper thread: has spares ready before the writer needs them, and takes its time over them. A full disk is not yet a refusal here: the open segment has room.
     pub(super) fn keep_spares(&self, shared: &Shared, retry_gap: Duration) {
         let mut warned = false;
         loop {
             {
                 let mut files = self.files();
-                while !files.closing && !files.spares.is_empty() {
+                while !files.closing && files.spares.len() >= JOURNAL_SPARES_MAX {
                     files = self.wake_keeper.wait(files).unwrap_or_else(PoisonError::into_inner);
                 }
                 if files.closing {
                     return;
                 }
             }
-            match self.make_spare() {
+            match self.make_spare(JOURNAL_SPARES_MAX - 1, &mut || self.rest()) {
                 Ok(()) => warned = false,
                 Err(error @ StorageError::Refused { .. }) => {
                     if !std::mem::replace(&mut warned, true) {

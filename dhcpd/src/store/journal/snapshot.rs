@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use reveille_config::limit::JOURNAL_PAYLOAD_BYTES_MAX;
 
@@ -18,6 +19,9 @@ use super::{Sequence, entry};
 
 /// Records of about so many octets make one block of a snapshot.
 const BLOCK_BYTES: usize = 256 << 10;
+
+/// How long the writing of a snapshot rests after each block: disk and processor belong to the commits, and a snapshot is in no hurry.
+const REST: Duration = Duration::from_millis(4);
 
 /// Why a snapshot was not made. The old one and the log stay in force.
 #[derive(Debug, thiserror::Error)]
@@ -79,14 +83,15 @@ impl SnapshotFile {
         })
     }
 
-    /// Adds a record; its payload is within the limit.
-    pub(super) fn put(&mut self, kind: u8, payload: &[u8]) -> Result<(), StorageError> {
-        if self.pending.len() + entry::encoded_bytes(payload) > BLOCK_BYTES - BLOCK_HEADER_BYTES {
+    /// Adds a record; its payload is within the limit. Says whether a block was written.
+    pub(super) fn put(&mut self, kind: u8, payload: &[u8]) -> Result<bool, StorageError> {
+        let full = self.pending.len() + entry::encoded_bytes(payload) > BLOCK_BYTES - BLOCK_HEADER_BYTES;
+        if full {
             self.write_block()?;
         }
         entry::push(&mut self.pending, kind, payload);
         self.pending_records += 1;
-        Ok(())
+        Ok(full)
     }
 
     fn write_block(&mut self) -> Result<(), StorageError> {
@@ -98,7 +103,8 @@ impl SnapshotFile {
         let to = self.block.as_mut_slice();
         to[BLOCK_HEADER_BYTES..length].copy_from_slice(&self.pending);
         seal_block(to, length, self.covers, self.salt, self.records + 1, self.pending_records);
-        self.file.write_at(self.offset, to)?;
+        // Durable at once, so that a commit beside it never waits for a cache full of blocks.
+        self.file.write_durable(self.offset, to)?;
         self.offset += page_ceil(length) as u64;
         self.records += u64::from(self.pending_records);
         self.pending_records = 0;
@@ -177,7 +183,10 @@ impl SnapshotWriter {
         if payload.len() > JOURNAL_PAYLOAD_BYTES_MAX {
             return Err(SnapshotError::TooLong(payload.len()));
         }
-        checked(&self.shared, self.file.put(kind, payload))
+        if checked(&self.shared, self.file.put(kind, payload))? {
+            std::thread::sleep(REST);
+        }
+        Ok(())
     }
 
     /// Puts the snapshot in force and retires what it covers. Blocks until what was appended by now is durable: not for async tasks.

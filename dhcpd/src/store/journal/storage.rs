@@ -79,8 +79,9 @@ pub struct StoredFile {
 pub trait Storage: Send + Sync {
     /// All files, in no particular order.
     fn list(&self) -> Result<Vec<StoredFile>, StorageError>;
-    /// Makes a file of `bytes` zeros whose blocks are really on the disk, durable with its name. Leaves nothing behind when refused.
-    fn allocate(&self, name: &str, bytes: u64) -> Result<(), StorageError>;
+    /// Makes a file of `bytes` zeros whose blocks are really on the disk, durable with its name. Leaves nothing behind when refused. `between` is
+    /// called between its pieces, each of which is durable by then.
+    fn allocate(&self, name: &str, bytes: u64, between: &mut dyn FnMut()) -> Result<(), StorageError>;
     /// Makes an empty file, or empties the one that is there, and opens it.
     fn create(&self, name: &str) -> Result<Box<dyn StorageFile>, StorageError>;
     /// Opens a file that is there.
