@@ -3,15 +3,18 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use reveille_dhcpd::store::journal::{AlignedBuffer, FileStorage, PAGE_BYTES, Storage};
 use serde_json::{Value, json};
 
 use crate::histogram::Histogram;
 
 /// Syncs that are timed.
 const SYNCS: usize = 300;
+/// Pages that paced writes go to in turn.
+const PACED_PAGES: u64 = 1_024;
 
 /// The processor, the kernel, the cores, the disk below `directory`, and how busy the machine is.
 ///
@@ -63,4 +66,27 @@ pub fn fdatasync_micros(directory: &Path) -> anyhow::Result<(f64, f64)> {
     drop(file);
     fs::remove_file(path)?;
     Ok((histogram.micros_at(0.5), histogram.micros_at(0.99)))
+}
+
+/// How long a durable write of 4 KiB takes, as the journal does it (past the page cache, into blocks that are there), one each millisecond for `time`.
+///
+/// # Errors
+/// The directory cannot be written, or its file system knows no direct writes.
+pub fn paced_sync(directory: &Path, time: Duration) -> anyhow::Result<Histogram> {
+    let storage = FileStorage::open(&directory.join("paced-sync")).context("cannot measure the disk")?;
+    storage.allocate("file", PACED_PAGES * PAGE_BYTES as u64, &mut || {})?;
+    let mut file = storage.open("file")?;
+    let page = AlignedBuffer::zeroed(PAGE_BYTES);
+    let mut histogram = Histogram::default();
+    let (begin, mut at) = (Instant::now(), 0);
+    while begin.elapsed() < time {
+        let write = Instant::now();
+        file.write_durable((at % PACED_PAGES) * PAGE_BYTES as u64, page.as_slice())?;
+        histogram.add(write.elapsed().as_nanos() as u64);
+        at += 1;
+        std::thread::sleep(Duration::from_millis(1).saturating_sub(write.elapsed()));
+    }
+    drop(file);
+    fs::remove_dir_all(directory.join("paced-sync"))?;
+    Ok(histogram)
 }

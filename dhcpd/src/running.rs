@@ -303,13 +303,13 @@ fn needs_restart(old: &Dhcpd, new: &Dhcpd) -> Option<String> {
 }
 
 async fn watch_journal(store: Arc<Store>, failed: mpsc::UnboundedSender<RunError>) {
-    let mut commits = store.journal.subscribe();
+    let mut states = store.journal.subscribe_state();
     loop {
         if let JournalState::Failed { reason } = store.journal.state() {
             let _ = failed.send(RunError::Journal(reason));
             return;
         }
-        if commits.changed().await.is_err() {
+        if states.changed().await.is_err() {
             return;
         }
     }

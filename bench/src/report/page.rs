@@ -52,7 +52,8 @@ fn machine(out: &mut String, results: &Value) {
     let _ = writeln!(
         out,
         "Machine: {}, {} cores, Linux {}; {}; write and fdatasync of 4 KiB there: median {} µs, 99th percentile {} µs; load average at \
-         the start {}. Medians of {} rounds.\n",
+         the start {}. A durable write each millisecond, measured before each turn of the latencies: median {} ms, 99th percentile {} ms, 99.9th {} ms. \
+         Medians of {} rounds.\n",
         plain("processor"),
         of("cores"),
         plain("kernel"),
@@ -60,6 +61,9 @@ fn machine(out: &mut String, results: &Value) {
         sync("fdatasync_us_p50"),
         sync("fdatasync_us_p99"),
         of("load_average_at_start"),
+        sync("disk_sync_p50_ms"),
+        sync("disk_sync_p99_ms"),
+        sync("disk_sync_p999_ms"),
         number(results, &["rounds"]).map_or_else(|| "–".into(), pretty),
     );
 }

@@ -1,25 +1,34 @@
 //! How long answers take at a load that can be served: open loop, counted from when each message was due.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use serde_json::{Map, Value, json};
 
 use super::{Bench, median, rounded};
 use crate::contender::Contender;
 use crate::generate::{Latency, Outcome, Pace, Phase};
+use crate::machine;
 use crate::stage::Clients;
 
+/// How long the disk alone is measured before each turn: what it does to a sync, whoever else uses it, it does to an ACK.
+const DISK_TIME: Duration = Duration::from_secs(2);
 /// New leases a second.
 const RATES: [u64; 3] = [1_000, 10_000, 50_000];
 
 /// Ours at every rate, Kea at those that it can serve.
 pub fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let mut latencies = Map::new();
+    let mut disk = Vec::new();
     for contender in [Contender::Reveille, bench.kea()] {
         let mut by_rate = Map::new();
         for rate in RATES.into_iter().filter(|rate| contender == Contender::Reveille || *rate <= 10_000) {
             let mut turns = Vec::new();
             for _ in 0..bench.rounds {
                 bench.say(&format!("{} at {rate}/s", contender.title()));
+                if contender == Contender::Reveille {
+                    disk.push(machine::paced_sync(bench.stage.run.dir(), DISK_TIME)?);
+                }
                 let server = bench.stage.start(contender)?;
                 let warm = Phase::new("warm", Pace::Rate(rate), 500);
                 let plan = [warm, Phase::new("load", Pace::Rate(rate), bench.millis(3_000))];
@@ -33,6 +42,10 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<()> {
             }
         }
         latencies.insert(contender.key().to_owned(), Value::Object(by_rate));
+    }
+    for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
+        let shares: Vec<_> = disk.iter().map(|turn| turn.micros_at(share)).collect();
+        bench.figure(&format!("disk_sync_{name}_ms"), rounded(median(&shares) / 1e3, 3), true);
     }
     bench.results.insert("latency".into(), Value::Object(latencies));
     Ok(())

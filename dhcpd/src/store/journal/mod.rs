@@ -326,6 +326,11 @@ impl Journal {
         Appender::new(Arc::clone(&self.shared))
     }
 
+    /// Wakes async tasks when the journal refuses, fails or ends; commits do not wake them.
+    pub fn subscribe_state(&self) -> tokio::sync::watch::Receiver<()> {
+        self.shared.subscribe_state()
+    }
+
     /// The highest durable sequence.
     pub fn durable(&self) -> Sequence {
         self.shared.durable()

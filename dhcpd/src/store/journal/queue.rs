@@ -69,6 +69,8 @@ pub struct Shared {
     /// Whether `Queue::state` is healthy, for those who ask for each packet. It is written under the queue's lock.
     healthy: AtomicBool,
     watch: watch::Sender<Sequence>,
+    /// Marked changed with each change of state, not with commits.
+    states: watch::Sender<()>,
     /// How far the follower has read.
     followed: watch::Sender<Sequence>,
     /// Somebody who sleeps wants to know when the follower has read on.
@@ -117,6 +119,7 @@ impl Shared {
             void_through: AtomicU64::new(0),
             healthy: AtomicBool::new(true),
             watch: watch::Sender::new(durable),
+            states: watch::Sender::new(()),
             followed: watch::Sender::new(durable),
             follower_awaited: AtomicBool::new(false),
             listeners: RwLock::new(Vec::new()),
@@ -152,6 +155,10 @@ impl Shared {
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Sequence> {
         self.watch.subscribe()
+    }
+
+    pub(super) fn subscribe_state(&self) -> watch::Receiver<()> {
+        self.states.subscribe()
     }
 
     pub(super) fn listen(&self, listener: Listener) {
@@ -285,6 +292,7 @@ impl Shared {
             self.healthy.store(false, Ordering::Relaxed);
             self.void_through.store(queue.next - 1, Ordering::Release);
         }
+        self.states.send_replace(());
         self.announce();
     }
 
@@ -300,6 +308,7 @@ impl Shared {
             self.healthy.store(false, Ordering::Relaxed);
             self.void_through.store(queue.next - 1, Ordering::Release);
         }
+        self.states.send_replace(());
         self.announce();
     }
 
@@ -315,6 +324,7 @@ impl Shared {
             queue.ended = true;
             self.void_through.store(queue.next - 1, Ordering::Release);
         }
+        self.states.send_replace(());
         self.announce();
     }
 
