@@ -61,6 +61,29 @@ pub struct Limits {
     /// How many of a link's pool addresses the clients behind one port (option 82) may hold, percent from 1; default 100, no limit: many networks have relays that
     /// give one circuit id to all machines of a VLAN.
     pub port_share_percent: u8,
+    /// What counts as a port there.
+    pub port_share_by: PortShareBy,
+}
+
+/// What the addresses that one sender's clients hold are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortShareBy {
+    /// By circuit id and remote id together; a relay that gives no circuit id names no port. The default.
+    #[default]
+    Port,
+    /// By remote id alone: what is behind one switch, or one modem.
+    RemoteId,
+}
+
+impl PortShareBy {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Port => "port",
+            Self::RemoteId => "remote-id",
+        }
+    }
 }
 
 /// The table `[dhcpd.journal]`.

@@ -26,6 +26,7 @@ impl Printer<'_> {
         self.line("client_packets_per_sec", dhcpd.limits.client_packets_per_sec);
         self.line("relay_packets_per_sec", dhcpd.limits.relay_packets_per_sec);
         self.line("port_share_percent", dhcpd.limits.port_share_percent);
+        self.string("port_share_by", dhcpd.limits.port_share_by.as_str());
         for (at, own) in dhcpd.definitions.iter().enumerate() {
             self.table(format!("dhcpd.option[{at}]"), true);
             self.line("code", own.code);

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::reader::Table;
-use crate::dhcpd::{ConflictCheck, ConflictMethod, Limits};
+use crate::dhcpd::{ConflictCheck, ConflictMethod, Limits, PortShareBy};
 use crate::limit::{CLIENT_PACKETS_PER_SEC, CONFLICT_WAIT_MILLIS_MAX, LIST_ITEMS_MAX, RELAY_PACKETS_PER_SEC};
 
 /// `conflict_check` and `conflict_wait_millis`.
@@ -50,6 +50,11 @@ pub(super) fn limits(table: Table<'_, '_>) -> Limits {
         relay_packets_per_sec: rate("relay_packets_per_sec", RELAY_PACKETS_PER_SEC),
         port_share_percent: table.or("port_share_percent", 100, |value| {
             value.integer(1..=100, "percent of the link's pool addresses").map(|percent| percent as u8)
+        }),
+        port_share_by: table.or("port_share_by", PortShareBy::Port, |value| match value.text("\"port\"")?.value {
+            "port" => Some(PortShareBy::Port),
+            "remote-id" => Some(PortShareBy::RemoteId),
+            other => value.wrong(format!("`{other}` is nothing to count by"), "`port` or `remote-id`"),
         }),
     };
     table.finish();

@@ -196,6 +196,7 @@ fn keys_and_types() {
         ("lease_secs = 600", "lease_secs = ¦0", "`lease_secs` = 0 is out of bounds", "seconds"),
         ("workers = 2", "workers = 2\nknown_servers = [¦\"dns\"]", "`dns` is not an IPv4 address", "10.77.8.2"),
         ("workers = 2", "workers = 2\nlimits = { client_packets_per_sec = ¦-1 }", "out of bounds", "from 0"),
+        ("workers = 2", "workers = 2\nlimits = { port_share_by = ¦\"switch\" }", "switch", "remote-id"),
         ("workers = 2", "workers = 2\nlimits = { port_share_percent = ¦0 }", "out of bounds", "percent"),
         (
             "lease_secs = 600",

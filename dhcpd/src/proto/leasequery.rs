@@ -8,6 +8,7 @@ use reveille_config::MacAddr;
 
 use super::option::CodeSet;
 use super::reason::DropReason;
+use super::renewal::t1_and_t2;
 use super::reply::stamp::append;
 use super::reply::{Destination, REPLY_BYTES_MAX, REPLY_BYTES_MIN, Reply, relay_port};
 use super::view::{FIXED_BYTES, MAGIC_COOKIE, PacketView, code};
@@ -133,9 +134,9 @@ fn put_found(out: &mut Vec<u8>, packet: &PacketView<'_>, found: &Found) {
         }
     };
     let total = found.total_secs;
-    for (code, end) in
-        [(code::LEASE_TIME, total), (code::RENEWAL_TIME, total / 2), (code::REBINDING_TIME, total - total.div_ceil(8))]
-    {
+    // What the client was told.
+    let [t1, t2] = t1_and_t2(found.mac, total);
+    for (code, end) in [(code::LEASE_TIME, total), (code::RENEWAL_TIME, t1), (code::REBINDING_TIME, t2)] {
         let left = if total == u32::MAX { u32::MAX } else { end.saturating_sub(found.since_secs) };
         if left > 0 {
             put(code, &left.to_be_bytes());
@@ -235,7 +236,7 @@ mod tests {
             (54, vec![10, 77, 2, 1]),
             (51, 1_600u32.to_be_bytes().to_vec()),
             // T1 is past.
-            (59, 1_150u32.to_be_bytes().to_vec()),
+            (59, (t1_and_t2(STRANGER, 3_600)[1] - 2_000).to_be_bytes().to_vec()),
             (61, vec![1, 2, 3]),
             (91, 2_000u32.to_be_bytes().to_vec()),
             (92, vec![10, 77, 2, 100, 10, 77, 1, 9]),

@@ -23,6 +23,7 @@ pub mod pool;
 pub mod rate;
 pub mod reason;
 pub mod relay_agent;
+pub mod renewal;
 pub mod reply;
 pub mod rules;
 pub mod scope;

@@ -15,6 +15,7 @@ use super::boot::{self, BootAnswer, Stage};
 use super::fqdn;
 use super::option::{CodeSet, OptionBlock};
 use super::reason::NakReason;
+use super::renewal::t1_and_t2;
 use super::rules::Rules;
 use super::view::{FIXED_BYTES, MessageType, PacketView, code};
 use stamp::{Room, Stamp};
@@ -157,7 +158,7 @@ pub struct Asker<'a> {
 pub struct Lease {
     /// `yiaddr`.
     pub address: Ipv4Addr,
-    /// Option 51, seconds; T1 is half of it and T2 seven eighths (RFC 2131 §4.4.5).
+    /// Option 51, seconds; T1 and T2 follow from it ([`super::renewal`]).
     pub secs: u32,
 }
 
@@ -330,14 +331,8 @@ impl Asker<'_> {
         if let Some(lease) = lease {
             stamp.out[16..20].copy_from_slice(&lease.address.octets());
             //= https://www.rfc-editor.org/rfc/rfc2131#section-4.4.5
-            //# T1 MUST be earlier than T2, which, in turn, MUST be earlier than the time at which the client's lease will expire.
-            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.4.5
             //# The server SHOULD return T1 and T2, and their values SHOULD be adjusted from their original values to take account of the time remaining on the lease.
-            let [t1, t2] = if lease.secs == u32::MAX {
-                [u32::MAX; 2]
-            } else {
-                [lease.secs / 2, lease.secs - lease.secs.div_ceil(8)]
-            };
+            let [t1, t2] = t1_and_t2(packet.chaddr(), lease.secs);
             for (at, value) in template.times.into_iter().flatten().zip([lease.secs, t1, t2]) {
                 stamp.out[at..at + 4].copy_from_slice(&value.to_be_bytes());
             }
@@ -347,11 +342,25 @@ impl Asker<'_> {
         // Boot information goes first, so that it fits; what the operator configured by hand replaces it.
         let list = packet.option(code::PARAMETER_LIST);
         self.put_boot(&mut stamp, &boot, list);
-        if let Some(id) = packet.option(code::MACHINE_ID).filter(|id| id.len() == 17 && boot.stage != Stage::None) {
-            // RFC 4578 §2.3: 17 octets, or it is none.
+        if boot.stage != Stage::None {
+            //= https://www.rfc-editor.org/rfc/rfc4578#section-2.1
+            //# This option MUST be present in all DHCP and PXE packets sent by PXE-compliant clients and servers.
+            //= https://www.rfc-editor.org/rfc/rfc4578#section-2.2
+            //# This option MUST be present in all DHCP and PXE packets sent by PXE-compliant clients and servers.
             //= https://www.rfc-editor.org/rfc/rfc4578#section-2.3
             //# This option MUST be present in all DHCP and PXE packets sent by PXE-compliant clients and servers.
-            stamp.put(code::MACHINE_ID, id, &[]);
+            for code in [code::MACHINE_ID, code::ARCHITECTURE, code::NETWORK_INTERFACE] {
+                let value = packet.option(code).unwrap_or_default();
+                let is_right = match code {
+                    code::MACHINE_ID => value.len() == 17,
+                    code::ARCHITECTURE => !value.is_empty() && value.len().is_multiple_of(2),
+                    _ => value.len() == 3,
+                };
+                // Of another length it is none of them.
+                if is_right {
+                    stamp.put(code, value, &[]);
+                }
+            }
         }
         if let Some(name) = packet.option(code::CLIENT_FQDN)
             && let Some(head) = fqdn::answer(name)

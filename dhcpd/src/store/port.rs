@@ -9,6 +9,7 @@
 use std::hash::Hasher;
 use std::num::NonZeroU32;
 
+use reveille_config::dhcpd::PortShareBy;
 use siphasher::sip::SipHasher13;
 
 use super::atomic::{AtomicU64, Ordering};
@@ -24,8 +25,14 @@ pub struct Port(NonZeroU32);
 
 impl Port {
     /// The port that a relay names; `None` where it names none.
-    pub(super) fn of(seed: u64, network: NetworkIndex, circuit: Circuit<'_>) -> Option<Self> {
-        if circuit.circuit_id.is_empty() {
+    //= https://www.rfc-editor.org/rfc/rfc3046#section-4
+    //# The DHCP server SHOULD implement policies that restrict the number of IP addresses to be assigned to a single remote ID.
+    pub(super) fn of(seed: u64, network: NetworkIndex, by: PortShareBy, circuit: Circuit<'_>) -> Option<Self> {
+        let (named, circuit) = match by {
+            PortShareBy::Port => (circuit.circuit_id, circuit),
+            PortShareBy::RemoteId => (circuit.remote_id, Circuit { circuit_id: &[], ..circuit }),
+        };
+        if named.is_empty() {
             return None;
         }
         let mut hasher = SipHasher13::new_with_keys(seed, network.0.into());
@@ -156,11 +163,18 @@ mod tests {
 
     #[test]
     fn a_port_is_its_circuit_and_the_relay_agents_id() {
-        let of = |network, circuit_id, remote_id| Port::of(1, NetworkIndex(network), Circuit { circuit_id, remote_id });
+        let by = |by, network, circuit_id, remote_id| {
+            Port::of(1, NetworkIndex(network), by, Circuit { circuit_id, remote_id })
+        };
+        let of = |network, circuit_id, remote_id| by(PortShareBy::Port, network, circuit_id, remote_id);
         let one = of(0, &b"eth1"[..], &b"sw1"[..]);
         assert_eq!(one, of(0, b"eth1", b"sw1"));
         let others = [of(0, b"eth1", b"sw2"), of(0, b"eth2", b"sw1"), of(1, b"eth1", b"sw1"), of(0, b"eth", b"1sw1")];
         assert!(others.iter().all(|other| other.is_some() && *other != one));
         assert_eq!(of(0, b"", b"sw1"), None, "the relay agent alone is no port");
+        let behind = |circuit_id, remote_id| by(PortShareBy::RemoteId, 0, circuit_id, remote_id);
+        assert_eq!(behind(b"eth1", b"sw1"), behind(b"eth2", b"sw1"));
+        assert!(behind(b"", b"sw1").is_some() && behind(b"eth1", b"sw1") != behind(b"eth1", b"sw2"));
+        assert_eq!(behind(b"eth1", b""), None);
     }
 }

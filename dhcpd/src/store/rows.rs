@@ -185,7 +185,7 @@ impl LeaseRows {
         rows.filter(move |row| limited && row.state == RowState::Bound).filter_map(|row| {
             let scope = self.scopes.get(row.scope).filter(|scope| scope.in_pools(row.address))?;
             let circuit = RelayAgent::new(&row.said.as_ref()?.relay_agent).circuit();
-            Some((self.client(row), Port::of(self.seed, scope.network, circuit)?))
+            Some((self.client(row), Port::of(self.seed, scope.network, self.scopes.limits.port_share_by, circuit)?))
         })
     }
 

@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use reveille_config::MacAddr;
+use reveille_config::dhcpd::PortShareBy;
 
 use super::clients::{Bound, Clients, Due, Held, Phase, hash_said};
 use super::event::{EventKind, RawEvent};
@@ -218,8 +219,8 @@ impl Table {
     }
 
     /// The port of a network that a relay names.
-    pub fn port(&self, network: NetworkIndex, circuit: Circuit<'_>) -> Option<Port> {
-        Port::of(self.shared.hash_seed, network, circuit)
+    pub fn port(&self, network: NetworkIndex, by: PortShareBy, circuit: Circuit<'_>) -> Option<Port> {
+        Port::of(self.shared.hash_seed, network, by, circuit)
     }
 
     /// Whether the client may hold an address behind `port`, whose clients may hold `most`. One that is served already takes nothing more.

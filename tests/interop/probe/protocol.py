@@ -19,8 +19,8 @@ def of_pool(reply):
     to="unicast frame, 10.77.2.60:68",
     server=SERVER,
     lease=3600,
-    t1=1800,
-    t2=3150,
+    t1="a half",
+    t2="seven eighths",
     mask="255.255.255.0",
     router="10.77.2.1",
     host="node-1",
@@ -29,13 +29,15 @@ def of_pool(reply):
 )
 def a_reserved_client_is_offered_its_address(wire):
     offer = wire.discover(KNOWN, [("param_req_list", [1, 3, 12, 58, 59])])
+    # A thirty-second part earlier or later: machines are not to come back all at once.
+    about = lambda code, seconds, name: name if abs(offer.number(code) - seconds) <= 3600 / 32 else offer.number(code)
     return {
         "reply": offer,
         "to": offer.to,
         "server": offer.addresses(54),
         "lease": offer.number(51),
-        "t1": offer.number(58),
-        "t2": offer.number(59),
+        "t1": about(58, 1800, "a half"),
+        "t2": about(59, 3150, "seven eighths"),
         "mask": offer.addresses(1),
         "router": offer.addresses(3),
         "host": offer.text(12),

@@ -53,8 +53,8 @@ impl Senders {
 impl Desk {
     /// The port for which an address of this client counts, where that is limited.
     pub(super) fn port_behind(&self, scopes: &Scopes, key: ClientKey, circuit: Circuit<'_>) -> Option<Port> {
-        let limited = scopes.limits.port_share_percent < 100;
-        if limited { self.table.port(key.network, circuit) } else { None }
+        let Limits { port_share_percent, port_share_by, .. } = scopes.limits;
+        if port_share_percent < 100 { self.table.port(key.network, port_share_by, circuit) } else { None }
     }
 
     /// Whether an address for this client would be one too many.

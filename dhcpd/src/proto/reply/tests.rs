@@ -62,6 +62,7 @@ fn option(reply: &Reply, code: u8) -> Option<Vec<u8>> {
 #[test]
 fn the_wire_library_reads_an_ack_as_it_was_meant() {
     let packet = Packet::renew(STRANGER, ip(2, 100)).option(55, &[1, 3, 6, 28, 51, 58, 59, 224]).option(61, &[1, 2, 3]);
+    let [t1, t2] = t1_and_t2(STRANGER, 3_600);
     let message = decode(&ack_to(&packet));
     let opts = message.opts();
     assert_eq!(message.opcode(), Opcode::BootReply);
@@ -72,8 +73,8 @@ fn the_wire_library_reads_an_ack_as_it_was_meant() {
     for (code, expected) in [
         (OptionCode::ServerIdentifier, DhcpOption::ServerIdentifier(ip(2, 1))),
         (OptionCode::AddressLeaseTime, DhcpOption::AddressLeaseTime(3_600)),
-        (OptionCode::Renewal, DhcpOption::Renewal(1_800)),
-        (OptionCode::Rebinding, DhcpOption::Rebinding(3_150)),
+        (OptionCode::Renewal, DhcpOption::Renewal(t1)),
+        (OptionCode::Rebinding, DhcpOption::Rebinding(t2)),
         (OptionCode::SubnetMask, DhcpOption::SubnetMask(Ipv4Addr::new(255, 255, 255, 0))),
         (OptionCode::Router, DhcpOption::Router(vec![ip(2, 1)])),
         (OptionCode::DomainNameServer, DhcpOption::DomainNameServer(vec![ip(2, 2), ip(2, 3)])),
@@ -320,6 +321,12 @@ fn what_the_operator_sets_by_hand_goes_before_what_is_computed() {
     assert_eq!(option(&reply, 43), Some(vec![6, 1, 255]));
 }
 
+//= https://www.rfc-editor.org/rfc/rfc4578#section-2.1
+//= type=test
+//# This option MUST be present in all DHCP and PXE packets sent by PXE-compliant clients and servers.
+//= https://www.rfc-editor.org/rfc/rfc4578#section-2.2
+//= type=test
+//# This option MUST be present in all DHCP and PXE packets sent by PXE-compliant clients and servers.
 //= https://www.rfc-editor.org/rfc/rfc4578#section-2.3
 //= type=test
 //# This option MUST be present in all DHCP and PXE packets sent by PXE-compliant clients and servers.
@@ -330,19 +337,25 @@ fn echoes_come_back_verbatim_and_relay_information_last() {
     let packet = Packet::discover(STRANGER)
         .option(82, &agent[..200])
         .option(61, &[1, 2, 0, 0, 0, 0, 7])
-        .option(93, &[0, 0])
+        .option(93, &[0, 7, 0, 9])
+        .option(94, &[1, 3, 16])
         .option(97, &id)
         .option(57, &1_500u16.to_be_bytes())
         .option(82, &agent[200..]);
     let reply = offer_to(&packet);
     let options = options(&reply);
-    assert_eq!(option(&reply, 97), Some(id.to_vec()));
+    let of_pxe = [93, 94, 97].map(|code| option(&reply, code));
+    assert_eq!(of_pxe, [Some(vec![0, 7, 0, 9]), Some(vec![1, 3, 16]), Some(id.to_vec())]);
     assert_eq!(option(&reply, 61), Some(vec![1, 2, 0, 0, 0, 0, 7]));
     let last: Vec<u8> = options.iter().filter(|(code, _)| *code == 82).flat_map(|(_, value)| value.clone()).collect();
     assert_eq!(last, agent);
     assert!(options[options.len() - 2..].iter().all(|(code, _)| *code == 82));
-    let odd = offer_to(&Packet::discover(STRANGER).option(93, &[0, 0]).option(97, &[0; 16]));
-    assert_eq!(option(&odd, 97), None, "only 17 octets are a machine id");
+    let odd = Packet::discover(STRANGER).option(93, &[0, 0, 7]).option(94, &[1, 2]).option(97, &[0; 16]);
+    let plain = Packet::discover(STRANGER).option(97, &id).option(94, &[1, 3, 16]);
+    for (why, packet) in [("of another length they are none", odd), ("no boot client", plain)] {
+        let reply = offer_to(&packet);
+        assert!([93, 94, 97].iter().all(|&code| option(&reply, code).is_none()), "{why}");
+    }
 }
 
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.4.5
@@ -354,7 +367,8 @@ fn echoes_come_back_verbatim_and_relay_information_last() {
 #[test]
 fn a_lease_is_renewed_before_it_is_rebound_and_rebound_before_it_ends() {
     let scopes = scopes(&[]);
-    for (secs, t1, t2) in [(3_600u32, 1_800u32, 3_150u32), (2_700, 1_350, 2_362), (7, 3, 6), (3, 1, 2)] {
+    for secs in [3_600u32, 2_700, 7, 3] {
+        let [t1, t2] = t1_and_t2(STRANGER, secs);
         let lease = Lease { secs, ..LEASE };
         let reply = Packet::discover(STRANGER).view(|view| asker(view, &scopes).offer(Vec::new(), lease));
         let told = [51, 58, 59].map(|code| option(&reply, code));

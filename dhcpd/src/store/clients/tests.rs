@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use reveille_config::dhcpd::PortShareBy;
+
 use super::*;
 use crate::proto::fixed::Circuit;
 
@@ -23,7 +25,7 @@ fn address(n: u8) -> Ipv4Addr {
 }
 
 fn port(n: u8) -> Port {
-    Port::of(7, NetworkIndex(0), Circuit { circuit_id: &[n], remote_id: &[] }).unwrap()
+    Port::of(7, NetworkIndex(0), PortShareBy::Port, Circuit { circuit_id: &[n], remote_id: &[] }).unwrap()
 }
 
 fn pool(_: ScopeIndex, address: Ipv4Addr) -> usize {

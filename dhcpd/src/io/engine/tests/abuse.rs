@@ -82,6 +82,20 @@ fn machines_made_up_behind_one_port_get_its_share_and_nobody_else_suffers() {
     assert!((0..10).all(|n| unlimited.offered_through(1, client(n)).is_some()), "off unless configured");
 }
 
+//= https://www.rfc-editor.org/rfc/rfc3046#section-4
+//= type=test
+//# The DHCP server SHOULD implement policies that restrict the number of IP addresses to be assigned to a single remote ID.
+#[test]
+fn what_is_behind_one_remote_id_has_one_share_where_that_is_what_counts() {
+    let by_remote_id =
+        (UNLIMITED, "client_packets_per_sec = 0, port_share_percent = 30, port_share_by = \"remote-id\"");
+    let mut server = Server::new(&[by_remote_id]);
+    let served: Vec<_> = (0..9).filter(|&n| server.offered_through(n, client(n)).is_some()).collect();
+    assert_eq!(served, [0, 1, 2], "each behind a port of its own");
+    let other = Packet::discover(client(9)).relayed_by(ip(2, 254)).option(82, &[1, 1, 1, 2, 2, b's', b'x']);
+    assert!(server.send(&other).is_some(), "another remote id");
+}
+
 #[test]
 fn a_port_s_share_lasts_as_long_as_its_leases() {
     let mut server = Server::new(&[SHARE]);
