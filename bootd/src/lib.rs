@@ -24,6 +24,7 @@ use reveille_config::limit::{API_CONNECTIONS_MAX, HTTP_CONNECTIONS_MAX};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 
+use crate::io::http::Lane;
 use crate::io::listen::{self, ListenError};
 use crate::io::{Counters, http, tftp};
 use crate::store::{Catalogue, CatalogueError, Events, Intents, IntentsError, Machines, Site, Store, Transfers};
@@ -128,11 +129,11 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     let connections = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     for address in &config.http {
         let machines = http::machine::Machines { store: store.clone(), counters: counters.clone() };
-        let service = move |peer| {
+        let service = move |peer, lane: Lane| {
             let machines = machines.clone();
             service_fn(move |request| {
-                let machines = machines.clone();
-                async move { Ok::<_, Infallible>(machines.answer(peer, request).await) }
+                let (machines, lane) = (machines.clone(), lane.clone());
+                async move { Ok::<_, Infallible>(machines.answer(peer, lane, request).await) }
             })
         };
         let listener = listen::tcp(*address)?;
@@ -144,7 +145,7 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     for endpoint in &config.api {
         let api = api::Api { store: store.clone(), metrics_text: metrics_text.clone(), stop: running.stop.subscribe() };
         let router = TowerToHyperService::new(api::router(api));
-        let service = move |_| router.clone();
+        let service = move |_, _| router.clone();
         let (connections, counters, stop) = (connections.clone(), counters.clone(), running.stop.subscribe());
         match endpoint {
             Endpoint::Tcp(address) => {

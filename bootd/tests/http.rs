@@ -156,6 +156,49 @@ async fn malformed_requests_are_counted_and_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_files_in_a_row_cold_ones_and_one_that_nobody_wants_to_the_end() {
+    let daemon = Daemon::start().await;
+    // Below, at and above where bodies are no longer copied, and where a body has several pieces.
+    let sizes = [0, 1, (64 << 10) - 1, 64 << 10, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5_000_000];
+    let files: Vec<_> = sizes.iter().map(|&size| (format!("file-{size}"), octets(size))).collect();
+    let (mut requests, mut expected) = (String::new(), Vec::new());
+    for (name, image) in &files {
+        let path = daemon.file(name, image);
+        // Not in memory any more, so that it is read elsewhere first.
+        let file = std::fs::File::open(path).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        requests += &format!("GET /{name} HTTP/1.1\r\nHost: x\r\n\r\n");
+        expected.push(image);
+    }
+    requests += "GET /file-1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    expected.push(&files[1].1);
+    // All of them asked for at once, on one connection.
+    let mut stream = TcpStream::connect(daemon.http).unwrap();
+    stream.write_all(requests.as_bytes()).unwrap();
+    let mut answers = Vec::new();
+    stream.read_to_end(&mut answers).unwrap();
+    let mut left = &answers[..];
+    for image in expected {
+        let body = left.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        assert!(left.starts_with(b"HTTP/1.1 200") && left[body..].starts_with(image), "{} octets", image.len());
+        left = &left[body + image.len()..];
+    }
+    assert!(left.is_empty());
+
+    let mut stream = TcpStream::connect(daemon.http).unwrap();
+    daemon.file("large", &octets(64 << 20));
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 10_000]).unwrap();
+    drop(stream);
+    let transfers = daemon.ended_transfers().await;
+    assert_eq!(transfers[0]["outcome"], "broken off by the client");
+    let sent = transfers[0]["bytes_sent"].as_u64().unwrap();
+    assert!((9_000..64 << 20).contains(&sent), "{sent}");
+    assert_eq!(transfers.iter().filter(|transfer| transfer["outcome"] == "complete").count(), sizes.len() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_changes_while_it_is_served_is_not_passed_off_as_whole() {
     let daemon = Daemon::start().await;
     let image = octets(64 << 20);

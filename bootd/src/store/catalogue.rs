@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::IoSliceMut;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -116,6 +116,15 @@ pub struct OpenFile {
     always_blocks: AtomicBool,
 }
 
+/// See [`OpenFile::is_in_memory`].
+const SAMPLED_BYTES: usize = 64 << 10;
+
+impl AsFd for OpenFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 /// What a read that may not wait came to.
 #[derive(Debug)]
 pub enum ReadNow {
@@ -166,6 +175,19 @@ impl OpenFile {
             }
             Err(errno) => ReadNow::Failed(errno.into()),
         }
+    }
+
+    /// Whether the octets `offset..offset + bytes` can be sent without waiting for the disk, as far as samples tell: one octet of each
+    /// [`SAMPLED_BYTES`], and the last. What the kernel drops, it drops in larger pieces than that.
+    pub fn is_in_memory(&self, offset: u64, bytes: usize) -> ReadNow {
+        let last = bytes.saturating_sub(1);
+        for at in (0..last).step_by(SAMPLED_BYTES).chain([last]) {
+            match self.read_now(&mut [IoSliceMut::new(&mut [0])], offset + at as u64) {
+                ReadNow::Done => {}
+                other => return other,
+            }
+        }
+        ReadNow::Done
     }
 
     /// Fills the buffer from `offset`, however long that takes.

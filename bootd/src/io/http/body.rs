@@ -1,8 +1,8 @@
-//! [`FileBody`]: octets of a file as the body of a response, of known length, read in chunks.
+//! [`FileBody`]: octets of a file as the body of a response, of known length, in pieces.
 //!
-//! What the kernel has in memory is read on the spot; anything else on a thread that may wait for the disk, so that a cold page holds
-//! up one download and nobody else. The last octets go out only if the file is still as it was when it was opened; otherwise the body ends
-//! with an error, and hyper closes the connection short of the announced length.
+//! Large ones go from the kernel's memory to the socket by [`super::lane`], small ones are copied. What the kernel has in memory goes out at once; anything
+//! else is read first on a thread that may wait for the disk, so that a cold page holds up one download and nobody else. The last octets go out only
+//! if the file is still as it was when it was opened; otherwise the connection ends short of the announced length.
 
 use std::io::IoSliceMut;
 use std::pin::Pin;
@@ -11,13 +11,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
+use super::lane::{Lane, PIECE_BYTES, Piece};
+use super::report::Report;
 use crate::io::Counters;
-use crate::store::{Ongoing, OpenFile, Protocol, ReadNow};
+use crate::store::{Ongoing, OpenFile, ReadNow};
 
-/// Octets read at a time: large enough that system calls do not count, small enough for the cache.
+/// Octets read at a time where they are copied: large enough that system calls do not count, small enough for the cache.
 const CHUNK_BYTES: usize = 256 << 10;
+/// Bodies of so many octets and more go out without being copied. Shorter ones share a write with their head.
+const OFFLOAD_BYTES_MIN: u64 = 64 << 10;
 
 /// Why a body ends short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +35,7 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    const fn label(self) -> &'static str {
+    pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Changed => "file changed",
             Self::Unreadable => "file unreadable",
@@ -54,79 +58,114 @@ pub struct FileBody {
     file: Arc<OpenFile>,
     offset: u64,
     left: u64,
-    sent: u64,
     reading: Option<JoinHandle<std::io::Result<Vec<u8>>>>,
-    ongoing: Option<Ongoing>,
-    counters: Arc<Counters>,
+    /// Where the connection takes pieces of files; none for a body that is better copied.
+    lane: Option<Lane>,
+    report: Arc<Report>,
 }
 
 impl FileBody {
-    /// The octets `offset..offset + bytes` of the file.
-    pub fn new(file: OpenFile, offset: u64, bytes: u64, ongoing: Ongoing, counters: Arc<Counters>) -> Self {
-        let file = Arc::new(file);
-        Self { file, offset, left: bytes, sent: 0, reading: None, ongoing: Some(ongoing), counters }
+    /// The octets `offset..offset + bytes` of the file, to go out on the connection of `lane`.
+    pub fn new(file: OpenFile, offset: u64, bytes: u64, lane: Lane, ongoing: Ongoing, counters: Arc<Counters>) -> Self {
+        let lane = (bytes >= OFFLOAD_BYTES_MIN).then_some(lane);
+        let report = Arc::new(Report::new(bytes, ongoing, counters));
+        Self { file: Arc::new(file), offset, left: bytes, reading: None, lane, report }
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
+        let chunk = match self.lane.clone() {
+            Some(lane) => ready!(self.poll_piece(cx, &lane)),
+            None => ready!(self.poll_copy(cx)),
+        };
+        if let Ok(chunk) = &chunk {
+            self.offset += chunk.len() as u64;
+            self.left -= chunk.len() as u64;
+        }
+        if let Err(error) = &chunk {
+            // What hyper is told of it ends the connection.
+            let _ = self.report.fail(*error);
+        }
+        Poll::Ready(Some(chunk))
+    }
+
+    /// Puts the next piece into the lane, once it is in memory.
+    fn poll_piece(&mut self, cx: &mut Context<'_>, lane: &Lane) -> Poll<Result<Bytes, BodyError>> {
+        let bytes = self.left.min(PIECE_BYTES as u64) as usize;
+        match &mut self.reading {
+            Some(reading) => {
+                let read = ready!(Pin::new(reading).poll(cx));
+                self.reading = None;
+                outcome(read)?;
+            }
+            None => match self.file.is_in_memory(self.offset, bytes) {
+                ReadNow::Done => {}
+                ReadNow::WouldBlock => {
+                    self.read_elsewhere(bytes);
+                    return self.poll_piece(cx, lane);
+                }
+                ReadNow::Short => return Poll::Ready(Err(BodyError::Changed)),
+                ReadNow::Failed(error) => return Poll::Ready(Err(unreadable(&error))),
+            },
+        }
+        let is_last = bytes as u64 == self.left;
+        let (file, report) = (self.file.clone(), self.report.clone());
+        Poll::Ready(Ok(lane.put(Piece { file, offset: self.offset, bytes, is_last, report })))
+    }
+
+    /// Reads the next chunk.
+    fn poll_copy(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, BodyError>> {
         let wanted = self.left.min(CHUNK_BYTES as u64) as usize;
         let chunk = match &mut self.reading {
             Some(reading) => {
                 let read = ready!(Pin::new(reading).poll(cx));
                 self.reading = None;
-                match read {
-                    Ok(Ok(chunk)) => chunk,
-                    Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                        return Poll::Ready(Some(Err(BodyError::Changed)));
-                    }
-                    Ok(Err(error)) => return Poll::Ready(Some(Err(unreadable(&error)))),
-                    Err(_) => return Poll::Ready(Some(Err(BodyError::Unreadable))),
-                }
+                outcome(read)?
             }
             None => {
                 let mut chunk = vec![0; wanted];
                 match self.file.read_now(&mut [IoSliceMut::new(&mut chunk)], self.offset) {
                     ReadNow::Done => chunk,
                     ReadNow::WouldBlock => {
-                        let (file, offset) = (self.file.clone(), self.offset);
-                        self.reading = Some(tokio::task::spawn_blocking(move || {
-                            file.read_blocking(&mut chunk, offset).map(|()| chunk)
-                        }));
-                        return self.poll_chunk(cx);
+                        self.read_elsewhere(wanted);
+                        return self.poll_copy(cx);
                     }
-                    ReadNow::Short => return Poll::Ready(Some(Err(BodyError::Changed))),
-                    ReadNow::Failed(error) => return Poll::Ready(Some(Err(unreadable(&error)))),
+                    ReadNow::Short => return Poll::Ready(Err(BodyError::Changed)),
+                    ReadNow::Failed(error) => return Poll::Ready(Err(unreadable(&error))),
                 }
             }
         };
         if chunk.len() as u64 == self.left && !self.file.is_unchanged() {
-            return Poll::Ready(Some(Err(BodyError::Changed)));
+            return Poll::Ready(Err(BodyError::Changed));
         }
-        self.offset += chunk.len() as u64;
-        self.left -= chunk.len() as u64;
-        self.sent += chunk.len() as u64;
-        Poll::Ready(Some(Ok(chunk.into())))
+        self.report.sent(chunk.len());
+        Poll::Ready(Ok(chunk.into()))
     }
 
-    fn end(&mut self, outcome: &'static str) {
-        if let Some(ongoing) = self.ongoing.take() {
-            self.counters.ended(Protocol::Http, outcome, self.sent);
-            ongoing.end(outcome);
-        }
+    fn read_elsewhere(&mut self, bytes: usize) {
+        let (file, offset) = (self.file.clone(), self.offset);
+        self.reading = Some(tokio::task::spawn_blocking(move || {
+            let mut octets = vec![0; bytes];
+            file.read_blocking(&mut octets, offset).map(|()| octets)
+        }));
+    }
+}
+
+/// What a read on another thread came to.
+fn outcome(read: Result<std::io::Result<Vec<u8>>, JoinError>) -> Result<Vec<u8>, BodyError> {
+    match read {
+        Ok(Ok(chunk)) => Ok(chunk),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(BodyError::Changed),
+        Ok(Err(error)) => Err(unreadable(&error)),
+        Err(_) => Err(BodyError::Unreadable),
     }
 }
 
 fn unreadable(error: &std::io::Error) -> BodyError {
     tracing::error!(%error, "a served file cannot be read");
     BodyError::Unreadable
-}
-
-impl Drop for FileBody {
-    fn drop(&mut self) {
-        self.end(if self.left == 0 { "complete" } else { "broken off by the client" });
-    }
 }
 
 impl Body for ServedBody {
@@ -136,19 +175,7 @@ impl Body for ServedBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Octets(octets) => Poll::Ready(octets.take().map(|octets| Ok(Frame::data(octets)))),
-            Self::File(body) => {
-                let chunk = ready!(body.poll_chunk(cx));
-                match &chunk {
-                    Some(Ok(_)) => {
-                        if let Some(ongoing) = &body.ongoing {
-                            ongoing.set_bytes_sent(body.sent);
-                        }
-                    }
-                    Some(Err(error)) => body.end(error.label()),
-                    None => body.end("complete"),
-                }
-                Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
-            }
+            Self::File(body) => body.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::lane::{Lane, Offload, Sendfile};
 use super::patient::Patient;
 use crate::io::Counters;
 
@@ -91,7 +92,7 @@ impl ConnectionError {
 /// Something that connections come from.
 pub trait Accept: Send + 'static {
     /// A connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: AsyncRead + AsyncWrite + Sendfile + Unpin + Send + 'static;
     /// The next one, and who it is.
     fn accept(&self) -> impl Future<Output = std::io::Result<(Self::Stream, IpAddr)>> + Send;
 }
@@ -114,7 +115,8 @@ impl Accept for UnixListener {
     }
 }
 
-/// Accepts until `stop` turns true, then lets the requests under way finish. `service` makes the service of one peer's connection.
+/// Accepts until `stop` turns true, then lets the requests under way finish. `service` makes the service of
+/// one peer's connection, whose bodies may put pieces of files into the lane.
 pub async fn serve<A, F, S, B>(
     listener: A,
     connections: Arc<Semaphore>,
@@ -123,7 +125,7 @@ pub async fn serve<A, F, S, B>(
     service: F,
 ) where
     A: Accept,
-    F: Fn(IpAddr) -> S + Send + 'static,
+    F: Fn(IpAddr, Lane) -> S + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send,
     S::Error: Error + Send + Sync,
@@ -149,10 +151,11 @@ pub async fn serve<A, F, S, B>(
         };
         match connections.clone().try_acquire_owned() {
             Ok(permit) => {
-                let (service, counters, stop) = (service(peer), counters.clone(), stop.clone());
+                let lane = Lane::default();
+                let (service, counters, stop) = (service(peer, lane.clone()), counters.clone(), stop.clone());
                 tasks.spawn(async move {
                     counters.http_connections.increment(1);
-                    if let Err(error) = run(stream, service, stop).await {
+                    if let Err(error) = run(Offload::new(stream, lane), service, stop).await {
                         counters.http_connection_failed(ConnectionError::of(&error));
                         tracing::debug!(%peer, error = &error as &dyn Error, "HTTP connection ended");
                     }
@@ -296,7 +299,7 @@ mod tests {
         let stop = watch::Sender::new(false);
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let counters = Arc::new(metrics::with_local_recorder(&recorder, Counters::new));
-        let server = serve(listener, Arc::new(Semaphore::new(9)), counters, stop.subscribe(), |_| service_fn(hello));
+        let server = serve(listener, Arc::new(Semaphore::new(9)), counters, stop.subscribe(), |_, _| service_fn(hello));
         let server = tokio::spawn(server);
         let ask = async |request: &[u8], closes: bool| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -352,7 +355,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stop = watch::Sender::new(false);
         let counters = Arc::new(Counters::new());
-        let server = serve(listener, Arc::new(Semaphore::new(1)), counters, stop.subscribe(), |_| service_fn(hello));
+        let server = serve(listener, Arc::new(Semaphore::new(1)), counters, stop.subscribe(), |_, _| service_fn(hello));
         let server = tokio::spawn(server);
         let ask = async |request: &[u8]| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use super::body::{FileBody, ServedBody};
+use super::lane::Lane;
 use crate::io::Counters;
 use crate::proto::http::{Answer, decide};
 use crate::proto::path::{Encoding, SafePath, resolve};
@@ -27,8 +28,8 @@ pub struct Machines {
 }
 
 impl Machines {
-    /// Answers a request of `peer`. Bodies of requests are not read.
-    pub async fn answer<B>(&self, peer: IpAddr, request: Request<B>) -> Response<ServedBody> {
+    /// Answers a request of `peer` on the connection of `lane`. Bodies of requests are not read.
+    pub async fn answer<B>(&self, peer: IpAddr, lane: Lane, request: Request<B>) -> Response<ServedBody> {
         let (method, headers) = (request.method(), request.headers());
         if method != Method::GET && method != Method::HEAD {
             self.counters.refused(Protocol::Http, "method");
@@ -46,7 +47,7 @@ impl Machines {
         };
         match self.find(&path).await {
             Content::Script(script) => self.script(peer, method, &path, script),
-            Content::File(Lookup::Found(file)) => self.file(peer, method, headers, &path, file),
+            Content::File(Lookup::Found(file)) => self.file(peer, lane, method, headers, &path, file),
             Content::File(lookup) => self.missing(peer, &path, lookup),
         }
     }
@@ -103,6 +104,7 @@ impl Machines {
     fn file(
         &self,
         peer: IpAddr,
+        lane: Lane,
         method: &Method,
         headers: &HeaderMap,
         path: &SafePath,
@@ -150,7 +152,7 @@ impl Machines {
         if method == Method::GET {
             let machine = self.store.machines.get(peer);
             let ongoing = self.store.transfers.begin(Protocol::Http, peer, path.as_str(), bytes, machine);
-            let body = FileBody::new(file, offset, bytes, ongoing, self.counters.clone());
+            let body = FileBody::new(file, offset, bytes, lane, ongoing, self.counters.clone());
             *response.body_mut() = ServedBody::File(Box::new(body));
         }
         response

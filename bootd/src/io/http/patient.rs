@@ -1,7 +1,7 @@
 //! [`Patient`]: a stream that gives up on a peer that takes nothing for [`STALL_MAX`].
 //!
 //! hyper bounds the time for reading a request's head; nothing bounds how long a client may keep a response waiting. Every response body
-//! of a file passes here, which is also where file-backed bodies could go to the socket by sendfile.
+//! of a file passes here.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
