@@ -50,6 +50,8 @@ enum Command {
     Lease(commands::lease::Args),
     /// Reservations: which machine always gets which address
     Reservation(commands::reservation::Args),
+    /// Tokens: who may use the lease API over the network
+    Token(commands::token::Args),
     /// Nodes: add, deploy, power, history
     Node(commands::node::Args),
     /// Print the completion script for a shell
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Reload(args) => commands::block_on(commands::reload::run(args)),
         Command::Lease(args) => commands::block_on(commands::lease::run(args)),
         Command::Reservation(args) => commands::block_on(commands::reservation::run(args)),
+        Command::Token(args) => commands::block_on(commands::token::run(args)),
         Command::Node(args) => commands::block_on(commands::node::run(args)),
         Command::Completion(args) => commands::completion::run::<Cli>(args),
     };

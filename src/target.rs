@@ -1,8 +1,10 @@
 //! [`Target`]: where a command finds the daemon that it talks to.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use reveille_client::{Access, Dhcpd};
 use reveille_config::{Apis, Config, Endpoint, Mistake, Part};
 
 use crate::output;
@@ -19,7 +21,7 @@ pub enum Api {
 /// `--api` and `--config`, the same in every command.
 #[derive(clap::Args)]
 pub struct Target {
-    /// The daemon's API: `unix:/path` or `address:port` [default: the first `api` of --config, else the packaged default]
+    /// The daemon's API: `unix:/path`, `address:port` or `https://host:port` [default: the first `api` of --config, else the packaged default]
     #[arg(long, global = true, value_name = "ENDPOINT")]
     api: Option<Endpoint>,
     /// The configuration whose `api` is asked
@@ -39,9 +41,7 @@ impl Target {
             Api::Dhcpd => ("dhcpd", apis.dhcpd),
             Api::Provisioner => ("provisioner", apis.provisioner),
         };
-        endpoints
-            .and_then(|all| all.into_iter().next())
-            .with_context(|| format!("{} has no table [{table}]: say --api", file.display()))
+        endpoints.and_then(nearest).with_context(|| format!("{} has no table [{table}]: say --api", file.display()))
     }
 
     /// Where the configuration has dhcpd keep its state; `None` without a configuration.
@@ -51,6 +51,70 @@ impl Target {
         let table = config.dhcpd.with_context(|| format!("{} has no table [dhcpd]", file.display()))?;
         Ok(Some(table.state_dir))
     }
+}
+
+/// [`Target`] of commands that talk to dhcpd, with what they show to it over the network.
+#[derive(clap::Args)]
+pub struct DhcpdTarget {
+    #[command(flatten)]
+    target: Target,
+    /// The file with the token to show, which others cannot read [default: the variable REVEILLE_TOKEN, else none]
+    #[arg(long, global = true, value_name = "FILE", env = "REVEILLE_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// The certificates that sign the server's, PEM; for `https://`
+    #[arg(long, global = true, value_name = "FILE", env = "REVEILLE_CA")]
+    ca: Option<PathBuf>,
+    /// The certificate to show instead of a token, PEM; with --key
+    #[arg(long, global = true, value_name = "FILE", env = "REVEILLE_CERTIFICATE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, global = true, value_name = "FILE", env = "REVEILLE_KEY", requires = "certificate")]
+    key: Option<PathBuf>,
+}
+
+impl DhcpdTarget {
+    /// A client of the dhcpd that is meant.
+    pub fn dhcpd(&self) -> anyhow::Result<Dhcpd> {
+        let endpoint = self.target.endpoint(Api::Dhcpd)?;
+        if matches!(endpoint, Endpoint::Https(_)) && self.ca.is_none() {
+            anyhow::bail!("{endpoint}: --ca is missing: the file with the certificates that sign the server's");
+        }
+        let mut access = Access::default();
+        if let Some(token) = self.token()? {
+            access = access.with_token(&token)?;
+        }
+        if let Some(ca) = &self.ca {
+            access = access.with_roots(ca)?;
+        }
+        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
+            access = access.with_certificate(certificate, key)?;
+        }
+        Ok(Dhcpd::new(endpoint).with_access(access))
+    }
+
+    /// Where the configuration is.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn token(&self) -> anyhow::Result<Option<String>> {
+        let Some(path) = &self.token_file else { return Ok(std::env::var("REVEILLE_TOKEN").ok()) };
+        let cannot = || format!("cannot read the token in {}", path.display());
+        let mode = std::fs::metadata(path).with_context(cannot)?.permissions().mode();
+        if mode & 0o004 != 0 {
+            anyhow::bail!("everybody on this host can read the token in {0}: chmod o= {0}", path.display());
+        }
+        std::fs::read_to_string(path).with_context(cannot).map(Some)
+    }
+}
+
+/// The endpoint that asks least of a client on this host: a unix socket, else plain TCP, else TLS.
+pub fn nearest(endpoints: Vec<Endpoint>) -> Option<Endpoint> {
+    endpoints.into_iter().min_by_key(|endpoint| match endpoint {
+        Endpoint::Unix(_) => 0,
+        Endpoint::Tcp(_) => 1,
+        Endpoint::Https(_) => 2,
+    })
 }
 
 /// The first mistake, and where to see the others.

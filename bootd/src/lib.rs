@@ -157,6 +157,8 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
                 running.sockets.insert(path.clone());
                 running.servers.spawn(http::serve(listener, connections, counters, stop, service));
             }
+            // The configuration has refused it.
+            Endpoint::Https(_) => continue,
         }
         tracing::info!(%endpoint, "serving the API");
     }

@@ -7,11 +7,12 @@ use reveille_config::dto::dhcpd::{
     Approve, Lease, Link, Page, ReloadStatus, Reservation, ReservationPut, ScopeUse, Sighting,
 };
 use reveille_config::dto::event::EventPage;
+use reveille_config::dto::token::{Token, TokenCreate, TokenCreated};
 use reveille_config::{Endpoint, MacAddr};
 
-use crate::ClientError;
 use crate::http::Http;
 use crate::query::{path, segment};
+use crate::{Access, ClientError};
 
 /// A client of dhcpd's lease API.
 #[derive(Debug, Clone)]
@@ -23,6 +24,26 @@ impl Dhcpd {
     /// A client of the dhcpd at `endpoint`.
     pub fn new(endpoint: Endpoint) -> Self {
         Self { http: Http::new(endpoint) }
+    }
+
+    /// Shows `access` with every request.
+    pub fn with_access(self, access: Access) -> Self {
+        Self { http: self.http.with_access(access) }
+    }
+
+    /// Makes a token; its secret is shown this once.
+    pub async fn create_token(&self, create: &TokenCreate) -> Result<TokenCreated, ClientError> {
+        self.http.call(Method::POST, "/v1/tokens", Some(create)).await
+    }
+
+    /// All tokens, without their secrets.
+    pub async fn tokens(&self) -> Result<Page<Token>, ClientError> {
+        self.http.get("/v1/tokens").await
+    }
+
+    /// Revokes the token of this id; no error where there is none.
+    pub async fn revoke_token(&self, id: &str) -> Result<(), ClientError> {
+        self.http.send::<()>(Method::DELETE, &format!("/v1/tokens/{}", segment(id)), None).await
     }
 
     /// Puts a reservation; returns once it is durable and in force.

@@ -3,19 +3,21 @@
 use std::future::Future;
 use std::time::Duration;
 
-use ::http::{Method, Request, StatusCode, header};
+use ::http::{HeaderValue, Method, Request, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use reveille_config::Endpoint;
 use reveille_config::dto::Problem;
+use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
-use crate::ClientError;
+use crate::{Access, ClientError};
 
 /// Octets of an answer that a client reads before it gives up.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -28,6 +30,7 @@ pub(crate) struct Http {
     endpoint: Endpoint,
     timeout: Duration,
     headers: Vec<(&'static str, &'static str)>,
+    access: Access,
     problem: fn(StatusCode, &[u8]) -> Problem,
 }
 
@@ -40,7 +43,13 @@ struct Answer {
 impl Http {
     /// An exchange with the daemon at `endpoint`, 10 s at most.
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, timeout: TIMEOUT, headers: Vec::new(), problem: read_problem }
+        Self { endpoint, timeout: TIMEOUT, headers: Vec::new(), access: Access::default(), problem: read_problem }
+    }
+
+    /// Shows `access` with every request.
+    pub(crate) fn with_access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
     }
 
     /// Sends `name: value` with every request.
@@ -141,6 +150,16 @@ impl Http {
                 let stream = TcpStream::connect(address).await.map_err(unreachable)?;
                 self.over(stream, &address.to_string(), method, path, body).await
             }
+            Endpoint::Https(authority) => {
+                let stream = TcpStream::connect((&*authority.host, authority.port)).await.map_err(unreachable)?;
+                let refused = |error| unreachable(std::io::Error::new(std::io::ErrorKind::InvalidData, error));
+                let name = ServerName::try_from(authority.host.clone());
+                let name =
+                    name.map_err(|error| unreachable(std::io::Error::new(std::io::ErrorKind::InvalidInput, error)))?;
+                let tls = TlsConnector::from(self.access.tls().map_err(refused)?);
+                let stream = tls.connect(name, stream).await.map_err(unreachable)?;
+                self.over(stream, &authority.to_string(), method, path, body).await
+            }
         }
     }
 
@@ -158,6 +177,11 @@ impl Http {
         }
         for (name, value) in &self.headers {
             request = request.header(*name, *value);
+        }
+        if let Some(bearer) = self.access.bearer() {
+            let mut value = HeaderValue::from_str(bearer).map_err(|error| self.broken(&method, path, error.into()))?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
         }
         let request = request.body(Full::new(body)).map_err(|error| self.broken(&method, path, error.into()))?;
         let (mut sender, connection) =

@@ -3,6 +3,7 @@
 //! For the provisioner, the command line, tests and other conductors. A client holds no connection between calls, and retries nothing by itself
 //! but requests to a node that Ironic's API says is locked: every route is idempotent, so its caller decides. Answers are read up to [`ANSWER_BYTES_MAX`].
 
+mod access;
 mod bootd;
 mod dhcpd;
 mod error;
@@ -10,6 +11,7 @@ mod http;
 mod ironic;
 mod query;
 
+pub use access::{Access, AccessError};
 pub use bootd::Bootd;
 pub use dhcpd::Dhcpd;
 pub use error::ClientError;

@@ -22,7 +22,7 @@ mod read;
 mod secret;
 mod suggest;
 
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{Authority, Endpoint, EndpointError};
 pub use environment::Environment;
 pub use mac::{MacAddr, MacAddrError};
 pub use mistake::{Mistake, Severity};
@@ -161,7 +161,7 @@ impl Apis {
     pub fn load(file: &Path) -> Result<Self, Vec<Mistake>> {
         let config = read::parse(&read_text(file)?, file, &environment::System, &Part::ALL, &[])?;
         Ok(Self {
-            dhcpd: config.dhcpd.map(|table| table.api),
+            dhcpd: config.dhcpd.map(|table| table.api.listen),
             bootd: config.bootd.map(|table| table.api),
             provisioner: config.provisioner.map(|table| table.api),
         })

@@ -102,6 +102,14 @@ pub const HTTP_CONNECTIONS_MAX: usize = 16_384;
 pub const LEASE_API_CONNECTIONS_MAX: usize = 4_096;
 /// Connections to bootd's own API; one more is answered 503 and closed.
 pub const API_CONNECTIONS_MAX: usize = 256;
+/// Clients of the lease API whose certificates have a role by name.
+pub const API_CLIENTS_MAX: usize = 1_024;
+/// Tokens of the lease API; one more is refused until one is revoked.
+pub const TOKENS_MAX: usize = 1_024;
+/// Requests under way on one HTTP/2 connection to the lease API; more wait.
+pub const LEASE_API_STREAMS_MAX: u32 = 128;
+/// Octets of a group's name.
+pub const SOCKET_GROUP_BYTES_MAX: usize = 32;
 /// Ended transfers that bootd still lists.
 pub const TRANSFERS_ENDED_MAX: usize = 1_024;
 /// Addresses of which bootd remembers the machine; beyond it all are forgotten and learnt again.

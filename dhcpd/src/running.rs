@@ -8,7 +8,7 @@ use reveille_config::dhcpd::Dhcpd;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::api::{self, ApiState, ListenError};
+use crate::api::{self, ApiState, CertificateError, Certificates, ListenError};
 use crate::io::engine::Engine;
 use crate::io::foreign_watch::ForeignWatch;
 use crate::io::link::{LinkError, PortOptions, Ports};
@@ -20,6 +20,7 @@ use crate::io::{Clock, Waker};
 use crate::proto::scope::Scopes;
 use crate::store::journal::{DirectoryError, FileStorage, JournalOptions, JournalState, Storage};
 use crate::store::queue::Request;
+use crate::store::tokens::{TokenError, Tokens};
 use crate::store::{Store, StoreError};
 
 /// How often it is checked whether a snapshot is due.
@@ -45,6 +46,9 @@ pub enum StartError {
     /// The API's listeners.
     #[error("cannot serve the lease API")]
     Listen(#[from] ListenError),
+    /// Who may use the API.
+    #[error("cannot serve the lease API")]
+    Tokens(#[from] TokenError),
     /// Port 4011 of a proxy scope.
     #[error(
         "cannot answer boot clients on port 4011 of a proxy scope: is its server address on the interface, and the port free?"
@@ -75,6 +79,9 @@ pub enum ReloadError {
     /// Something changed that is bound to sockets or files.
     #[error("{0} has changed: restart dhcpd for it; nothing of the new configuration is in force")]
     NeedsRestart(String),
+    /// The certificate of the lease API cannot be used.
+    #[error("{0}; the one before stays in force, and so does the configuration")]
+    Certificate(#[from] CertificateError),
     /// A worker does not keep up with its queue.
     #[error("a worker is too busy to take the new configuration; try again")]
     Busy,
@@ -86,6 +93,7 @@ pub struct Running {
     config: std::sync::Mutex<Arc<Dhcpd>>,
     store: Arc<Store>,
     api: Arc<ApiState>,
+    certificates: Option<Arc<Certificates>>,
     listeners: JoinSet<()>,
     workers: Vec<JoinHandle<std::io::Result<()>>>,
     tasks: JoinSet<()>,
@@ -143,7 +151,9 @@ pub async fn start_on(
     let options = |worker| PortOptions { worker, workers: config.workers, segmentation: config.io.segmentation };
     let ports: Vec<Ports> =
         (0..config.workers).map(|worker| Ports::open(&scopes, options(worker))).collect::<Result<_, _>>()?;
-    let listeners = api::bind(&config.api).await?;
+    let certificates = Certificates::open(&config.api).map_err(ListenError::from)?.map(Arc::new);
+    let listeners = api::bind(&config.api, certificates.as_ref()).await?;
+    let tokens = Arc::new(Tokens::open(config.state_dir.join("tokens.json"))?);
     let soliciting: Vec<Box<str>> = scopes
         .interfaces()
         .into_iter()
@@ -173,7 +183,7 @@ pub async fn start_on(
     }
 
     let (mut tasks, mut serving) = (JoinSet::new(), JoinSet::new());
-    let state = Arc::new(ApiState::new(Arc::clone(&store), metrics_text));
+    let state = Arc::new(ApiState::new(Arc::clone(&store), tokens, metrics_text));
     for listener in listeners {
         let (state, failed) = (Arc::clone(&state), failed.clone());
         serving.spawn(async move {
@@ -183,11 +193,15 @@ pub async fn start_on(
     }
     tasks.spawn(watch_journal(Arc::clone(&store), failed));
     tasks.spawn(take_snapshots(Arc::clone(&store)));
+    if let Some(certificates) = &certificates {
+        tasks.spawn(Arc::clone(certificates).watch());
+    }
     let config = std::sync::Mutex::new(config);
     Ok(Running {
         config,
         store,
         api: state,
+        certificates,
         listeners: serving,
         workers,
         tasks,
@@ -225,6 +239,9 @@ impl Running {
         let mut current = self.config.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(what) = needs_restart(&current, &config) {
             return Err(ReloadError::NeedsRestart(what));
+        }
+        if let Some(certificates) = &self.certificates {
+            certificates.refresh()?;
         }
         self.store.shared.scopes.store(Arc::new(Scopes::compile(&config)));
         *current = config;

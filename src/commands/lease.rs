@@ -10,13 +10,13 @@ use reveille_config::dto::dhcpd::{Approve, Lease};
 
 use crate::commands::{events, repair};
 use crate::output;
-use crate::target::{Api, Target};
+use crate::target::DhcpdTarget;
 
 /// Arguments.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    target: Target,
+    target: DhcpdTarget,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -78,7 +78,7 @@ enum Verb {
 /// Runs one verb.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // A repair talks to no daemon, so not every verb needs an endpoint.
-    let dhcpd = || args.target.endpoint(Api::Dhcpd).map(Dhcpd::new);
+    let dhcpd = || args.target.dhcpd();
     match args.verb {
         Verb::List { scope, json } => list(&dhcpd()?, scope.as_deref(), json).await?,
         Verb::Get { mac_or_address, json } => {
@@ -99,7 +99,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let dhcpd = dhcpd()?;
             events::print(args, |since, wait| dhcpd.events(since, wait)).await?;
         }
-        Verb::Repair(own) => return repair::run(own, &args.target),
+        Verb::Repair(own) => return repair::run(own, args.target.target()),
     }
     Ok(ExitCode::SUCCESS)
 }

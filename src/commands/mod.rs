@@ -9,6 +9,7 @@ pub mod reload;
 pub mod repair;
 pub mod reservation;
 pub mod run;
+pub mod token;
 pub mod watch;
 
 use std::future::Future;

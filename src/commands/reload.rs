@@ -13,6 +13,7 @@ use reveille_config::{Apis, Config, Part};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::output;
+use crate::target::nearest;
 
 /// How long the daemon's answer is waited for, and how often it is asked.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -70,7 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(first) => anyhow::anyhow!("{}", output::in_one_line(first)),
         None => anyhow::anyhow!("{file} cannot be used"),
     })?;
-    let api = apis.dhcpd.and_then(|all| all.into_iter().next());
+    let api = apis.dhcpd.and_then(nearest);
     let dhcpd = Dhcpd::new(api.with_context(|| format!("{file} has no table [dhcpd]"))?);
     let before = dhcpd.configuration().await?.reloads;
     hang_up()?;

@@ -5,19 +5,18 @@ use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use reveille_client::Dhcpd;
 use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::{Reservation, ReservationPut};
 use serde_json::Value;
 
 use crate::output;
-use crate::target::{Api, Target};
+use crate::target::DhcpdTarget;
 
 /// Arguments.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    target: Target,
+    target: DhcpdTarget,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -86,7 +85,7 @@ fn option(text: &str) -> Result<(String, Value), String> {
 
 /// Runs one verb.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let dhcpd = Dhcpd::new(args.target.endpoint(Api::Dhcpd)?);
+    let dhcpd = args.target.dhcpd()?;
     match args.verb {
         Verb::List { scope, json } => {
             let mut all = Vec::new();

@@ -10,3 +10,4 @@ mod leases;
 mod nodes;
 mod repair;
 mod site;
+mod tokens;

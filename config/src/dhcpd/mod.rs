@@ -3,6 +3,7 @@
 //! These types are made only by [`crate::Config::parse`], which has checked what their docstrings promise; other crates read
 //! them and cannot build them (`#[non_exhaustive]`).
 
+mod api;
 mod architecture;
 mod boot;
 mod class;
@@ -14,8 +15,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::option::Definitions;
-use crate::{AddressRange, Endpoint, MacAddr, Octets, OptionSet, Subnet};
+use crate::{AddressRange, MacAddr, Octets, OptionSet, Subnet};
 
+pub use api::{Api, ClientCertificates, Tls};
 pub use architecture::{Architecture, Fetches};
 pub use boot::{Boot, is_http_url};
 pub use class::{Class, Condition, Field, LeaseTimes, Pattern, Quirks, Stage};
@@ -26,8 +28,8 @@ pub use class::{Class, Condition, Field, LeaseTimes, Pattern, Quirks, Stage};
 pub struct Dhcpd {
     /// Where the journal and snapshots live.
     pub state_dir: PathBuf,
-    /// Where the lease API listens; at least one.
-    pub api: Vec<Endpoint>,
+    /// The lease API.
+    pub api: Api,
     /// Worker threads, 1 to [`crate::limit::DHCPD_WORKERS_MAX`]; default 1.
     pub workers: usize,
     /// The journal's settings.

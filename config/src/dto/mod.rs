@@ -6,5 +6,6 @@ pub mod bootd;
 pub mod dhcpd;
 pub mod event;
 mod problem;
+pub mod token;
 
 pub use problem::Problem;

@@ -2,9 +2,10 @@
 
 use super::{Printer, json, quoted};
 use crate::dhcpd::{
-    Boot, Class, Condition, Dhcpd, Field, FixedReservation, IdentityKind, LeaseTimes, Pattern, Pool, Quirks,
+    Api, Boot, Class, Condition, Dhcpd, Field, FixedReservation, IdentityKind, LeaseTimes, Pattern, Pool, Quirks,
     ReservedFor, Scope, ScopeBoot,
 };
+use crate::dto::token::Role;
 use crate::option::Definitions;
 use crate::{Octets, OptionSet};
 
@@ -12,10 +13,10 @@ impl Printer<'_> {
     pub(super) fn dhcpd(&mut self, dhcpd: &Dhcpd) {
         self.table("dhcpd".into(), false);
         self.string("state_dir", dhcpd.state_dir.display());
-        self.list("api", &dhcpd.api);
         self.line("workers", dhcpd.workers);
         self.list("leasequery", &dhcpd.leasequery);
         self.list("known_servers", &dhcpd.known_servers);
+        self.api(&dhcpd.api);
         self.table("dhcpd.journal".into(), false);
         self.line("segment_bytes", dhcpd.journal.segment_bytes);
         self.line("commit_gap_micros", dhcpd.journal.commit_gap_micros);
@@ -45,6 +46,30 @@ impl Printer<'_> {
         }
         for (at, scope) in dhcpd.scopes.iter().enumerate() {
             self.scope(format!("dhcpd.scope[{at}]"), scope, definitions);
+        }
+    }
+
+    fn api(&mut self, api: &Api) {
+        self.table("dhcpd.api".into(), false);
+        self.list("listen", &api.listen);
+        self.optional("socket_group", &api.socket_group);
+        self.string("socket_mode", format_args!("{:04o}", api.socket_mode));
+        self.string("loopback_role", api.loopback_role.map_or("none", Role::as_str));
+        if let Some(tls) = &api.tls {
+            self.table("dhcpd.api.tls".into(), false);
+            self.string("certificate", tls.certificate.display());
+            self.string("key", tls.key.display());
+        }
+        if let Some(clients) = &api.client_certificates {
+            self.table("dhcpd.api.client_certificates".into(), false);
+            self.string("ca", clients.ca.display());
+            self.optional("role", &clients.role);
+            if !clients.roles.is_empty() {
+                self.table("dhcpd.api.client_certificates.roles".into(), false);
+            }
+            for (name, role) in &clients.roles {
+                self.string(&quoted(name), role);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
+use super::api::api;
 use super::bootd::state_dir;
 use super::class::{self, Known};
 use super::link;
@@ -22,7 +23,7 @@ use crate::option::Definitions;
 /// `None` only after a mistake was noted.
 pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Listeners) -> Option<Dhcpd> {
     let state_dir = state_dir(&table, "/var/lib/reveille/dhcpd");
-    let api = listeners.api(&table, "dhcpd.api", "unix:/run/reveille/dhcpd.sock");
+    let api = api(&table, listeners);
     let workers =
         table.or("workers", 1, |value| value.integer(1..=DHCPD_WORKERS_MAX as u64, "threads").map(|n| n as usize));
     let journal = journal(table.table_or_empty("journal"));
@@ -51,7 +52,7 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
     table.finish();
     Some(Dhcpd {
         state_dir: state_dir?,
-        api,
+        api: api?,
         workers,
         journal,
         leasequery,

@@ -43,18 +43,24 @@ impl Place {
 }
 
 impl Listeners {
-    /// `api` of a daemon: unix sockets and loopback addresses, as nobody is authenticated.
+    /// `api` of a daemon that authenticates nobody: unix sockets and loopback addresses.
     pub fn api(&mut self, table: &Table<'_, '_>, what: &'static str, default: &str) -> Vec<Endpoint> {
         let example = format!("\"{default}\"");
         let Some(value) = table.get("api") else {
             table.defaulted("api");
-            let endpoint: Endpoint = default.parse().expect("a default is well-formed");
-            self.add(what, &endpoint, table.span.clone());
-            return vec![endpoint];
+            return self.default_api(what, default, table.span.clone());
         };
         let mut endpoints = Vec::new();
         for item in filled_list(&value, &example).unwrap_or_default() {
             let Some(endpoint) = endpoint(&item, &example) else { continue };
+            if let Endpoint::Https(authority) = &endpoint {
+                let what = format!("`{what}` has no TLS yet");
+                item.wrong::<()>(
+                    what,
+                    format!("use a unix socket or a loopback address: \"127.0.0.1:{}\"", authority.port),
+                );
+                continue;
+            }
             if let Endpoint::Tcp(address) = &endpoint
                 && !address.ip().is_loopback()
             {
@@ -75,10 +81,48 @@ impl Listeners {
         endpoints
     }
 
+    /// Where an API listens that the file does not mention.
+    pub fn default_api(&mut self, what: &'static str, default: &str, span: Range<usize>) -> Vec<Endpoint> {
+        let endpoint: Endpoint = default.parse().expect("a default is well-formed");
+        self.add(what, &endpoint, span);
+        vec![endpoint]
+    }
+
+    /// The endpoints of the lease API: plain TCP on the loopback alone, since a token goes over it.
+    pub fn lease_api(&mut self, value: &Value<'_, '_>, default: &str) -> Vec<Endpoint> {
+        let example = format!("\"{default}\"");
+        let mut endpoints = Vec::new();
+        for item in filled_list(value, &example).unwrap_or_default() {
+            let Some(endpoint) = endpoint(&item, &example) else { continue };
+            match &endpoint {
+                Endpoint::Tcp(address) if !address.ip().is_loopback() => {
+                    item.wrong::<()>(
+                        format!("tokens would go over the network to {address} for everybody to read"),
+                        format!("plain TCP is for the loopback; with TLS it is \"https://{address}\""),
+                    );
+                    continue;
+                }
+                Endpoint::Https(authority) if authority.address().is_none() => {
+                    item.wrong::<()>(
+                        format!("`{}` is not an address of this host", authority.host),
+                        format!("name the address: \"https://10.77.1.1:{}\"", authority.port),
+                    );
+                    continue;
+                }
+                _ => {}
+            }
+            self.add("dhcpd.api", &endpoint, item.span());
+            endpoints.push(endpoint);
+        }
+        endpoints
+    }
+
     fn add(&mut self, what: &'static str, endpoint: &Endpoint, span: Range<usize>) {
         let place = match endpoint {
             Endpoint::Unix(path) => Place::Unix(path.clone()),
             Endpoint::Tcp(address) => Place::Tcp(*address),
+            // A host that is a name was refused.
+            Endpoint::Https(authority) => Place::Tcp(authority.address().unwrap_or(SocketAddr::from(([0; 4], 0)))),
         };
         self.all.push(Listener { what, place, span });
     }
@@ -134,6 +178,7 @@ impl Listeners {
 pub(super) fn endpoint(value: &Value<'_, '_>, example: &str) -> Option<Endpoint> {
     let endpoint = value.parsed::<Endpoint>("an endpoint: `unix:/absolute/path` or `address:port`", example)?.value;
     match &endpoint {
+        Endpoint::Https(authority) if authority.address().is_some_and(|address| !free_port(value, address)) => None,
         Endpoint::Tcp(address) if !free_port(value, *address) => None,
         // sun_path of unix(7) holds 108 octets with the closing zero.
         Endpoint::Unix(path) if path.as_os_str().len() > 107 => {

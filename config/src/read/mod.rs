@@ -3,6 +3,7 @@
 //! Three passes: syntax ([`syntax`]), each table by itself ([`dhcpd`], [`bootd`], [`provisioner`]), then what only several together
 //! can get wrong ([`scopes`], [`listeners`]). A pass goes on behind a mistake wherever that cannot produce a false one.
 
+mod api;
 mod boot;
 mod bootd;
 mod class;

@@ -57,7 +57,7 @@ pub(super) fn read(table: Table<'_, '_>, neighbours: Neighbours<'_>, listeners: 
         None => default.parse().expect("a default is well-formed"),
     };
     let read = |value: Value<'_, '_>| listeners::endpoint(&value, "\"unix:/run/reveille/dhcpd.sock\"");
-    let dhcpd_api = neighbours.dhcpd.known().map(|dhcpd| &dhcpd.api);
+    let dhcpd_api = neighbours.dhcpd.known().map(|dhcpd| &dhcpd.api.listen);
     let dhcpd = table.or("dhcpd", beside(dhcpd_api, "unix:/run/reveille/dhcpd.sock"), read);
     let bootd_api = neighbours.bootd.known().map(|bootd| &bootd.api);
     let bootd = table.or("bootd", beside(bootd_api, "unix:/run/reveille/bootd.sock"), read);

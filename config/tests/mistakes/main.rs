@@ -57,6 +57,8 @@ fn environment() -> Imagined {
         .directory("/srv/reveille")
         .directory("/")
         .file("/etc/hosts", 0o644, "hello")
+        .file("/etc/reveille/api.crt", 0o644, "")
+        .file("/etc/reveille/api.key", 0o640, "")
         .file("/etc/reveille/bmc-password", 0o640, "calvin")
         .file("/etc/reveille/long-password", 0o640, "123456789012345678901")
         .file("/etc/reveille/empty", 0o640, "\n")
@@ -392,8 +394,8 @@ fn listeners() {
         (
             api,
             "api = [¦\"10.77.2.1:7671\"]",
-            "open to everybody who reaches 10.77.2.1:7671: the API has no authentication yet",
-            "\"127.0.0.1:7671\"",
+            "tokens would go over the network to 10.77.2.1:7671 for everybody to read",
+            "\"https://10.77.2.1:7671\"",
         ),
         (api, "api = [¦\"unix:dhcpd.sock\"]", "is not an endpoint", "unix:/run/reveille/dhcpd.sock"),
         (
@@ -404,6 +406,56 @@ fn listeners() {
         ),
     ] {
         row(from, to, &[(what, instead)]);
+    }
+}
+
+#[test]
+fn who_may_use_the_lease_api() {
+    let api = "api = [\"unix:/run/reveille/dhcpd.sock\"]";
+    let tls = "tls = { certificate = \"/etc/reveille/api.crt\", key = \"/etc/reveille/api.key\" }";
+    let listen = "listen = [\"https://10.77.1.1:7671\"]";
+    for (to, what, instead) in [
+        ("api = ¦[\"https://10.77.1.1:7671\"]", "`https://10.77.1.1:7671` needs a certificate", "[dhcpd.api.tls]"),
+        ("api = { listen = ¦[\"https://10.77.1.1:7671\"] }", "needs a certificate", "[dhcpd.api.tls]"),
+        ("api = { listen = [¦\"10.77.1.1:7671\"] }", "for everybody to read", "\"https://10.77.1.1:7671\""),
+        (
+            "api = { listen = [¦\"https://dhcp1:7671\"], TLS }",
+            "`dhcp1` is not an address of this host",
+            "10.77.1.1:7671",
+        ),
+        ("api = { listen = [¦\"https://[::1:7671\"], TLS }", "is not an endpoint", ""),
+        ("api = { LISTEN, tls = ¦{ key = \"/etc/reveille/api.key\" } }", "`certificate` is missing", "api.crt"),
+        (
+            "api = { LISTEN, tls = { certificate = ¦\"/etc/gone\", key = \"/etc/reveille/api.key\" } }",
+            "cannot be found",
+            "PEM",
+        ),
+        (
+            "api = { LISTEN, tls = { certificate = \"/etc/hosts\", key = ¦\"/etc/hosts\" } }",
+            "everybody on this host",
+            "chmod o=",
+        ),
+        ("api = { socket_mode = ¦\"0666\" }", "everybody on this host change every lease", "0660"),
+        ("api = { socket_mode = ¦\"rw\" }", "is not the mode of a socket", "0600"),
+        ("api = { socket_group = ¦\"a:b\" }", "is not the name of a group", "reveille"),
+        ("api = { loopback_role = ¦\"root\" }", "is not a role", "read"),
+        (
+            "api = { LISTEN, TLS, client_certificates = ¦{ ca = \"/etc/hosts\" } }",
+            "nobody with a certificate",
+            "role = ",
+        ),
+        (
+            "api = { client_certificates = ¦{ ca = \"/etc/hosts\", role = \"read\" } }",
+            "no client certificates without TLS",
+            "tls",
+        ),
+        (
+            "api = { LISTEN, TLS, client_certificates = { ca = \"/etc/hosts\", roles = { ¦\"a b\" = \"read\" } } }",
+            "is not a DNS name",
+            "subject alternative name",
+        ),
+    ] {
+        row(api, &to.replace("TLS", tls).replace("LISTEN", listen), &[(what, instead)]);
     }
 }
 

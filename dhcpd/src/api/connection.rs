@@ -1,4 +1,4 @@
-//! [`serve`]: accepts connections and runs HTTP/1.1 on them, bounded in number, in the size of heads and in time. It knows nothing of requests.
+//! [`serve`]: accepts connections and runs HTTP/1.1 or 2 on them, bounded in number, in the size of heads and in time. Of requests it knows nothing but who sends them.
 //!
 //! What is no HTTP ends its own connection, is counted by reason, and changes nothing.
 
@@ -7,16 +7,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use metrics::counter;
-use reveille_config::limit::LEASE_API_CONNECTIONS_MAX;
+use reveille_config::dto::token::Role;
+use reveille_config::limit::{LEASE_API_CONNECTIONS_MAX, LEASE_API_STREAMS_MAX};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tower::Service as _;
 
-/// A request's head must have come by then, and the next request on a connection that is kept open.
+use super::access::Peer;
+use super::certificate::Certificates;
+use super::version::{self, Begun, Version};
+
+/// A request's head must have come by then, and the next request on a connection that is kept open; before that, the end of a TLS handshake.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
 /// Header fields of a request.
 const HEADERS_MAX: usize = 64;
@@ -28,6 +37,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
 /// Connections that are being told that there are too many; the ones beyond are only closed.
 const REFUSALS_MAX: usize = 64;
+
+/// By which way connections come in, which says who their callers are.
+#[derive(Debug, Clone)]
+pub enum Door {
+    /// A unix socket, which only some may open.
+    Unix,
+    /// Plain TCP on the loopback, where everybody on the host may do this much.
+    Loopback(Option<Role>),
+    /// TLS.
+    Tls(Arc<Certificates>),
+}
 
 /// Something that connections come from.
 pub trait Accept: Send {
@@ -54,8 +74,25 @@ impl Accept for UnixListener {
     }
 }
 
+/// Why a connection ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    /// Where it began.
+    #[error(transparent)]
+    Stream(#[from] io::Error),
+    /// No TLS, or none that we speak.
+    #[error("TLS: {0}")]
+    Handshake(io::Error),
+    /// Nobody said anything in time.
+    #[error("nothing came in time")]
+    Silent,
+    /// Later.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
 /// Accepts until `stop` turns true, then lets the requests under way finish.
-pub async fn serve<A: Accept>(listener: A, router: Router, mut stop: watch::Receiver<bool>) {
+pub async fn serve<A: Accept>(listener: A, door: Door, router: Router, mut stop: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(LEASE_API_CONNECTIONS_MAX));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let mut connections = JoinSet::new();
@@ -74,9 +111,9 @@ pub async fn serve<A: Accept>(listener: A, router: Router, mut stop: watch::Rece
             }
         };
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            let (router, stop) = (router.clone(), stop.clone());
+            let (door, router, stop) = (door.clone(), router.clone(), stop.clone());
             connections.spawn(async move {
-                if let Err(error) = run(stream, router, stop).await {
+                if let Err(error) = enter(stream, door, router, stop).await {
                     let reason = reason(&error);
                     counter!("reveille_dhcpd_http_connection_errors_total", "reason" => reason).increment(1);
                     tracing::debug!(%error, reason, "a connection to the lease API broke off");
@@ -85,7 +122,10 @@ pub async fn serve<A: Accept>(listener: A, router: Router, mut stop: watch::Rece
             });
         } else {
             counter!("reveille_dhcpd_http_refused_at_limit_total").increment(1);
-            if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+            // Who expects TLS would not understand it.
+            if !matches!(door, Door::Tls(_))
+                && let Ok(permit) = Arc::clone(&refusals).try_acquire_owned()
+            {
                 connections.spawn(async move {
                     refuse(stream).await;
                     drop(permit);
@@ -97,32 +137,86 @@ pub async fn serve<A: Accept>(listener: A, router: Router, mut stop: watch::Rece
     while connections.join_next().await.is_some() {}
 }
 
-async fn run<S>(stream: S, router: Router, mut stop: watch::Receiver<bool>) -> Result<(), hyper::Error>
+/// Finds out who comes in and what is spoken, within [`HEAD_TIME_MAX`].
+async fn enter<S>(stream: S, door: Door, router: Router, stop: watch::Receiver<bool>) -> Result<(), Broken>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_MAX)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        result = connection.as_mut() => return result,
-        _ = stop.wait_for(|stop| *stop) => {}
+    let role = match door {
+        Door::Unix => Peer::LOCAL.role,
+        Door::Loopback(role) => role,
+        Door::Tls(certificates) => {
+            let handshake = tokio::time::timeout(HEAD_TIME_MAX, certificates.acceptor().accept(stream));
+            let stream = handshake.await.map_err(|_| Broken::Silent)?.map_err(Broken::Handshake)?;
+            let session = stream.get_ref().1;
+            let role = certificates.role_of(session.peer_certificates());
+            // RFC 9113 §3.2: over TLS the version is settled by ALPN.
+            let version = if session.alpn_protocol() == Some(b"h2") { Version::Two } else { Version::One };
+            return run(Begun::fresh(stream), version, Peer { role }, router, stop).await;
+        }
+    };
+    let detected = tokio::time::timeout(HEAD_TIME_MAX, version::detect(stream)).await;
+    let (version, stream) = detected.map_err(|_| Broken::Silent)??;
+    run(stream, version, Peer { role }, router, stop).await
+}
+
+async fn run<S>(
+    stream: Begun<S>,
+    version: Version,
+    peer: Peer,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.clone().call(request.map(Body::new))
+    });
+    let stream = TokioIo::new(stream);
+    // The two connection types share no trait.
+    macro_rules! drive {
+        ($connection:expr) => {{
+            let mut connection = std::pin::pin!($connection);
+            tokio::select! {
+                result = connection.as_mut() => return Ok(result?),
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+            connection.as_mut().graceful_shutdown();
+            Ok(connection.await?)
+        }};
     }
-    connection.as_mut().graceful_shutdown();
-    connection.await
+    match version {
+        Version::One => drive!(
+            hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIME_MAX)
+                .max_headers(HEADERS_MAX)
+                .max_buf_size(HEAD_BYTES_MAX)
+                .serve_connection(stream, service)
+        ),
+        Version::Two => drive!(
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(HEAD_TIME_MAX)
+                .keep_alive_timeout(HEAD_TIME_MAX)
+                .max_concurrent_streams(LEASE_API_STREAMS_MAX)
+                .max_header_list_size(HEAD_BYTES_MAX as u32)
+                .serve_connection(stream, service)
+        ),
+    }
 }
 
 /// The word that a connection's failure is counted under.
-fn reason(error: &hyper::Error) -> &'static str {
-    match () {
-        () if error.is_parse() => "parse",
-        () if error.is_timeout() => "head-timeout",
-        () if error.is_incomplete_message() => "incomplete",
-        () => "broken",
+fn reason(error: &Broken) -> &'static str {
+    match error {
+        Broken::Handshake(_) => "tls",
+        Broken::Silent => "silent",
+        Broken::Http(error) if error.is_parse() => "parse",
+        Broken::Http(error) if error.is_timeout() => "head-timeout",
+        Broken::Http(error) if error.is_incomplete_message() => "incomplete",
+        Broken::Http(_) | Broken::Stream(_) => "broken",
     }
 }
 
@@ -152,7 +246,7 @@ mod tests {
     async fn answer(octets: &[u8], close: bool) -> (String, Option<&'static str>) {
         let (mut client, server) = tokio::io::duplex(1 << 16);
         let stop = watch::Sender::new(false);
-        let served = tokio::spawn(run(server, router(), stop.subscribe()));
+        let served = tokio::spawn(enter(server, Door::Unix, router(), stop.subscribe()));
         client.write_all(octets).await.unwrap();
         if close {
             client.shutdown().await.unwrap();
@@ -175,6 +269,9 @@ mod tests {
             (long.as_bytes(), true, "HTTP/1.1 4", Some("parse")),
             (b"GET / HTTP/1.1\r\nho", true, "", Some("incomplete")),
             (b"GET / HTTP/1.1\r\nho", false, "", Some("head-timeout")),
+            (b"", false, "", Some("silent")),
+            (b"PRI * HTTP/2.0", false, "", Some("silent")),
+            (b"PRI * HTTP/2.0", true, "HTTP/1.1 400", Some("parse")),
         ] {
             let (said, reason) = answer(octets, close).await;
             assert!(said.starts_with(status), "{}: {said}", String::from_utf8_lossy(octets));

@@ -154,6 +154,7 @@ mod tests {
     use crate::store::Store;
     use crate::store::journal::{CrashDisk, JournalOptions};
     use crate::store::record::Record;
+    use crate::store::tokens::Tokens;
 
     #[tokio::test]
     async fn a_lease_that_is_on_disk_is_shown_however_far_the_reader_lags() {
@@ -161,7 +162,8 @@ mod tests {
         let (store, _parts) =
             Store::open(disk.storage(), JournalOptions::default(), scopes(&[]), 1, Now::default(), 1).unwrap();
         let store = Arc::new(store);
-        let state = ApiState::new(Arc::clone(&store), Arc::new(String::new));
+        let tokens = Arc::new(Tokens::open(std::path::PathBuf::from("/nonexistent/tokens.json")).unwrap());
+        let state = ApiState::new(Arc::clone(&store), tokens, Arc::new(String::new));
         let reader_held = store.shared.model.hold_leases();
         let ((address, mac), none) = ((ip(2, 100), STRANGER), UnixSecs(0));
         let (client_id, hostname, relay_agent) = Default::default();

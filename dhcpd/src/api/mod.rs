@@ -2,7 +2,9 @@
 //!
 //! The routes are the table of `reveille_config::dto::dhcpd`. Every error is a `problem+json` that names the field at fault.
 
+mod access;
 mod body;
+mod certificate;
 mod connection;
 mod events;
 mod health;
@@ -14,13 +16,16 @@ mod problem;
 mod reservations;
 mod scopes;
 mod sightings;
+mod tokens;
+mod version;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, post, put};
 use reveille_config::limit::BODY_BYTES_MAX;
 
 use reveille_config::dto::dhcpd::ReloadStatus;
@@ -28,11 +33,15 @@ use tokio::sync::watch;
 
 use crate::proto::time::UnixSecs;
 use crate::store::Store;
+use crate::store::tokens::Tokens;
+pub use access::Peer;
+pub use certificate::{CertificateError, Certificates};
 pub use listen::{ListenError, Listener, bind};
 
 /// What the handlers work on.
 pub struct ApiState {
     store: Arc<Store>,
+    tokens: Arc<Tokens>,
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
     closing: watch::Sender<bool>,
     reload: Mutex<ReloadStatus>,
@@ -40,8 +49,8 @@ pub struct ApiState {
 
 impl ApiState {
     /// Over this store; `metrics_text` renders `/metrics`.
-    pub fn new(store: Arc<Store>, metrics_text: Arc<dyn Fn() -> String + Send + Sync>) -> Self {
-        Self { store, metrics_text, closing: watch::Sender::new(false), reload: Mutex::default() }
+    pub fn new(store: Arc<Store>, tokens: Arc<Tokens>, metrics_text: Arc<dyn Fn() -> String + Send + Sync>) -> Self {
+        Self { store, tokens, metrics_text, closing: watch::Sender::new(false), reload: Mutex::default() }
     }
 
     /// Remembers what became of a reload.
@@ -78,7 +87,7 @@ impl std::fmt::Debug for ApiState {
     }
 }
 
-/// All routes.
+/// All routes. Their requests carry the [`Peer`] that they come from; one without it may do nothing but with a token.
 pub fn router(state: Arc<ApiState>) -> Router {
     Router::new()
         .route("/v1/reservations", get(reservations::list))
@@ -91,11 +100,14 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/links", get(links::list))
         .route("/v1/events", get(events::list))
         .route("/v1/configuration", get(health::configuration))
+        .route("/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
+        .layer(from_fn_with_state(Arc::clone(&state), access::admit))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(state)
 }

@@ -27,6 +27,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod throttle;
+pub mod tokens;
 mod wheel;
 
 use std::net::Ipv4Addr;

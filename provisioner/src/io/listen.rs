@@ -37,6 +37,8 @@ impl Listener {
         let bound = match endpoint {
             Endpoint::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
             Endpoint::Unix(path) => bind_unix(path).await.map(Self::Unix),
+            // The configuration has refused it.
+            Endpoint::Https(_) => Err(io::ErrorKind::Unsupported.into()),
         };
         bound.map_err(|error| {
             let hint = match error.kind() {
