@@ -1,7 +1,8 @@
 //! [`Intake`]: what a worker has read from its sockets and not served yet, and in which order it is served.
 //!
-//! A turn reads what waits, up to the arena's room. Requests, renewals and releases are served at once; DHCPDISCOVERs after them. When there is more than one turn can
-//! read, the server is behind: then DISCOVERs wait in the [`Backlog`], so that those who already chose this server are not lost behind those who only begin.
+//! A turn reads what waits, up to the arena's room, which is small enough to stay in a core's cache. Requests, renewals and releases are served at once; DHCPDISCOVERs
+//! after them. When turn after turn finds more than it can read, the server is behind: then DISCOVERs wait in the [`Backlog`], so that those who already chose this
+//! server are not lost behind those who only begin.
 
 use super::backlog::{Backlog, PARKED_BYTES_MAX};
 use super::engine::Arrival;
@@ -11,13 +12,17 @@ use crate::proto::peek::is_discover;
 use crate::proto::time::Millis;
 
 /// Datagrams read in one turn; also the DISCOVERs served from the backlog in a turn in which everything could be read.
-const TURN: usize = 256;
+const TURN: usize = 64;
+/// So many datagrams read in turns that could not read everything make the server be behind: about 20 ms of work, which nobody waits for in vain.
+const BURST: usize = 2_048;
 /// A turn that could not read everything serves one DISCOVER for so many messages that it read, so that reading catches up.
 const READ_WHILE_BEHIND: usize = 4;
 /// More than any UDP payload on an Ethernet; a longer one is cut and then dropped as malformed.
 const DATAGRAM_BYTES_MAX: usize = 2_048;
-/// Messages read in one turn where the kernel may put datagrams together.
-const COALESCED_TURN: usize = 64;
+/// With so many octets a turn is full as well: where the kernel puts datagrams together, up to 64 in a message, few messages are much work.
+const TURN_BYTES: usize = 128 << 10;
+/// Messages read with one system call where the kernel may put datagrams together.
+const COALESCED_BATCH: usize = 8;
 /// Room for the longest UDP payload; odd in cache lines, so that the slots' beginnings do not all fall into one cache set.
 const COALESCED_BYTES_MAX: usize = 65_536 + 5 * 64;
 /// Datagrams served between two flushes of replies.
@@ -56,20 +61,27 @@ pub struct Intake {
     backlog: Backlog,
     /// The listener to begin with, so that none starves.
     first: usize,
-    behind: bool,
+    /// Whether the last turn could not read everything.
+    full: bool,
+    /// Datagrams read since a turn last could.
+    unbroken: usize,
+    /// More than so many are too many.
+    burst: usize,
 }
 
 impl Intake {
     /// An empty intake; `coalesced`: the sockets put datagrams together; at most `backlog_max` messages wait.
     pub fn new(coalesced: bool, backlog_max: usize) -> Self {
-        let (slots, bytes) = if coalesced { (COALESCED_TURN, COALESCED_BYTES_MAX) } else { (TURN, DATAGRAM_BYTES_MAX) };
+        let (bytes, batch) = if coalesced { (COALESCED_BYTES_MAX, COALESCED_BATCH) } else { (DATAGRAM_BYTES_MAX, TURN) };
         Self {
-            arena: Arena::new(slots, bytes),
-            sources: Vec::with_capacity(slots),
-            discovers: Vec::with_capacity(slots * 64),
+            arena: Arena::new(TURN, bytes, batch),
+            sources: Vec::with_capacity(TURN),
+            discovers: Vec::with_capacity(TURN * if coalesced { 64 } else { 1 }),
             backlog: Backlog::new(backlog_max),
             first: 0,
-            behind: false,
+            full: false,
+            unbroken: 0,
+            burst: BURST,
         }
     }
 
@@ -85,7 +97,7 @@ impl Intake {
         self.first = (self.first + 1) % listeners.len().max(1);
         for i in 0..listeners.len() {
             let at = (self.first + i) % listeners.len();
-            while ready[at] && self.arena.len() < self.arena.slots() {
+            while ready[at] && self.has_room() {
                 match self.arena.receive(&listeners[at]) {
                     Ok(more) => ready[at] = more,
                     // Errors of earlier sends (a host is unreachable, the link is down) are reported here; they are nobody's end.
@@ -98,13 +110,17 @@ impl Intake {
                 self.sources.resize(self.arena.len(), Source { link, broadcast });
             }
         }
-        self.behind = self.arena.len() == self.arena.slots();
+        self.full = !self.has_room();
         self.arena.len()
+    }
+
+    fn has_room(&self) -> bool {
+        self.arena.len() < self.arena.slots() && self.arena.bytes() < TURN_BYTES
     }
 
     /// Hands what was read, and what waited before, to whoever serves. Says how many messages were dropped because too many wait.
     pub fn serve(&mut self, now: Millis, server: &mut impl Serve) -> usize {
-        let Self { arena, sources, discovers, backlog, behind, .. } = self;
+        let Self { arena, sources, discovers, backlog, full, unbroken, burst, .. } = self;
         let (mut served, mut read) = (0, 0);
         let mut serve = |octets: &[u8], Source { link, broadcast }, from| {
             server.packet(Arrival { octets, link, from, broadcast });
@@ -125,17 +141,19 @@ impl Intake {
                 }
             }
         }
+        *unbroken = if *full { unbroken.saturating_add(read) } else { 0 };
+        let behind = *unbroken > *burst;
         let mut shed = backlog.drop_stale(now);
         for place in discovers {
             let (message, source) = (arena.message(place.slot.into()), sources[usize::from(place.slot)]);
             let octets = message.datagrams().nth(place.index.into()).unwrap_or_default();
-            if *behind && !source.broadcast && octets.len() <= PARKED_BYTES_MAX {
+            if behind && !source.broadcast && octets.len() <= PARKED_BYTES_MAX {
                 shed += usize::from(backlog.push(now, source.link, message.from, octets));
             } else {
                 serve(octets, source, message.from);
             }
         }
-        for _ in 0..if *behind { read / READ_WHILE_BEHIND } else { TURN } {
+        for _ in 0..if behind { read / READ_WHILE_BEHIND } else { TURN } {
             let Some((parked, octets)) = backlog.pop() else { break };
             serve(octets, Source { link: parked.link, broadcast: false }, parked.from);
         }

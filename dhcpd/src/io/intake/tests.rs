@@ -101,14 +101,29 @@ fn a_burst_that_fits_is_served_whole() {
     }
     served.discovers.sort_unstable();
     assert_eq!(served.discovers, (0..2_000).collect::<Vec<_>>(), "each once");
-    let last_request = served.order.iter().rposition(|discover| !discover).unwrap();
-    assert!(last_request < 1_000, "requests that came last overtake: {last_request}");
+}
+
+#[test]
+fn when_a_burst_is_too_long_requests_that_came_last_overtake() {
+    let (mut link, mut intake, mut served) = (Link::new(), Intake::new(false, 4_096), Served::default());
+    link.send(1, 2 * BURST as u32);
+    link.send(3, 50);
+    let mut turns = 0;
+    while served.requests.len() < 50 {
+        assert_eq!(link.turn(&mut intake, Millis(turns), &mut served), 0, "nothing is dropped");
+        turns += 1;
+        assert!(turns < 100, "{} of 50 requests served", served.requests.len());
+    }
+    let before = served.discovers.len();
+    assert!((BURST..BURST + BURST / 2).contains(&before), "{before} discovers were served before the requests");
 }
 
 #[test]
 fn under_overload_every_request_is_served_at_once_and_the_stalest_discovers_are_dropped() {
-    for (coalesced, at_once) in [(false, TURN), (true, COALESCED_TURN)] {
-        overload(Intake::new(coalesced, 4 * at_once), at_once);
+    for coalesced in [false, true] {
+        let mut intake = Intake::new(coalesced, 4 * TURN);
+        intake.burst = 0;
+        overload(intake, TURN);
     }
 }
 

@@ -33,7 +33,7 @@ fn reply(scope: u16, to: SocketAddrV4, bytes: usize, mark: u8) -> Outgoing {
 
 /// Each datagram's first octet and length, and how many messages the kernel made of them.
 fn arrived(socket: &UdpSocket) -> (Vec<(u8, usize)>, usize) {
-    let mut arena = Arena::new(256, 65_535);
+    let mut arena = Arena::new(256, 65_535, 64);
     while arena.receive(socket).unwrap() {}
     let datagrams =
         (0..arena.len()).flat_map(|i| arena.message(i).datagrams().map(|d| (d[0], d.len())).collect::<Vec<_>>());

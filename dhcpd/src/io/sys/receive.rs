@@ -4,8 +4,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Messages asked for with one system call.
-const BATCH: usize = 64;
 /// Room for one control message that carries an `int`, aligned as `cmsghdr` must be.
 const CONTROL_WORDS: usize = 4;
 
@@ -13,7 +11,9 @@ const CONTROL_WORDS: usize = 4;
 pub struct Arena {
     octets: Box<[u8]>,
     slot_bytes: usize,
+    batch: usize,
     used: usize,
+    used_bytes: usize,
     headers: Box<[libc::mmsghdr]>,
     parts: Box<[libc::iovec]>,
     senders: Box<[libc::sockaddr_in]>,
@@ -46,15 +46,17 @@ impl<'a> Message<'a> {
 }
 
 impl Arena {
-    /// An arena of `slots` messages of at most `slot_bytes` octets each; a longer one is cut.
-    pub fn new(slots: usize, slot_bytes: usize) -> Self {
+    /// An arena of `slots` messages of at most `slot_bytes` octets each (a longer one is cut), which asks for up to `batch` with one system call.
+    pub fn new(slots: usize, slot_bytes: usize, batch: usize) -> Self {
         // SAFETY: these are plain C structures of integers and pointers, for which all zeros are valid values.
         let (header, part, sender): (libc::mmsghdr, libc::iovec, libc::sockaddr_in) =
             unsafe { (std::mem::zeroed(), std::mem::zeroed(), std::mem::zeroed()) };
         Self {
             octets: vec![0; slots * slot_bytes].into(),
             slot_bytes,
+            batch,
             used: 0,
+            used_bytes: 0,
             headers: vec![header; slots].into(),
             parts: vec![part; slots].into(),
             senders: vec![sender; slots].into(),
@@ -72,9 +74,14 @@ impl Arena {
         self.used
     }
 
+    /// How many octets its messages have.
+    pub fn bytes(&self) -> usize {
+        self.used_bytes
+    }
+
     /// Forgets all messages.
     pub fn clear(&mut self) {
-        self.used = 0;
+        (self.used, self.used_bytes) = (0, 0);
     }
 
     /// Reads what waits at `socket` behind the messages that are here, as far as there is room; never blocks. `true`: the socket may have more.
@@ -82,7 +89,7 @@ impl Arena {
     /// # Errors
     /// As the system's; `WouldBlock` is not an error but `false`.
     pub fn receive(&mut self, socket: &impl AsFd) -> io::Result<bool> {
-        let (first, end) = (self.used, self.slots().min(self.used + BATCH));
+        let (first, end) = (self.used, self.slots().min(self.used + self.batch));
         if first == end {
             return Ok(true);
         }
@@ -115,8 +122,10 @@ impl Arena {
             let error = io::Error::last_os_error();
             return if error.kind() == io::ErrorKind::WouldBlock { Ok(false) } else { Err(error) };
         }
-        self.used += received as usize;
-        Ok(received as usize == end - first)
+        let received = received as usize;
+        self.used += received;
+        self.used_bytes += headers[..received].iter().map(|header| header.msg_len as usize).sum::<usize>();
+        Ok(received == end - first)
     }
 
     /// The message at `index`, below [`Self::len`].
@@ -166,7 +175,7 @@ mod tests {
     #[test]
     fn receives_what_waits_up_to_its_limit_and_cuts_what_is_long() {
         let (sender, receiver) = pair();
-        let mut arena = Arena::new(3, 8);
+        let mut arena = Arena::new(3, 8, 64);
         assert!(!arena.receive(&receiver).unwrap(), "nothing waits");
         for octets in [&b"one"[..], b"", b"too long for it", b"four"] {
             sender.send(octets).unwrap();

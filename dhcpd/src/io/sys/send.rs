@@ -133,7 +133,7 @@ mod tests {
                 receive_coalesced(&receiver).unwrap();
             }
             assert_eq!(send(&mut scratch, &sender, &datagrams, &parts).unwrap(), 2);
-            let mut arena = Arena::new(8, 64);
+            let mut arena = Arena::new(8, 64, 8);
             arena.receive(&receiver).unwrap();
             assert_eq!(arena.len(), messages, "coalesced: {coalesced}");
             let got: Vec<&[u8]> =
