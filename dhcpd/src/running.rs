@@ -165,7 +165,7 @@ pub async fn start_on(
 
     let watch = ForeignWatch::start(Arc::clone(&store.shared), clock).map_err(StartError::System)?;
 
-    let proxy = ProxyPort::start(Arc::clone(&store.shared)).map_err(StartError::Proxy)?;
+    let proxy = ProxyPort::start(Arc::clone(&store.shared), clock).map_err(StartError::Proxy)?;
 
     let (failed, failures) = mpsc::unbounded_channel();
     let links: Arc<[Box<str>]> = scopes.interfaces().into();

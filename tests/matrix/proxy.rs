@@ -70,3 +70,8 @@ fn a_rom_that_is_not_ipxe_beside_dnsmasq() {
 fn uefi_by_tftp_beside_dnsmasq() {
     boots_beside_dnsmasq(Firmware::UefiPxe, 1024, Some("tftp snponly.efi"));
 }
+
+#[test]
+fn uefi_by_http_beside_dnsmasq() {
+    boots_beside_dnsmasq(Firmware::UefiHttp, 1024, Some("http snponly.efi"));
+}

@@ -21,6 +21,7 @@ use crossbeam::channel::Receiver;
 use reveille_config::dhcpd::ScopeKind;
 
 use super::counters::Counters;
+use super::senders::Senders;
 use crate::proto::answer::scope_of;
 use crate::proto::class::{Facts, Membership};
 use crate::proto::conflict::Checks;
@@ -113,7 +114,7 @@ struct Desk {
     checks: Checks<conflict::Parked>,
     /// Other servers that clients chose.
     noted: foreign::Noted,
-    senders: abuse::Senders,
+    senders: Senders,
     /// Lease queries that wait for the read model.
     queries: queries::Queries,
     /// The packet at hand has waited for a check.
@@ -141,7 +142,7 @@ impl Engine {
             events_pushed: false,
             checks: conflict::checks(part.workers),
             noted: foreign::Noted::default(),
-            senders: abuse::Senders::default(),
+            senders: Senders::default(),
             queries: queries::Queries::default(),
             resumed: None,
         };

@@ -3,6 +3,7 @@
 //! [`engine::Engine`] is the conversation without sockets and clocks, so that tests can drive it; [`worker`] is the thread round it.
 
 mod backlog;
+pub mod boot_server;
 mod clock;
 pub mod counters;
 pub mod engine;
@@ -13,6 +14,7 @@ mod outbox;
 pub mod prober;
 pub mod proxy;
 pub mod router_solicitation;
+mod senders;
 mod steering;
 mod sys;
 mod waker;

@@ -1,25 +1,18 @@
-//! A thread that answers boot clients on port 4011 of the proxy scopes (PXE specification 2.1, §2.2.3 and §2.2.5): those that were told on port 67 of a server
-//! there, or that go on to ask by unicast once they have their address.
-//!
-//! It promises no address, so nothing waits for a disk: what it answers are plain replies.
+//! A thread that listens on port 4011 of the proxy scopes, for [`BootServer`].
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use metrics::{Counter, counter, describe_counter};
 use reveille_config::dhcpd::ScopeKind;
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Waker;
-use crate::proto::class::{Facts, Membership};
-use crate::proto::reply::Asker;
-use crate::proto::rules::Rules;
+use super::boot_server::BootServer;
+use super::{Clock, Waker};
 use crate::proto::scope::{Scope, ScopeIndex};
-use crate::proto::view::{MessageType, Parser};
 use crate::store::Shared;
 
 /// The port of PXE's boot servers.
@@ -40,8 +33,7 @@ impl ProxyPort {
     ///
     /// # Errors
     /// An address or port is not to be had, or the system gives no thread or descriptor.
-    pub fn start(shared: Arc<Shared>) -> io::Result<Self> {
-        describe_counter!("reveille_dhcpd_proxy_acks_total", "Boot clients answered on port 4011");
+    pub fn start(shared: Arc<Shared>, clock: Clock) -> io::Result<Self> {
         let scopes = shared.scopes.load_full();
         let proxies = scopes.iter().filter(|scope| scope.kind == ScopeKind::Proxy);
         let sockets = proxies.map(|scope| Ok((scope.index, open(scope)?))).collect::<io::Result<Vec<_>>>()?;
@@ -49,8 +41,7 @@ impl ProxyPort {
         let stop = Arc::new(AtomicBool::new(false));
         let mut started = Self { waker: Arc::clone(&waker), stop: Arc::clone(&stop), thread: None };
         if !sockets.is_empty() {
-            let answered = counter!("reveille_dhcpd_proxy_acks_total");
-            let thread = Thread { sockets, shared, parser: Parser::default(), buffer: Vec::new(), answered };
+            let thread = Thread { sockets, server: BootServer::new(shared), clock };
             let run = move || thread.run(&waker, &stop);
             started.thread = Some(std::thread::Builder::new().name("dhcpd-pxe".into()).spawn(run)?);
         }
@@ -79,10 +70,8 @@ fn open(scope: &Scope) -> io::Result<UdpSocket> {
 
 struct Thread {
     sockets: Vec<(ScopeIndex, UdpSocket)>,
-    shared: Arc<Shared>,
-    parser: Parser,
-    buffer: Vec<u8>,
-    answered: Counter,
+    server: BootServer,
+    clock: Clock,
 }
 
 impl Thread {
@@ -107,31 +96,15 @@ impl Thread {
     }
 
     fn serve(&mut self, at: usize) {
-        let scopes = self.shared.scopes.load_full();
-        let Some((index, socket)) = self.sockets.get(at) else { return };
-        let Some(scope) = scopes.get(*index) else { return };
+        let Some((scope, socket)) = self.sockets.get(at) else { return };
         let mut octets = [0; 4_096];
-        let mut membership = Membership::default();
         for _ in 0..BATCH {
             let Ok((len, SocketAddr::V4(from))) = socket.recv_from(&mut octets) else { return };
-            let Ok(packet) = self.parser.parse(&octets[..len]) else { continue };
-            let asks = matches!(packet.message_type, MessageType::Request | MessageType::Inform);
-            if !asks || *from.ip() == Ipv4Addr::UNSPECIFIED {
-                continue;
+            let Ok(answer) = self.server.handle(self.clock.now(), *scope, &octets[..len], from) else { continue };
+            if let Err(error) = socket.send_to(&answer, from) {
+                tracing::debug!(%error, %from, "a boot client could not be answered");
             }
-            scopes.classes().evaluate(Facts::of(&packet), &mut membership);
-            let rules = Rules::new(&scopes, scope, None, &membership);
-            let asker = Asker { packet: &packet, from_port: from.port(), rules };
-            match asker.proxy_ack(std::mem::take(&mut self.buffer)) {
-                Ok(octets) => {
-                    match socket.send_to(&octets, from) {
-                        Ok(_) => self.answered.increment(1),
-                        Err(error) => tracing::debug!(%error, %from, "a boot client could not be answered"),
-                    }
-                    self.buffer = octets;
-                }
-                Err(buffer) => self.buffer = buffer,
-            }
+            self.server.recycle(answer);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use reveille_config::MacAddr;
 use reveille_config::limit::JOURNAL_PAYLOAD_BYTES_MAX;
 
+use super::Shared;
 use super::journal::{Durable, Pending, Refusal};
 use super::record::Record;
 use super::table::{Reserved, Table};
@@ -15,7 +16,7 @@ use crate::proto::identity::IdentifiedBy;
 use crate::proto::option::OptionBlock;
 use crate::proto::owner::worker_of;
 use crate::proto::pool::PoolSet;
-use crate::proto::scope::{ClientKey, Machine, Origin, Reservation, Scope, ScopeIndex, Scopes};
+use crate::proto::scope::{ClientKey, Machine, NetworkIndex, Origin, Reservation, Scope, ScopeIndex, Scopes};
 
 /// A reservation as it is asked for; its address may be open.
 #[derive(Debug, Clone)]
@@ -218,11 +219,7 @@ impl Table {
         let own = match key.identity.mac() {
             Some(_) => self.reservations.get(&key).map(|own| Arc::clone(&own.reservation)),
             // The machine's worker is another one than its client's: the reader's copy is the one at hand.
-            None => {
-                let mut scopes = self.shared.networks.get(usize::from(key.network.0))?.scopes.iter();
-                let model = &self.shared.model;
-                scopes.find_map(|&scope| model.reservation(Machine { scope, mac })).map(|(own, _)| own)
-            }
+            None => self.shared.reservation_of(key.network, mac),
         };
         own.or_else(|| scopes.fixed(key.network, client_id, circuit).cloned())
     }
@@ -330,6 +327,14 @@ impl Table {
                 self.let_go_reserved(key, own.address);
             }
         }
+    }
+}
+
+impl Shared {
+    /// A machine's reservation on a network, by hardware address, as the read model shows it: for those who own no clients.
+    pub fn reservation_of(&self, network: NetworkIndex, mac: MacAddr) -> Option<Arc<Reservation>> {
+        let mut scopes = self.networks.get(usize::from(network.0))?.scopes.iter();
+        scopes.find_map(|&scope| self.model.reservation(Machine { scope, mac })).map(|(own, _)| own)
     }
 }
 

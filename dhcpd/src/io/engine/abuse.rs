@@ -1,55 +1,12 @@
-//! How much one sender may ask: by client and by relay, in buckets of fixed memory; and how many addresses the clients behind one port may hold.
-
-use std::hash::{BuildHasher, RandomState};
+//! Starvation: machines made up behind one port get a share of the addresses and no more. A client that holds an address keeps it, whatever its port.
 
 use reveille_config::dhcpd::Limits;
-use reveille_config::limit::{WATCHED_CLIENTS_MAX, WATCHED_RELAYS_MAX};
 
 use super::{Desk, Job, text};
 use crate::proto::fixed::Circuit;
-use crate::proto::rate::Rates;
-use crate::proto::reason::DropReason;
 use crate::proto::scope::{ClientKey, Scopes};
-use crate::proto::time::Now;
-use crate::proto::view::PacketView;
 use crate::store::port::Port;
 
-/// What this worker's senders have asked lately.
-#[derive(Debug)]
-pub(super) struct Senders {
-    clients: Rates,
-    relays: Rates,
-    /// Drawn anew by each process: nobody can choose a hardware address that shares another's buckets.
-    hash: RandomState,
-}
-
-impl Default for Senders {
-    fn default() -> Self {
-        Self {
-            clients: Rates::new(WATCHED_CLIENTS_MAX),
-            relays: Rates::new(WATCHED_RELAYS_MAX),
-            hash: RandomState::new(),
-        }
-    }
-}
-
-impl Senders {
-    /// Takes a packet into account; why it is not looked at, if it is too much.
-    pub(super) fn over_limit(&mut self, now: Now, packet: &PacketView<'_>, limits: &Limits) -> Option<DropReason> {
-        let now = now.monotonic;
-        let (giaddr, chaddr) = (packet.giaddr(), packet.chaddr());
-        if limits.client_packets_per_sec > 0
-            && !self.clients.allow(now, self.hash.hash_one(chaddr.0), limits.client_packets_per_sec)
-        {
-            return Some(DropReason::ClientRate);
-        }
-        let relayed = limits.relay_packets_per_sec > 0 && !giaddr.is_unspecified();
-        let over = relayed && !self.relays.allow(now, self.hash.hash_one(giaddr), limits.relay_packets_per_sec);
-        over.then_some(DropReason::RelayRate)
-    }
-}
-
-/// Starvation: machines made up behind one port get a share of the addresses and no more. A client that holds an address keeps it, whatever its port.
 impl Desk {
     /// The port for which an address of this client counts, where that is limited.
     pub(super) fn port_behind(&self, scopes: &Scopes, key: ClientKey, circuit: Circuit<'_>) -> Option<Port> {

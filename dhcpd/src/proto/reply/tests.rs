@@ -1,4 +1,5 @@
 mod options;
+mod proxy;
 
 use std::sync::Arc;
 
