@@ -62,6 +62,12 @@ pub const BOOT_PROFILES_MAX: usize = 1_024;
 pub const REPLY_DELAY_MILLIS_MAX: u16 = 5_000;
 /// BMCs that one socket talks to at a time, sessions kept for the next command included; a command for one more is refused.
 pub const BMC_SESSIONS_MAX: usize = 16_384;
+/// BMCs that a command is under way to at a time, silent ones not counted; the next one waits.
+pub const BMC_BUSY_MAX: usize = 1_024;
+/// BMCs of which is remembered what they were found to be (cipher suite, GUID, pace); one more makes one be forgotten.
+pub const BMC_KNOWN_MAX: usize = 100_000;
+/// Records of one BMC's sensors or event log that are read; the rest is left out.
+pub const BMC_RECORDS_MAX: usize = 16_384;
 /// Commands that wait for the same BMC; one more is refused.
 pub const BMC_QUEUE_MAX: usize = 16;
 /// Commands on their way from their callers to the BMC socket; one more waits.

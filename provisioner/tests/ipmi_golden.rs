@@ -145,7 +145,7 @@ fn session_packets_are_ipmitools_octet_by_octet() {
         CloseSession(exchange.bmc_id).request(),
     ];
     for request in expected {
-        let wanted = (request.netfn, request.command, request.data);
+        let wanted = (request.netfn, request.command, request.data.to_vec());
         assert!(commands.contains(&wanted), "ipmitool sends {wanted:02x?} too; it sent {commands:02x?}");
     }
 }

@@ -32,8 +32,10 @@ done
 const EMULATOR: &str = "\
 mc_setbmc 0x20
 mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr
+mc_add 0x30 0 no-device-sdrs 0x24 9 8 0x9f 0x1291 0xf03 persist_sdr
 sel_enable 0x20 1000 0x0a
 mc_enable 0x20
+mc_enable 0x30
 ";
 
 /// A running simulator; killed and its directory removed when dropped.

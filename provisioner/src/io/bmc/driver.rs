@@ -1,7 +1,7 @@
 //! The task that owns the socket: datagrams and timers into [`Client`]s, datagrams and answers out of them.
 //!
 //! It decides nothing about IPMI. Its table has an entry per BMC that is being talked to or whose session is kept; an
-//! entry goes when its client is closed and nobody waits.
+//! entry goes when its client is closed and nobody waits, and only what was found out about the BMC stays.
 //!
 //! Invariant: every [`Job`] taken is answered, by its outcome or by the limit it met.
 
@@ -13,11 +13,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::counter;
+use reveille_config::limit;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
+use super::counters::Counters;
 use super::{BmcError, BmcLimits};
-use crate::proto::ipmi::{Action, Cause, Client, Credentials, DropReason, Event, Failure, RANDOM_BYTES, Request};
+use crate::proto::ipmi::{
+    Action, Cause, Client, Credentials, DropReason, Event, Failure, Known, RANDOM_BYTES, Request,
+};
 
 /// Datagrams taken from the socket before timers and new commands have their turn.
 const RECEIVE_BATCH: usize = 64;
@@ -33,6 +37,14 @@ pub(super) struct Job {
     pub answer: oneshot::Sender<Result<Vec<u8>, BmcError>>,
 }
 
+/// What the task is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    Do(Job),
+    CloseAll(oneshot::Sender<()>),
+    Forget(SocketAddr),
+}
+
 /// One BMC.
 struct Entry {
     client: Client,
@@ -41,35 +53,47 @@ struct Entry {
     queue: VecDeque<Job>,
     timer: Option<Instant>,
     send_error: Option<Arc<io::Error>>,
+    /// It is one of the [`BmcLimits::busy_max`].
+    is_counted: bool,
+    /// It stands in the line of those who wait to become one.
+    is_in_line: bool,
 }
 
 /// The task's state.
 pub(super) struct Driver {
     socket: UdpSocket,
     mapped: bool,
-    jobs: mpsc::Receiver<Job>,
+    orders: mpsc::Receiver<Order>,
     limits: BmcLimits,
     entries: HashMap<SocketAddr, Entry>,
     timers: BTreeSet<(Instant, SocketAddr)>,
+    known: HashMap<SocketAddr, Known>,
+    busy: usize,
+    line: VecDeque<SocketAddr>,
+    counters: Counters,
     buffer: Vec<u8>,
 }
 
 enum Wake {
-    Job(Option<Job>),
+    Order(Option<Order>),
     Readable,
     Timer,
 }
 
 impl Driver {
-    pub(super) fn new(socket: UdpSocket, jobs: mpsc::Receiver<Job>, limits: BmcLimits) -> io::Result<Self> {
+    pub(super) fn new(socket: UdpSocket, orders: mpsc::Receiver<Order>, limits: BmcLimits) -> io::Result<Self> {
         let mapped = socket.local_addr()?.is_ipv6();
         Ok(Self {
             socket,
             mapped,
-            jobs,
+            orders,
             limits,
             entries: HashMap::new(),
             timers: BTreeSet::new(),
+            known: HashMap::new(),
+            busy: 0,
+            line: VecDeque::new(),
+            counters: Counters::new(),
             buffer: Vec::with_capacity(DATAGRAM_BYTES_MAX),
         })
     }
@@ -86,15 +110,21 @@ impl Driver {
                     }
                     Wake::Readable
                 }
-                job = self.jobs.recv() => Wake::Job(job),
+                order = self.orders.recv() => Wake::Order(order),
                 () = sleep_until(next) => Wake::Timer,
             };
             match wake {
                 Wake::Readable => self.receive().await,
-                Wake::Job(Some(job)) => self.take(job).await,
-                Wake::Job(None) => return self.shut_down().await,
+                Wake::Order(Some(Order::Do(job))) => self.take(job).await,
+                Wake::Order(Some(Order::CloseAll(done))) => {
+                    self.close_all().await;
+                    let _ = done.send(());
+                }
+                Wake::Order(Some(Order::Forget(address))) => self.forget(canonical(address)),
+                Wake::Order(None) => return self.close_all().await,
                 Wake::Timer => self.fire().await,
             }
+            self.let_the_next_begin().await;
         }
     }
 
@@ -107,7 +137,7 @@ impl Driver {
                 // An ICMP error of an earlier datagram: the timers know what to do about silence.
                 Err(_) => continue,
             };
-            counter!("reveille_bmc_datagrams_total", "direction" => "received").increment(1);
+            self.counters.received.increment(1);
             let address = canonical(from);
             let action = match self.entries.get_mut(&address) {
                 Some(entry) => entry.client.handle_datagram(Instant::now(), &datagram[..len]),
@@ -116,7 +146,7 @@ impl Driver {
             match action {
                 Action::Accepted => self.pump(address).await,
                 Action::Dropped(reason) => {
-                    counter!("reveille_bmc_dropped_total", "reason" => reason.label()).increment(1);
+                    self.counters.dropped(reason);
                     tracing::trace!(%address, reason = reason.label(), "datagram dropped");
                 }
             }
@@ -134,7 +164,11 @@ impl Driver {
                 let _ = job.answer.send(Err(refusal));
                 return;
             }
-            Place::Vacant(place) => place.insert(Entry::new(Client::new(job.credentials.clone(), self.limits.timing))),
+            Place::Vacant(place) => {
+                let known = self.known.get(&address).copied().unwrap_or_default();
+                let client = Client::new(job.credentials.clone(), self.limits.timing).with_known(known);
+                place.insert(Entry::new(client))
+            }
         };
         if entry.queue.len() >= self.limits.queue_max {
             counter!("reveille_bmc_refused_total", "limit" => "queue").increment(1);
@@ -162,12 +196,28 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&address) else { return };
         loop {
             while let Some(event) = entry.client.poll_event() {
+                if event == Event::Opened {
+                    self.counters.sessions_opened.increment(1);
+                } else if std::mem::take(&mut entry.is_counted) {
+                    self.busy -= 1;
+                }
                 entry.on_event(address, event);
             }
             if entry.client.has_transmit() {
-                transmit(&self.socket, self.mapped, address, entry, &mut self.buffer).await;
-            } else if !entry.start_next(self.limits) {
+                let again = transmit(&self.socket, self.mapped, address, entry, &mut self.buffer, &self.counters).await;
+                if again && std::mem::take(&mut entry.is_counted) {
+                    self.busy -= 1;
+                }
+            } else if entry.client.is_busy() || entry.queue.is_empty() {
                 break;
+            } else if self.busy >= self.limits.busy_max {
+                if !std::mem::replace(&mut entry.is_in_line, true) {
+                    self.line.push_back(address);
+                }
+                break;
+            } else if entry.start_next(self.limits) && entry.client.is_busy() {
+                entry.is_counted = true;
+                self.busy += 1;
             }
         }
         let timer = entry.client.poll_timeout();
@@ -181,28 +231,70 @@ impl Driver {
             entry.timer = timer;
         }
         if entry.is_done() {
+            let known = entry.client.known();
             self.entries.remove(&address);
+            self.remember(address, known);
         }
     }
 
-    async fn shut_down(mut self) {
-        let now = Instant::now();
-        for (address, entry) in &mut self.entries {
-            entry.client.close(now);
-            while entry.client.has_transmit() {
-                transmit(&self.socket, self.mapped, *address, entry, &mut self.buffer).await;
+    /// Those who wait for their turn have it as far as [`BmcLimits::busy_max`] admits.
+    async fn let_the_next_begin(&mut self) {
+        while self.busy < self.limits.busy_max {
+            let Some(address) = self.line.pop_front() else { return };
+            if let Some(entry) = self.entries.get_mut(&address) {
+                entry.is_in_line = false;
+                self.pump(address).await;
             }
+        }
+    }
+
+    fn remember(&mut self, address: SocketAddr, known: Known) {
+        if known == Known::default() {
+            self.known.remove(&address);
+            return;
+        }
+        if self.known.len() >= limit::BMC_KNOWN_MAX && !self.known.contains_key(&address) {
+            // Any will do: it costs that one's next session a question or two.
+            if let Some(any) = self.known.keys().next().copied() {
+                self.known.remove(&any);
+            }
+        }
+        self.known.insert(address, known);
+    }
+
+    fn forget(&mut self, address: SocketAddr) {
+        self.known.remove(&address);
+        if let Some(entry) = self.entries.get_mut(&address) {
+            entry.client.forget();
+        }
+    }
+
+    async fn close_all(&mut self) {
+        let now = Instant::now();
+        let addresses: Vec<_> = self.entries.keys().copied().collect();
+        for address in addresses {
+            let Some(entry) = self.entries.get_mut(&address) else { continue };
+            entry.client.close(now);
+            self.pump(address).await;
         }
     }
 }
 
 impl Entry {
     fn new(client: Client) -> Self {
-        Self { client, waiting: None, queue: VecDeque::new(), timer: None, send_error: None }
+        Self {
+            client,
+            waiting: None,
+            queue: VecDeque::new(),
+            timer: None,
+            send_error: None,
+            is_counted: false,
+            is_in_line: false,
+        }
     }
 
     fn is_done(&self) -> bool {
-        self.client.is_closed() && !self.client.is_busy() && self.queue.is_empty()
+        !self.is_in_line && self.client.is_closed() && !self.client.is_busy() && self.queue.is_empty()
     }
 
     /// Lets the client begin what is due next; false if nothing is queued or a command is at hand.
@@ -222,7 +314,8 @@ impl Entry {
                 self.queue.push_front(job);
                 return true;
             }
-            self.client = Client::new(job.credentials, limits.timing);
+            let known = self.client.known();
+            self.client = Client::new(job.credentials, limits.timing).with_known(known);
         }
         self.send_error = None;
         self.waiting = Some(job.answer);
@@ -231,7 +324,7 @@ impl Entry {
 
     fn on_event(&mut self, address: SocketAddr, event: Event) {
         match event {
-            Event::Opened => counter!("reveille_bmc_sessions_opened_total").increment(1),
+            Event::Opened => {}
             Event::Done(data) => self.answer(Ok(data)),
             Event::Failed(failure) => {
                 let silent = matches!(failure.cause, Cause::NoAnswer { .. });
@@ -261,22 +354,33 @@ impl Entry {
     }
 }
 
-/// Sends what the client has to send. A datagram that cannot be sent is a datagram lost; what the system said is kept for the error.
-async fn transmit(socket: &UdpSocket, mapped: bool, address: SocketAddr, entry: &mut Entry, buffer: &mut Vec<u8>) {
+/// Sends what the client has to send; true if it was sent before. A datagram that cannot be sent is a datagram lost; what the system
+/// said is kept for the error.
+async fn transmit(
+    socket: &UdpSocket,
+    mapped: bool,
+    address: SocketAddr,
+    entry: &mut Entry,
+    buffer: &mut Vec<u8>,
+    counters: &Counters,
+) -> bool {
     let mut random = [0; RANDOM_BYTES];
     getrandom::fill(&mut random).expect("the system's random source works once it has been seeded");
-    let Some(transmit) = entry.client.poll_transmit(Instant::now(), &random, buffer) else { return };
-    counter!("reveille_bmc_datagrams_total", "direction" => "sent").increment(1);
+    let Some(transmit) = entry.client.poll_transmit(Instant::now(), &random, buffer) else { return false };
+    counters.sent.increment(1);
     if transmit.again {
-        counter!("reveille_bmc_repeats_total").increment(1);
+        counters.repeats.increment(1);
     }
-    entry.send_error = match socket.send_to(buffer, wire_address(address, mapped)).await {
-        Ok(_) => None,
-        Err(error) => {
-            counter!("reveille_bmc_send_errors_total").increment(1);
-            Some(Arc::new(error))
-        }
+    let to = wire_address(address, mapped);
+    let sent = match socket.try_send_to(buffer, to) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.send_to(buffer, to).await,
+        sent => sent,
     };
+    entry.send_error = sent.err().map(|error| {
+        counters.send_errors.increment(1);
+        Arc::new(error)
+    });
+    transmit.again
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {

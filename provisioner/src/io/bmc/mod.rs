@@ -7,8 +7,10 @@
 //! `reveille_bmc_datagrams_total{direction}`, `reveille_bmc_repeats_total`, `reveille_bmc_dropped_total{reason}`,
 //! `reveille_bmc_refused_total{limit}`, `reveille_bmc_send_errors_total`, `reveille_bmc_boot_option_refused_total{parameter}`.
 
+mod counters;
 mod driver;
 mod error;
+mod read;
 mod socket;
 
 use std::future::Future;
@@ -18,7 +20,10 @@ pub use error::BmcError;
 pub use socket::{BmcLimits, BmcSocket};
 
 pub use crate::proto::ipmi::command::{BootDevice, BootFlags, DeviceId, Firmware, PowerAction, PowerState};
-pub use crate::proto::ipmi::{Credentials, CredentialsError, Password, Privilege, Timing, User};
+pub use crate::proto::ipmi::command::{Inventory, RawReading, SelEntry, Sensor};
+pub use crate::proto::ipmi::{
+    CipherSuite, Credentials, CredentialsError, Idle, Kg, Password, Privilege, Suites, Timing, User,
+};
 
 /// The UDP port of IPMI over LAN (RMCP).
 pub const IPMI_PORT: u16 = 623;

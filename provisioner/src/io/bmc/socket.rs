@@ -11,13 +11,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-use super::driver::{Driver, Job};
+use super::driver::{Driver, Job, Order};
 use super::{BmcError, BmcTarget, BootDevice, BootFlags, DeviceId, Firmware, Power, PowerAction, PowerState, Timing};
 use crate::proto::ipmi::command::{
     ChassisControl, Command, GetBootFlags, GetChassisStatus, GetDeviceId, SetBootFlagClearing, SetBootFlags,
     SetBootInfoAcknowledge,
 };
-use crate::proto::ipmi::{Cause, Failure, Step};
+use crate::proto::ipmi::{Cause, Failure, Route, Step};
 
 /// Octets asked of the system for datagrams that wait: answers of a whole fleet may come at once.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
@@ -29,13 +29,21 @@ pub struct BmcLimits {
     pub sessions_max: usize,
     /// Commands that wait for the same BMC; one more is refused.
     pub queue_max: usize,
+    /// BMCs that a command is under way to at a time; the next one begins when one ends, or when one is so long silent that it is
+    /// asked again: a dead BMC takes no one's place.
+    pub busy_max: usize,
     /// Waits and tries.
     pub timing: Timing,
 }
 
 impl Default for BmcLimits {
     fn default() -> Self {
-        Self { sessions_max: limit::BMC_SESSIONS_MAX, queue_max: limit::BMC_QUEUE_MAX, timing: Timing::default() }
+        Self {
+            sessions_max: limit::BMC_SESSIONS_MAX,
+            queue_max: limit::BMC_QUEUE_MAX,
+            busy_max: limit::BMC_BUSY_MAX,
+            timing: Timing::default(),
+        }
     }
 }
 
@@ -43,7 +51,7 @@ impl Default for BmcLimits {
 /// and the task ends.
 #[derive(Debug, Clone)]
 pub struct BmcSocket {
-    jobs: mpsc::Sender<Job>,
+    orders: mpsc::Sender<Order>,
 }
 
 impl BmcSocket {
@@ -60,9 +68,9 @@ impl BmcSocket {
             Some(local) => open(local)?,
             None => open(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).or_else(|_| open(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))?,
         };
-        let (jobs, receiver) = mpsc::channel(limit::BMC_COMMANDS_MAX);
+        let (orders, receiver) = mpsc::channel(limit::BMC_COMMANDS_MAX);
         tokio::spawn(Driver::new(socket, receiver, limits)?.run());
-        Ok(Self { jobs })
+        Ok(Self { orders })
     }
 
     /// Carries out one command, opening a session first if none is open.
@@ -70,24 +78,57 @@ impl BmcSocket {
     /// # Errors
     /// [`BmcError`] says which BMC, which step and how long it was waited for.
     pub async fn execute<C: Command>(&self, target: &BmcTarget, command: C) -> Result<C::Answer, BmcError> {
-        let result = self.execute_uncounted(target, command).await;
+        self.execute_via(target, command, Route::BMC).await
+    }
+
+    /// The same on a controller behind the BMC, or another logical unit of it.
+    ///
+    /// # Errors
+    /// As [`BmcSocket::execute`].
+    pub async fn execute_via<C: Command>(
+        &self,
+        target: &BmcTarget,
+        command: C,
+        route: Route,
+    ) -> Result<C::Answer, BmcError> {
+        let result = self.execute_uncounted(target, command, route).await;
         let outcome = result.as_ref().map_or_else(BmcError::label, |_| "ok");
         counter!("reveille_bmc_commands_total", "command" => C::NAME, "outcome" => outcome).increment(1);
         result
     }
 
-    async fn execute_uncounted<C: Command>(&self, target: &BmcTarget, command: C) -> Result<C::Answer, BmcError> {
+    async fn execute_uncounted<C: Command>(
+        &self,
+        target: &BmcTarget,
+        command: C,
+        route: Route,
+    ) -> Result<C::Answer, BmcError> {
         let address = target.address;
         let closed = BmcError::Closed { address };
         let (answer, answered) = oneshot::channel();
         let begun = tokio::time::Instant::now();
-        let job = Job { address, credentials: target.credentials.clone(), request: command.request(), answer };
-        self.jobs.send(job).await.map_err(|_| closed.clone())?;
+        let request = command.request().via(route);
+        let job = Job { address, credentials: target.credentials.clone(), request, answer };
+        self.orders.send(Order::Do(job)).await.map_err(|_| closed.clone())?;
         let data = answered.await.map_err(|_| closed)??;
         C::decode(&data).map_err(|_| {
             let failure = Failure { step: Step::Command(C::NAME), cause: Cause::Nonsense, waited: begun.elapsed() };
             BmcError::Failed { address, failure }
         })
+    }
+
+    /// Gives all open sessions back; returns when the BMCs have been told. Commands at hand go on.
+    pub async fn close_sessions(&self) {
+        let (done, is_done) = oneshot::channel();
+        if self.orders.send(Order::CloseAll(done)).await.is_ok() {
+            let _ = is_done.await;
+        }
+    }
+
+    /// Forgets what is known of a BMC beyond its session: another GUID, or other suites, are taken as they come. For when an
+    /// operator says that another machine is there now.
+    pub async fn forget(&self, address: SocketAddr) {
+        let _ = self.orders.send(Order::Forget(address)).await;
     }
 
     /// Asks whether the machine has power.

@@ -134,9 +134,10 @@ pub fn decode_response(payload: &[u8]) -> Result<Response<'_>, DropReason> {
     decode(payload, &Route::BMC, Some(REMOTE_ADDRESS))
 }
 
-/// Reads a response that comes by `route`: like [`decode_response`], but the controllers on the way may have sent it.
+/// Reads a response that comes by `route`: like [`decode_response`], but the controllers on the way may have sent it, and it may still
+/// bear the BMC's address as its destination, on whose behalf the request went out (so does `ipmi_sim`).
 pub fn decode_routed<'a>(payload: &'a [u8], route: &Route) -> Result<Response<'a>, DropReason> {
-    decode(payload, route, Some(REMOTE_ADDRESS))
+    decode(payload, route, if route.is_bridged() { None } else { Some(REMOTE_ADDRESS) })
 }
 
 fn decode<'a>(payload: &'a [u8], route: &Route, to: Option<u8>) -> Result<Response<'a>, DropReason> {

@@ -16,6 +16,8 @@ mod terms;
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use zeroize::Zeroize;
+
 pub use terms::{Action, Event, Idle, Known, Timing, Transmit};
 
 use super::command::{
@@ -142,6 +144,11 @@ impl Client {
     /// The same with what an earlier conversation found out.
     pub fn with_known(self, known: Known) -> Self {
         Self { known, ..self }
+    }
+
+    /// Forgets what was found out: the BMC may be another one now.
+    pub fn forget(&mut self) {
+        self.known = Known::default();
     }
 
     /// What this conversation and those before it have found out.
@@ -281,7 +288,6 @@ impl Client {
 
     fn encode(&mut self, random: &[u8; RANDOM_BYTES], out: &mut Vec<u8>) {
         let (id, rest) = random.split_first_chunk::<4>().expect("20 octets");
-        self.scratch.clear();
         let suite = self.suite().unwrap_or_default();
         match &mut self.phase {
             Phase::Closed => {}
@@ -326,6 +332,8 @@ impl Client {
                 }
             }
         }
+        // It may hold a password in the clear.
+        self.scratch.zeroize();
     }
 
     /// Begins a session from the start.

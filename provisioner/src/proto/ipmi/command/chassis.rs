@@ -1,4 +1,4 @@
-//! Get Chassis Status (28.2) and Chassis Control (28.3): is it on, and turn it on or off.
+//! Get Chassis Status (28.2), Chassis Control (28.3) and Chassis Identify (28.5): is it on, turn it on or off, find it in the rack.
 
 use std::fmt;
 
@@ -123,6 +123,37 @@ impl Command for ChassisControl {
     }
 }
 
+/// How long the light that shows which machine it is shall be on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Identify {
+    /// So many seconds; 0: off.
+    Seconds(u8),
+    /// Until it is turned off.
+    On,
+}
+
+/// Turns that light on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChassisIdentify(pub Identify);
+
+impl Command for ChassisIdentify {
+    const NAME: &'static str = "Chassis Identify";
+    const NETFN: u8 = netfn::CHASSIS;
+    const COMMAND: u8 = 0x04;
+    type Answer = ();
+
+    fn encode(&self) -> Vec<u8> {
+        match self.0 {
+            Identify::Seconds(seconds) => vec![seconds],
+            Identify::On => vec![0, 1],
+        }
+    }
+
+    fn decode(_data: &[u8]) -> Result<(), Nonsense> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +172,12 @@ mod tests {
     }
 
     #[test]
+    fn the_light_is_on_for_a_while_or_until_told() {
+        assert_eq!(ChassisIdentify(Identify::Seconds(15)).encode(), [15]);
+        assert_eq!(ChassisIdentify(Identify::On).encode(), [0, 1]);
+    }
+
+    #[test]
     fn only_on_and_off_may_be_sent_again_over_another_session() {
         let cases = [
             (PowerAction::Off, 0, true),
@@ -152,7 +189,7 @@ mod tests {
         ];
         for (action, octet, repeatable) in cases {
             let request = ChassisControl(action).request();
-            assert_eq!((request.netfn, request.command, request.data), (0x00, 0x02, vec![octet]), "{action}");
+            assert_eq!((request.netfn, request.command, request.data.to_vec()), (0x00, 0x02, vec![octet]), "{action}");
             assert_eq!(request.repeatable, repeatable, "{action}");
         }
     }

@@ -6,17 +6,40 @@
 mod boot_options;
 mod chassis;
 mod device_id;
+mod fru;
+mod guid;
+mod lan;
+mod sel;
+mod sensor;
+mod sensor_type;
 mod session;
+mod text;
+mod user;
+mod watchdog;
 
 pub use boot_options::{
     BootDevice, BootFlags, Firmware, GetBootFlags, SetBootFlagClearing, SetBootFlags, SetBootInfoAcknowledge,
 };
-pub use chassis::{ChassisControl, ChassisStatus, GetChassisStatus, PowerAction, PowerState};
+pub use chassis::{
+    ChassisControl, ChassisIdentify, ChassisStatus, GetChassisStatus, Identify, PowerAction, PowerState,
+};
 pub use device_id::{DeviceId, GetDeviceId};
+pub use fru::{GetFruInfo, Inventory, ReadFru};
+pub use guid::{GetDeviceGuid, GetSystemGuid};
+pub use lan::{GetLanParameter, LanParameter, LanValue, SetLanParameter};
+pub use sel::{ClearSel, GetSelEntry, GetSelInfo, ReserveSel, SelEntry, SelEvent, SelInfo, SelPart};
+pub use sensor::{GetSdr, GetSensorReading, RawReading, ReserveSdr, Scale, SdrPart, Sensor};
+pub use sensor_type::sensor_type;
 pub use session::{
     ChannelAuthenticationCapabilities, CloseSession, GetChannelAuthenticationCapabilities, GetChannelCipherSuites,
     SetSessionPrivilegeLevel,
 };
+pub use user::SetUserPassword;
+pub use watchdog::{GetWatchdog, ResetWatchdog, SetWatchdog, WATCHDOG_MAX, Watchdog, WatchdogAction};
+
+use std::fmt;
+
+use zeroize::Zeroizing;
 
 use super::message::Route;
 
@@ -24,12 +47,18 @@ use super::message::Route;
 pub mod netfn {
     /// Power, boot.
     pub const CHASSIS: u8 = 0x00;
+    /// Sensors.
+    pub const SENSOR: u8 = 0x04;
     /// The controller itself, sessions, users.
     pub const APP: u8 = 0x06;
+    /// Event log, sensor records, inventory.
+    pub const STORAGE: u8 = 0x0a;
+    /// How the BMC is reached.
+    pub const TRANSPORT: u8 = 0x0c;
 }
 
-/// A command ready to be sent, without its type.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A command ready to be sent, without its type. Its data may be a password: it is wiped when dropped and not printed.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// The name in the specification, for errors.
     pub name: &'static str,
@@ -38,12 +67,18 @@ pub struct Request {
     /// Command number.
     pub command: u8,
     /// What follows the command number.
-    pub data: Vec<u8>,
+    pub data: Zeroizing<Vec<u8>>,
     /// Carrying it out twice does what carrying it out once does. One that is not repeatable is never sent again over
     /// another session, when nobody can know whether the first was heard.
     pub repeatable: bool,
     /// Which controller it is for.
     pub route: Route,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("name", &self.name).field("route", &self.route).finish_non_exhaustive()
+    }
 }
 
 impl Request {
@@ -85,7 +120,7 @@ pub trait Command {
             name: Self::NAME,
             netfn: Self::NETFN,
             command: Self::COMMAND,
-            data: self.encode(),
+            data: Zeroizing::new(self.encode()),
             repeatable: self.repeatable(),
             route: Route::BMC,
         }
