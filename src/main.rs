@@ -54,6 +54,8 @@ enum Command {
     Token(commands::token::Args),
     /// Nodes: add, deploy, power, history
     Node(commands::node::Args),
+    /// BMCs directly, many at a time: power, boot device, sensors, events, inventory
+    Bmc(commands::bmc::Args),
     /// Print the completion script for a shell
     #[command(after_help = "For bash: reveille completion bash > /etc/bash_completion.d/reveille")]
     Completion(commands::completion::Args),
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Reservation(args) => commands::block_on(commands::reservation::run(args)),
         Command::Token(args) => commands::block_on(commands::token::run(args)),
         Command::Node(args) => commands::block_on(commands::node::run(args)),
+        Command::Bmc(args) => commands::block_on(commands::bmc::run(args)),
         Command::Completion(args) => commands::completion::run::<Cli>(args),
     };
     outcome.unwrap_or_else(|error| {

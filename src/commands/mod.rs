@@ -1,5 +1,6 @@
 //! The subcommands, one file each: arguments, the call, the print.
 
+pub mod bmc;
 pub mod check;
 pub mod completion;
 pub mod events;

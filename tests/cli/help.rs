@@ -50,6 +50,12 @@ fn every_command_helps() {
         "token create",
         "token list",
         "token revoke",
+        "bmc status",
+        "bmc power",
+        "bmc boot-device",
+        "bmc sensors",
+        "bmc sel",
+        "bmc fru",
         "node add",
         "node list",
         "node show",
@@ -68,7 +74,7 @@ fn every_command_helps() {
 
 #[test]
 fn no_arguments_are_answered_with_help() {
-    for args in [&[][..], &["lease"], &["node"], &["reservation"]] {
+    for args in [&[][..], &["lease"], &["node"], &["reservation"], &["bmc"]] {
         let ran = reveille(args);
         assert_eq!((ran.code, &*ran.out), (Some(2), ""), "{ran:?}");
         assert!(ran.err.contains("Commands:"), "{}", ran.err);

@@ -2,6 +2,7 @@
 //!
 //! What needs daemons runs them in network namespaces of the lab, and so needs root.
 
+mod bmc;
 mod check;
 mod daemons;
 mod errors;

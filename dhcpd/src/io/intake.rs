@@ -72,7 +72,8 @@ pub struct Intake {
 impl Intake {
     /// An empty intake; `coalesced`: the sockets put datagrams together; at most `backlog_max` messages wait.
     pub fn new(coalesced: bool, backlog_max: usize) -> Self {
-        let (bytes, batch) = if coalesced { (COALESCED_BYTES_MAX, COALESCED_BATCH) } else { (DATAGRAM_BYTES_MAX, TURN) };
+        let (bytes, batch) =
+            if coalesced { (COALESCED_BYTES_MAX, COALESCED_BATCH) } else { (DATAGRAM_BYTES_MAX, TURN) };
         Self {
             arena: Arena::new(TURN, bytes, batch),
             sources: Vec::with_capacity(TURN),
