@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
+use reveille_bootd::Running as Bootd;
 use reveille_config::{Config, Part};
+use reveille_dhcpd::Running as Dhcpd;
+use reveille_provisioner::Running as Provisioner;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -47,9 +50,9 @@ impl Choice {
 
 /// What runs.
 struct Daemons {
-    dhcpd: Option<reveille_dhcpd::Running>,
-    bootd: Option<reveille_bootd::Running>,
-    provisioner: Option<reveille_provisioner::Running>,
+    dhcpd: Option<Dhcpd>,
+    bootd: Option<Bootd>,
+    provisioner: Option<Provisioner>,
 }
 
 /// Runs the daemons of `choice` until a signal ends them. An error: one could not start, or can no longer serve.
@@ -143,13 +146,10 @@ impl Daemons {
         }
         match Config::load_parts(file, &choice.parts()) {
             Ok(config) => {
-                if let (Some(dhcpd), None) = (&self.dhcpd, &config.dhcpd) {
-                    dhcpd.note_reload(Some(format!("{} has no table [dhcpd] any more", file.display())));
-                }
-                put_in_force("dhcpd", self.dhcpd.as_ref(), config.dhcpd, reveille_dhcpd::Running::reload);
-                put_in_force("bootd", self.bootd.as_ref(), config.bootd, reveille_bootd::Running::reload);
-                let provisioner = self.provisioner.as_ref();
-                put_in_force("provisioner", provisioner, config.provisioner, reveille_provisioner::Running::reload);
+                put_in_force(file, "dhcpd", self.dhcpd.as_ref(), config.dhcpd, Dhcpd::reload, Dhcpd::note_reload);
+                put_in_force(file, "bootd", self.bootd.as_ref(), config.bootd, Bootd::reload, Bootd::note_reload);
+                let (running, table) = (self.provisioner.as_ref(), config.provisioner);
+                put_in_force(file, "provisioner", running, table, Provisioner::reload, Provisioner::note_reload);
             }
             Err(mistakes) => {
                 for mistake in &mistakes {
@@ -159,9 +159,10 @@ impl Daemons {
                 warn!("the old configuration stays in force: {} has {count} mistake(s)", file.display());
                 let first = mistakes.first().map(output::in_one_line).unwrap_or_default();
                 let why = format!("{} has {count} mistake(s), the first: {first}", file.display());
-                if let Some(dhcpd) = &self.dhcpd {
-                    dhcpd.note_reload(Some(why));
-                }
+                let why = || Some(why.clone());
+                self.dhcpd.iter().for_each(|running| running.note_reload(why()));
+                self.bootd.iter().for_each(|running| running.note_reload(why()));
+                self.provisioner.iter().for_each(|running| running.note_reload(why()));
             }
         }
         notify(&[NotifyState::Ready]);
@@ -183,10 +184,12 @@ impl Daemons {
 
 /// Hands a daemon its table of a configuration that has no mistakes.
 fn put_in_force<R, T, E: Into<anyhow::Error>>(
+    file: &Path,
     daemon: &str,
     running: Option<&R>,
     table: Option<T>,
     reload: impl FnOnce(&R, Arc<T>) -> Result<(), E>,
+    note: impl FnOnce(&R, Option<String>),
 ) {
     match (running, table) {
         (None, None) => {}
@@ -194,7 +197,8 @@ fn put_in_force<R, T, E: Into<anyhow::Error>>(
             Ok(()) => info!("{daemon}: configuration read again"),
             Err(error) => warn!("{daemon}: the new configuration was refused: {error:#}"),
         },
-        (Some(_), None) => {
+        (Some(running), None) => {
+            note(running, Some(format!("{} has no table [{daemon}] any more", file.display())));
             warn!(
                 "{daemon}: the old configuration stays in force: the file has no table [{daemon}] any more; restart to go without it"
             );

@@ -48,6 +48,8 @@ enum Command {
     Reload(commands::reload::Args),
     /// Leases, and unknown machines that ask for one
     Lease(commands::lease::Args),
+    /// Links: the interfaces that dhcpd serves, and the DHCP servers there that are not ours
+    Links(commands::links::Args),
     /// Reservations: which machine always gets which address
     Reservation(commands::reservation::Args),
     /// Tokens: who may use the lease API over the network
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(args),
         Command::Reload(args) => commands::block_on(commands::reload::run(args)),
         Command::Lease(args) => commands::block_on(commands::lease::run(args)),
+        Command::Links(args) => commands::block_on(commands::links::run(args)),
         Command::Reservation(args) => commands::block_on(commands::reservation::run(args)),
         Command::Token(args) => commands::block_on(commands::token::run(args)),
         Command::Node(args) => commands::block_on(commands::node::run(args)),

@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use reveille_config::Endpoint;
 use reveille_config::bootd::Bootd;
+use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::{API_CONNECTIONS_MAX, HTTP_CONNECTIONS_MAX};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -91,6 +92,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     servers: JoinSet<()>,
     sockets: HashSet<PathBuf>,
+    reload: watch::Sender<ReloadStatus>,
 }
 
 /// Opens the store, binds all addresses and serves; returns then.
@@ -119,6 +121,7 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
         stop,
         servers: JoinSet::new(),
         sockets: HashSet::new(),
+        reload: watch::Sender::default(),
     };
 
     for address in &config.tftp {
@@ -143,7 +146,8 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     }
     let connections = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
     for endpoint in &config.api {
-        let api = api::Api { store: store.clone(), metrics_text: metrics_text.clone(), stop: running.stop.subscribe() };
+        let (stop, reload) = (running.stop.subscribe(), running.reload.subscribe());
+        let api = api::Api { store: store.clone(), metrics_text: metrics_text.clone(), stop, reload };
         let router = TowerToHyperService::new(api::router(api));
         let service = move |_, _| router.clone();
         let (connections, counters, stop) = (connections.clone(), counters.clone(), running.stop.subscribe());
@@ -186,6 +190,17 @@ impl Running {
     /// # Errors
     /// See [`ReloadError`].
     pub fn reload(&self, config: Arc<Bootd>) -> Result<(), ReloadError> {
+        let outcome = self.put_in_force(&config);
+        self.note_reload(outcome.as_ref().err().map(ToString::to_string));
+        outcome
+    }
+
+    /// Has the API say what became of a reload: why it changed nothing, or that it was taken.
+    pub fn note_reload(&self, refused: Option<String>) {
+        self.reload.send_modify(|status| *status = status.after(refused));
+    }
+
+    fn put_in_force(&self, config: &Bootd) -> Result<(), ReloadError> {
         let needs_restart = |field| Err(ReloadError::NeedsRestart { field });
         match &*self.config {
             old if old.state_dir != config.state_dir => needs_restart("state_dir"),
@@ -193,7 +208,7 @@ impl Running {
             old if old.tftp != config.tftp => needs_restart("tftp"),
             old if old.http != config.http => needs_restart("http"),
             _ => {
-                self.store.site.store(Arc::new(site(&config)?));
+                self.store.site.store(Arc::new(site(config)?));
                 Ok(())
             }
         }

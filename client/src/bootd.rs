@@ -6,6 +6,7 @@ use ::http::Method;
 use reveille_config::dto::bootd::{Intent, IntentPut, Transfer};
 use reveille_config::dto::dhcpd::Page;
 use reveille_config::dto::event::EventPage;
+use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::{Endpoint, MacAddr};
 
 use crate::ClientError;
@@ -53,6 +54,11 @@ impl Bootd {
     /// Events after `since`, waiting up to `wait` (at most 30 s) for the first.
     pub async fn events(&self, since: u64, wait: Duration) -> Result<EventPage, ClientError> {
         crate::http::events(&self.http, since, wait).await
+    }
+
+    /// Which configuration is in force.
+    pub async fn configuration(&self) -> Result<ReloadStatus, ClientError> {
+        self.http.get("/v1/configuration").await
     }
 
     /// `/readyz`: whether it serves, and if not, why.

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use ::http::Method;
-use reveille_config::dto::dhcpd::{
-    Approve, Lease, Link, Page, ReloadStatus, Reservation, ReservationPut, ScopeUse, Sighting,
-};
+use reveille_config::dto::dhcpd::{Approve, Lease, Link, Page, Reservation, ReservationPut, ScopeUse, Sighting};
 use reveille_config::dto::event::EventPage;
+use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::dto::token::{Token, TokenCreate, TokenCreated};
 use reveille_config::{Endpoint, MacAddr};
 

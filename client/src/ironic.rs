@@ -5,6 +5,7 @@ use std::time::Duration;
 use ::http::{Method, StatusCode};
 use reveille_config::dto::Problem;
 use reveille_config::dto::event::EventPage;
+use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::{Endpoint, MacAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -181,6 +182,11 @@ impl Ironic {
     /// The provisioner's events after `since`, waiting up to `wait` (at most 30 s) for the first.
     pub async fn events(&self, since: u64, wait: Duration) -> Result<EventPage, ClientError> {
         crate::http::events(&self.http, since, wait).await
+    }
+
+    /// Which configuration is in force; of Reveille's provisioner only.
+    pub async fn configuration(&self) -> Result<ReloadStatus, ClientError> {
+        self.http.get("/v1/configuration").await
     }
 
     /// `/readyz`: whether it serves, and if not, why.

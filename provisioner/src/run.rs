@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use reveille_config::Endpoint;
+use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::provisioner::Provisioner;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -71,6 +72,7 @@ pub struct Running {
     failures: mpsc::Receiver<RunError>,
     closed: Closed,
     addresses: Addresses,
+    reload: watch::Sender<ReloadStatus>,
 }
 
 /// Where it listens, as the system gave it (port 0 in the configuration becomes a port).
@@ -102,7 +104,9 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
 ) -> Result<Running, StartError> {
     let (store, closed) = Store::open(&config.state_dir)?;
     let settings = Arc::new(ArcSwap::from_pointee(settings));
+    let reload = watch::Sender::default();
     let api = Api {
+        reload: reload.subscribe(),
         store: store.clone(),
         settings: Arc::clone(&settings),
         now: clock::now,
@@ -136,7 +140,7 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
             let _ = failed.try_send(error.into());
         }
     });
-    Ok(Running { config, settings, stop, tasks, failures, closed, addresses })
+    Ok(Running { config, settings, stop, tasks, failures, closed, addresses, reload })
 }
 
 impl Running {
@@ -151,6 +155,17 @@ impl Running {
 
     /// Takes a new configuration. What cannot change while running is refused, and the old configuration stays.
     pub fn reload(&self, config: Arc<Provisioner>) -> Result<(), ReloadError> {
+        let outcome = self.put_in_force(&config);
+        self.note_reload(outcome.as_ref().err().map(ToString::to_string));
+        outcome
+    }
+
+    /// Has the API say what became of a reload: why it changed nothing, or that it was taken.
+    pub fn note_reload(&self, refused: Option<String>) {
+        self.reload.send_modify(|status| *status = status.after(refused));
+    }
+
+    fn put_in_force(&self, config: &Provisioner) -> Result<(), ReloadError> {
         let old = &self.config;
         for (name, is_same) in [
             ("provisioner.state_dir", old.state_dir == config.state_dir),
@@ -164,7 +179,7 @@ impl Running {
                 return Err(ReloadError::NeedsRestart(name));
             }
         }
-        self.settings.store(Arc::new(Settings::from(&*config)));
+        self.settings.store(Arc::new(Settings::from(config)));
         Ok(())
     }
 

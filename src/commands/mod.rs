@@ -5,6 +5,7 @@ pub mod check;
 pub mod completion;
 pub mod events;
 pub mod lease;
+pub mod links;
 pub mod node;
 pub mod reload;
 pub mod repair;

@@ -1,6 +1,6 @@
 //! `reveille reload DAEMON`: has a running daemon read its configuration again, and says by its exit code whether it did.
 //!
-//! A file with mistakes never reaches the daemon. dhcpd says over its API what became of the reload, so that a change that needs a restart fails too.
+//! A file with mistakes never reaches the daemon. The daemon says over its API what became of the reload, so that a change that needs a restart fails too.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use reveille_client::Dhcpd;
-use reveille_config::{Apis, Config, Part};
+use reveille_client::{Bootd, ClientError, Dhcpd, Ironic};
+use reveille_config::dto::reload::ReloadStatus;
+use reveille_config::{Apis, Config, Endpoint, Part};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::output;
@@ -63,30 +64,40 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let pid = Pid::from_raw(args.pid).with_context(|| format!("{} is no process", args.pid))?;
     let hang_up = || kill_process(pid, Signal::HUP).with_context(|| format!("cannot signal process {}", args.pid));
-    if part != Part::Dhcpd {
-        hang_up()?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let apis = Apis::load(&args.config).map_err(|mistakes| match mistakes.first() {
         Some(first) => anyhow::anyhow!("{}", output::in_one_line(first)),
         None => anyhow::anyhow!("{file} cannot be used"),
     })?;
-    let api = apis.dhcpd.and_then(nearest);
-    let dhcpd = Dhcpd::new(api.with_context(|| format!("{file} has no table [dhcpd]"))?);
-    let before = dhcpd.configuration().await?.reloads;
+    let (name, api) = match args.daemon {
+        Daemon::Dhcpd => ("dhcpd", apis.dhcpd),
+        Daemon::Bootd => ("bootd", apis.bootd),
+        Daemon::Provisioner => ("provisioner", apis.provisioner),
+    };
+    let api = api.and_then(nearest).with_context(|| format!("{file} has no table [{name}], or it has no `api`"))?;
+    let before = status(args.daemon, &api).await?.reloads;
     hang_up()?;
     let answer = async {
         loop {
-            let status = dhcpd.configuration().await?;
+            let status = status(args.daemon, &api).await?;
             if status.reloads > before {
                 return anyhow::Ok(status);
             }
             tokio::time::sleep(ANSWER_POLL).await;
         }
     };
-    let status = tokio::time::timeout(ANSWER_WAIT, answer).await.context("dhcpd does not answer")??;
-    match status.refused {
+    let status = tokio::time::timeout(ANSWER_WAIT, answer).await;
+    match status.with_context(|| format!("{name} does not answer"))??.refused {
         None => Ok(ExitCode::SUCCESS),
-        Some(why) => anyhow::bail!("dhcpd keeps the old configuration: {why}"),
+        Some(why) => anyhow::bail!("{name} keeps the old configuration: {why}"),
+    }
+}
+
+/// What the daemon says of its reloads.
+async fn status(daemon: Daemon, api: &Endpoint) -> Result<ReloadStatus, ClientError> {
+    let api = api.clone();
+    match daemon {
+        Daemon::Dhcpd => Dhcpd::new(api).configuration().await,
+        Daemon::Bootd => Bootd::new(api).configuration().await,
+        Daemon::Provisioner => Ironic::new(api).configuration().await,
     }
 }

@@ -107,6 +107,32 @@ fn a_reload_answers_by_its_exit_code() {
     assert_eq!(pool_of_provisioning(&site), 100);
 }
 
+/// The other two answer in the same way.
+#[test]
+fn a_reload_of_bootd_and_provisioner_answers_by_its_exit_code() {
+    let site = Site::new();
+    let right = site.text();
+    for (daemon, from, to, why) in [
+        ("bootd", "http = [\"10.77.2.1:8080\"]", "http = [\"10.77.2.1:8081\"]", "bootd.http has changed"),
+        (
+            "provisioner",
+            "agent_api = [\"10.77.2.1:6385\"]",
+            "agent_api = [\"10.77.2.1:6386\"]",
+            "provisioner.agent_api can only",
+        ),
+    ] {
+        let process = site.start(daemon, &[]);
+        let (pid, config) = (process.pid().to_string(), site.config.to_str().unwrap().to_owned());
+        let reload = || reveille(&["reload", daemon, "--pid", &pid, "--config", &config]);
+        reload().out();
+        site.edit(from, to);
+        let error = reload().error();
+        assert!(error.contains(&format!("{daemon} keeps the old configuration: ")) && error.contains(why), "{error}");
+        std::fs::write(&site.config, &right).unwrap();
+        reload().out();
+    }
+}
+
 #[test]
 fn all_start_reload_and_drain() {
     let site = Site::new();

@@ -43,6 +43,7 @@ fn every_command_helps() {
         "lease scopes",
         "lease events",
         "lease repair",
+        "links",
         "reservation list",
         "reservation get",
         "reservation put",

@@ -11,6 +11,9 @@ const BMC: &str = "52:54:00:aa:00:01";
 fn a_bmc_is_seen_approved_and_served() {
     let site = Site::new();
     let _dhcpd = site.start("dhcpd", &[]);
+    let links = site.run(&["links"]).out();
+    assert!(links.starts_with("INTERFACE") && links.contains("br-bmc") && links.contains("provisioning"), "{links}");
+    assert_eq!(site.run(&["links", "--json"]).json()[0]["scopes"], json!(["bmc"]));
     assert_eq!(site.run(&["lease", "sightings"]).out(), "no unknown machine has asked\n");
     assert_eq!(site.run(&["lease", "list"]).out(), "no leases\n");
     let error = site.run(&["lease", "approve", BMC]).error();

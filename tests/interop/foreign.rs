@@ -67,6 +67,10 @@ fn our_probe_has_a_foreign_server_tell_what_it_gives() {
     let expected =
         format!("a DHCP server that is not ours, {OTHER} at {}, answers on the link of provisioning", mac(1));
     assert_eq!(told(&stage), [expected], "once, however often it is seen");
+    let cli = stage.networks.host().program(env!("CARGO_BIN_EXE_reveille")).args(["links", "--api"]);
+    let shown = cli.arg(format!("unix:{}/dhcpd.sock", stage.networks.run().dir().display())).succeed(patience());
+    let shown = shown.expect("`reveille links`");
+    assert!([&*OTHER.to_string(), "other.0", &mac(1).to_string()].iter().all(|word| shown.contains(word)), "{shown}");
     assert!(stage.ask(stage.api().leases(None, None)).expect("the leases").items.is_empty(), "nobody of ours answers");
     assert!(stage.events().iter().all(|event| event.kind != "offered"));
 }

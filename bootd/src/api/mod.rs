@@ -16,6 +16,7 @@ use reveille_config::MacAddr;
 use reveille_config::dto::bootd::{Intent, IntentPut, Transfer};
 use reveille_config::dto::dhcpd::Page;
 use reveille_config::dto::event::EventPage;
+use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::{BODY_BYTES_MAX, EVENTS_WAIT_SECS_MAX, PAGE_MAX};
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -37,6 +38,8 @@ pub struct Api {
     pub metrics_text: MetricsText,
     /// Turns true when the daemon stops: long polls end at once, and it is no longer ready.
     pub stop: watch::Receiver<bool>,
+    /// What became of the last reload.
+    pub reload: watch::Receiver<ReloadStatus>,
 }
 
 impl std::fmt::Debug for Api {
@@ -52,6 +55,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/intents/{mac}", put(put_intent).get(get_intent).delete(delete_intent))
         .route("/v1/transfers", get(list_transfers))
         .route("/v1/events", get(list_events))
+        .route("/v1/configuration", get(configuration))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -62,6 +66,10 @@ pub fn router(api: Api) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(limit_time))
         .with_state(api)
+}
+
+async fn configuration(State(api): State<Api>) -> Json<ReloadStatus> {
+    Json(api.reload.borrow().clone())
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {

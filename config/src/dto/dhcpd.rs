@@ -224,13 +224,3 @@ pub struct ScopeUse {
     /// In quarantine after a DECLINE.
     pub declined: u64,
 }
-
-/// Which configuration is in force: what became of the times that dhcpd was told to read it again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReloadStatus {
-    /// How often it was told to since its start.
-    pub reloads: u64,
-    /// Why the last one changed nothing and the configuration before it is in force; absent where the last one was taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
-}

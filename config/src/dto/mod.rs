@@ -6,6 +6,7 @@ pub mod bootd;
 pub mod dhcpd;
 pub mod event;
 mod problem;
+pub mod reload;
 pub mod token;
 
 pub use problem::Problem;

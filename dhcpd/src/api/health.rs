@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use metrics::gauge;
-use reveille_config::dto::dhcpd::ReloadStatus;
+use reveille_config::dto::reload::ReloadStatus;
 
 use super::ApiState;
 use crate::store::journal::JournalState;

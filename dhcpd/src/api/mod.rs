@@ -28,7 +28,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 use reveille_config::limit::BODY_BYTES_MAX;
 
-use reveille_config::dto::dhcpd::ReloadStatus;
+use reveille_config::dto::reload::ReloadStatus;
 use tokio::sync::watch;
 
 use crate::proto::time::UnixSecs;
@@ -56,7 +56,7 @@ impl ApiState {
     /// Remembers what became of a reload.
     pub fn note_reload(&self, refused: Option<String>) {
         let mut status = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
-        *status = ReloadStatus { reloads: status.reloads + 1, refused };
+        *status = status.after(refused);
     }
 
     /// What became of the last reload.

@@ -40,6 +40,8 @@ use axum::extract::Request;
 use axum::http::Uri;
 use axum::middleware;
 use axum::routing::{get, post, put};
+use reveille_config::dto::reload::ReloadStatus;
+use tokio::sync::watch;
 
 use crate::proto::node::{Millis, Settings};
 use crate::store::Store;
@@ -60,6 +62,8 @@ pub struct Api {
     pub conductor: Arc<str>,
     /// The text of `/metrics`.
     pub metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What became of the last reload.
+    pub reload: watch::Receiver<ReloadStatus>,
 }
 
 impl Api {
@@ -95,6 +99,7 @@ impl Api {
             .layer(middleware::from_fn(version::negotiate));
         let own = Router::new()
             .route("/v1/events", get(own::events))
+            .route("/v1/configuration", get(own::configuration))
             .route("/healthz", get(own::healthz))
             .route("/readyz", get(own::readyz))
             .route("/metrics", get(own::metrics));

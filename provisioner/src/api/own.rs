@@ -19,6 +19,10 @@ pub(super) async fn events(State(api): State<Api>, mut query: Query) -> Result<R
     Ok(axum::Json(page).into_response())
 }
 
+pub(super) async fn configuration(State(api): State<Api>) -> Response {
+    axum::Json(api.reload.borrow().clone()).into_response()
+}
+
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
