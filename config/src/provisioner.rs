@@ -33,6 +33,8 @@ pub struct Provisioner {
     pub timeouts: Timeouts,
     /// Credentials for nodes whose `driver_info` has none.
     pub ipmi: Ipmi,
+    /// How power is kept in view and changed.
+    pub power: PowerPolicy,
 }
 
 /// The table `[provisioner.deploy]`. Names are paths below bootd's roots unless they are URLs.
@@ -71,4 +73,37 @@ pub struct Ipmi {
     pub username: Option<String>,
     /// Default `ipmi_password`, at most 20 octets; always a reference in the file.
     pub password: Option<Secret>,
+    /// Whether cipher suite 0, no authentication at all, may be spoken; default no.
+    pub allow_cipher_suite_0: bool,
+}
+
+/// The table `[provisioner.power]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PowerPolicy {
+    /// Seconds in which every BMC is asked for its machine's power once; 0: never; default 60.
+    pub sync_secs: u32,
+    /// Whether power that differs from what it was left as is brought back; default no: it is only reported.
+    pub force: bool,
+    /// Whether one of a BMC's few session slots is held between commands; default no.
+    pub hold_sessions: bool,
+    /// Machines of one label that are powered on in a second; 0: no limit; default 0.
+    pub on_per_sec: u32,
+    /// The key in a node's `properties` or `extra` that holds the label; default `rack`.
+    pub on_label: String,
+    /// Whether a machine that does not shut down when it is asked to is then switched off; default no: that is an error.
+    pub soft_off_then_off: bool,
+}
+
+impl Default for PowerPolicy {
+    fn default() -> Self {
+        Self {
+            sync_secs: 60,
+            force: false,
+            hold_sessions: false,
+            on_per_sec: 0,
+            on_label: "rack".to_owned(),
+            soft_off_then_off: false,
+        }
+    }
 }

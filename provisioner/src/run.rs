@@ -18,12 +18,17 @@ use crate::io::bmc::{BmcLimits, BmcSocket};
 use crate::io::boot::BootServices;
 use crate::io::clock;
 use crate::io::listen::Listener;
+use crate::io::poll::Poller;
 use crate::io::runner::Runner;
 use crate::io::world::World;
-use crate::proto::ipmi::Timing;
+use crate::proto::ipmi::{Idle, Timing};
 use crate::proto::node::Settings;
 use crate::store::{Closed, Store, StoreError};
 
+/// A session that is held is used this often, before the BMC would drop it (60 s).
+const SESSION_KEPT: Duration = Duration::from_secs(45);
+/// A session that is not to be held is given back after this time: the commands of one change come closer together.
+const SESSION_UNUSED: Duration = Duration::from_secs(3);
 /// For the file to be closed after the last task has ended.
 const CLOSE: Duration = Duration::from_secs(10);
 
@@ -89,7 +94,12 @@ pub async fn start(
     config: Arc<Provisioner>,
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
 ) -> Result<Running, StartError> {
-    let timing = Timing { command_max: Duration::from_secs(config.timeouts.bmc_secs.into()), ..Timing::default() };
+    let idle = match config.power.hold_sessions {
+        true => Idle::KeepAliveEvery(SESSION_KEPT),
+        false => Idle::CloseAfter(SESSION_UNUSED),
+    };
+    let command_max = Duration::from_secs(config.timeouts.bmc_secs.into());
+    let timing = Timing { command_max, idle, ..Timing::default() };
     let bmc = BmcSocket::start(None, BmcLimits { timing, ..BmcLimits::default() }).map_err(StartError::Bmc)?;
     let settings = Settings::from(&*config);
     start_with(config, settings, bmc, metrics_text).await
@@ -133,10 +143,17 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
         tasks.spawn(listener.serve(router, stopped.clone()));
     }
     let boot = BootServices::new(config.dhcpd.clone(), config.bootd.clone());
-    let world = World { bmc, boot, agent: AgentClient::new() };
-    let runner = Runner::new(store, world, Arc::clone(&settings));
+    let world = Arc::new(World { bmc, boot, agent: AgentClient::new(), inrush: Default::default() });
+    let runner = Runner::new(store.clone(), Arc::clone(&world), Arc::clone(&settings));
+    let poller = Poller::new(store, world, Arc::clone(&settings));
+    let (runner_failed, runner_stopped) = (failed.clone(), stopped.clone());
     tasks.spawn(async move {
-        if let Err(error) = runner.run(stopped).await {
+        if let Err(error) = runner.run(runner_stopped).await {
+            let _ = runner_failed.try_send(error.into());
+        }
+    });
+    tasks.spawn(async move {
+        if let Err(error) = poller.run(stopped).await {
             let _ = failed.try_send(error.into());
         }
     });
@@ -173,6 +190,7 @@ impl Running {
             ("provisioner.agent_api", old.agent_api == config.agent_api),
             ("provisioner.dhcpd", old.dhcpd == config.dhcpd),
             ("provisioner.bootd", old.bootd == config.bootd),
+            ("provisioner.power.hold_sessions", old.power.hold_sessions == config.power.hold_sessions),
             ("provisioner.timeouts.bmc_secs", old.timeouts.bmc_secs == config.timeouts.bmc_secs),
         ] {
             if !is_same {

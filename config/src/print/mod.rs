@@ -109,9 +109,18 @@ impl Printer<'_> {
         self.line("agent_step_secs", timeouts.agent_step_secs);
         self.line("power_secs", timeouts.power_secs);
         self.line("bmc_secs", timeouts.bmc_secs);
+        let power = &provisioner.power;
+        self.table("provisioner.power".into(), false);
+        self.line("sync_secs", power.sync_secs);
+        self.line("force", power.force);
+        self.line("hold_sessions", power.hold_sessions);
+        self.line("on_per_sec", power.on_per_sec);
+        self.string("on_label", &power.on_label);
+        self.line("soft_off_then_off", power.soft_off_then_off);
         let ipmi = &provisioner.ipmi;
-        if ipmi.username.is_some() || ipmi.password.is_some() {
+        if ipmi.username.is_some() || ipmi.password.is_some() || ipmi.allow_cipher_suite_0 {
             self.table("provisioner.ipmi".into(), false);
+            self.line("allow_cipher_suite_0", ipmi.allow_cipher_suite_0);
             self.optional("username", &ipmi.username);
             if let Some(password) = &ipmi.password {
                 self.line("password", password.reference());

@@ -8,7 +8,7 @@ use super::reader::{Table, Value};
 use super::shape;
 use crate::bootd::Bootd;
 use crate::dhcpd::{Dhcpd, ScopeKind};
-use crate::provisioner::{Deploy, Ipmi, Provisioner, Timeouts};
+use crate::provisioner::{Deploy, Ipmi, PowerPolicy, Provisioner, Timeouts};
 use crate::secret::{Secret, SecretRef};
 use crate::{Endpoint, Subnet};
 
@@ -77,6 +77,7 @@ pub(super) fn read(table: Table<'_, '_>, neighbours: Neighbours<'_>, listeners: 
     let deploy = deploy(table.table_or_empty("deploy"));
     let timeouts = timeouts(table.table_or_empty("timeouts"));
     let ipmi = ipmi(table.table_or_empty("ipmi"));
+    let power = power(table.table_or_empty("power"));
     table.finish();
     Some(Provisioner {
         state_dir: state_dir?,
@@ -90,6 +91,7 @@ pub(super) fn read(table: Table<'_, '_>, neighbours: Neighbours<'_>, listeners: 
         deploy,
         timeouts,
         ipmi: ipmi?,
+        power,
     })
 }
 
@@ -167,6 +169,24 @@ fn timeouts(table: Table<'_, '_>) -> Timeouts {
     timeouts
 }
 
+fn power(table: Table<'_, '_>) -> PowerPolicy {
+    let default = PowerPolicy::default();
+    let number = |key, default: u32, bounds: RangeInclusive<u64>, unit: &str| {
+        table.or(key, default, |value| value.integer(bounds, unit).map(|number| number as u32))
+    };
+    let boolean = |key| table.or(key, false, |value| value.boolean());
+    let power = PowerPolicy {
+        sync_secs: number("sync_secs", default.sync_secs, 0..=86_400, "seconds"),
+        force: boolean("force"),
+        hold_sessions: boolean("hold_sessions"),
+        on_per_sec: number("on_per_sec", default.on_per_sec, 0..=10_000, "machines"),
+        on_label: table.or("on_label", default.on_label, |value| shape::plain_text(&value, "\"rack\"")),
+        soft_off_then_off: boolean("soft_off_then_off"),
+    };
+    table.finish();
+    power
+}
+
 fn ipmi(table: Table<'_, '_>) -> Option<Ipmi> {
     // User names have 16 octets and passwords 20 in IPMI 2.0 (§13.28, §22.30).
     let username = table.get("username").map(|value| {
@@ -183,8 +203,10 @@ fn ipmi(table: Table<'_, '_>) -> Option<Ipmi> {
             length => value.wrong(format!("the secret has {length} octets"), "IPMI allows 20 at most for a password"),
         }
     });
+    let allow_cipher_suite_0 = table.or("allow_cipher_suite_0", false, |value| value.boolean());
     table.finish();
     Some(Ipmi {
+        allow_cipher_suite_0,
         username: username.map_or(Some(None), |name| name.map(Some))?,
         password: password.map_or(Some(None), |secret| secret)?,
     })

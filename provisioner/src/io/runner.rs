@@ -39,10 +39,10 @@ pub struct Runner<P> {
 
 impl<P: bmc::Power + Send + Sync + 'static> Runner<P> {
     /// A runner for the nodes of `store`.
-    pub fn new(store: Store, world: World<P>, settings: Arc<ArcSwap<Settings>>) -> Self {
+    pub fn new(store: Store, world: Arc<World<P>>, settings: Arc<ArcSwap<Settings>>) -> Self {
         Self {
             store,
-            world: Arc::new(world),
+            world,
             settings,
             due: BTreeSet::new(),
             due_of: HashMap::new(),

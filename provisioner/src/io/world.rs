@@ -1,6 +1,6 @@
 //! [`World`]: which driver carries out which effect.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use metrics::counter;
 
@@ -8,6 +8,7 @@ use super::agent::AgentClient;
 use super::bmc;
 use super::boot::BootServices;
 use super::power;
+use crate::proto::inrush::InRush;
 use crate::proto::node::{Effect, Failure, Node, Outcome, Port, Settings};
 
 /// A node as it was when an effect became its turn.
@@ -30,6 +31,8 @@ pub struct World<P> {
     pub boot: BootServices,
     /// Agents.
     pub agent: AgentClient,
+    /// Machines that are being powered on.
+    pub inrush: Mutex<InRush>,
 }
 
 impl<P: bmc::Power + Sync> World<P> {
@@ -38,7 +41,7 @@ impl<P: bmc::Power + Sync> World<P> {
         let (name, result) = match effect {
             Effect::ReadPower => ("read_power", power::read(&self.bmc, subject).await),
             Effect::EnsurePower { power, soft } => {
-                ("ensure_power", power::ensure(&self.bmc, subject, *power, *soft).await)
+                ("ensure_power", power::ensure(&self.bmc, &self.inrush, subject, *power, *soft).await)
             }
             Effect::SetBootDevice { device, persistent, firmware } => {
                 ("set_boot_device", power::set_boot_device(&self.bmc, subject, *device, *persistent, *firmware).await)

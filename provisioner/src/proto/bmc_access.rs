@@ -6,7 +6,7 @@ use reveille_config::provisioner::Ipmi;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::ipmi::{Credentials, CredentialsError, Password, Privilege, User};
+use super::ipmi::{CipherSuite, Credentials, CredentialsError, Hop, Kg, Password, Privilege, Route, Suites, User};
 
 /// The UDP port of IPMI over LAN, unless `ipmi_port` says otherwise.
 const IPMI_PORT: u16 = 623;
@@ -18,6 +18,8 @@ pub struct BmcAccess {
     pub address: SocketAddr,
     /// Who we are to it.
     pub credentials: Credentials,
+    /// The controller meant: the BMC itself, or one behind it.
+    pub route: Route,
 }
 
 /// Reads a BMC's address and credentials from `driver_info`, credentials it lacks from the configuration. The error says what is missing; it never contains the password.
@@ -52,7 +54,60 @@ pub fn bmc_access(driver_info: &Map<String, Value>, defaults: &Ipmi) -> Result<B
     let wrong = |error: CredentialsError| format!("driver_info's credentials: {error}");
     let user = User::new(user).map_err(wrong)?;
     let password = Password::new(password.as_bytes()).map_err(wrong)?;
-    Ok(BmcAccess { address: SocketAddr::new(address, port), credentials: Credentials::new(user, password, privilege) })
+    let kg = text("ipmi_hex_kg_key").map(Zeroizing::new).map(|digits| hex_key(&digits)).transpose()?;
+    let suites = suites(text("ipmi_cipher_suite_version").as_deref(), defaults.allow_cipher_suite_0).map_err(wrong)?;
+    let suites = suites.ok_or("driver_info's ipmi_cipher_suite_version is not spoken here: 3 and 17 are")?;
+    let credentials = Credentials { kg, suites, ..Credentials::new(user, password, privilege) };
+    Ok(BmcAccess { address: SocketAddr::new(address, port), credentials, route: route(&text)? })
+}
+
+fn suites(version: Option<&str>, allow_zero: bool) -> Result<Option<Suites>, CredentialsError> {
+    let Some(version) = version else {
+        return Ok(Some(if allow_zero { Suites::allowing_zero(false) } else { Suites::default() }));
+    };
+    match version.parse().ok().and_then(CipherSuite::from_id) {
+        Some(CipherSuite::Zero) if allow_zero => Ok(Some(Suites::allowing_zero(true))),
+        Some(CipherSuite::Zero) => Err(CredentialsError::SuiteZero),
+        suite => Ok(suite.and_then(Suites::only)),
+    }
+}
+
+/// Ironic's form of K_g: 40 hexadecimal digits.
+fn hex_key(digits: &str) -> Result<Kg, String> {
+    let wrong = || "driver_info's ipmi_hex_kg_key is not 40 hexadecimal digits".to_owned();
+    if digits.len() != 40 || !digits.is_ascii() {
+        return Err(wrong());
+    }
+    let mut key = Zeroizing::new([0_u8; 20]);
+    for (at, octet) in key.iter_mut().enumerate() {
+        *octet = u8::from_str_radix(&digits[at * 2..at * 2 + 2], 16).map_err(|_| wrong())?;
+    }
+    Kg::new(&key[..]).map_err(|error| error.to_string())
+}
+
+/// `ipmi_bridging` with its channels and addresses, in decimal or with `0x`.
+fn route(text: &impl Fn(&str) -> Option<String>) -> Result<Route, String> {
+    let number = |key: &str, max: u8| {
+        let value = text(key).ok_or_else(|| format!("driver_info has no {key}, which ipmi_bridging needs"))?;
+        let parsed = match value.strip_prefix("0x") {
+            Some(digits) => u8::from_str_radix(digits, 16),
+            None => value.parse(),
+        };
+        let within = parsed.ok().filter(|number| *number <= max);
+        within.ok_or_else(|| format!("driver_info's {key} {value:?} is no number up to {max}"))
+    };
+    let hop = |channel: &str, address: &str| {
+        Ok::<_, String>(Hop { channel: number(channel, 15)?, address: number(address, u8::MAX)? })
+    };
+    match text("ipmi_bridging").as_deref() {
+        None | Some("no") => Ok(Route::BMC),
+        Some("single") => Ok(Route::bridged(hop("ipmi_target_channel", "ipmi_target_address")?)),
+        Some("dual") => {
+            let transit = hop("ipmi_transit_channel", "ipmi_transit_address")?;
+            Ok(Route::double_bridged(transit, hop("ipmi_target_channel", "ipmi_target_address")?))
+        }
+        Some(other) => Err(format!("driver_info's ipmi_bridging {other:?} is none of no, single, dual")),
+    }
 }
 
 #[cfg(test)]
@@ -73,6 +128,33 @@ mod tests {
         assert_eq!(read.credentials.privilege, Privilege::Operator);
         let Value::Object(info) = json!({ "ipmi_address": "fd77::1" }) else { panic!() };
         assert_eq!(bmc_access(&info, &Ipmi::default()).unwrap().address, "[fd77::1]:623".parse().unwrap());
+    }
+
+    #[test]
+    fn reads_suites_keys_and_bridges() {
+        let read = |mut info: Value, allow_cipher_suite_0| {
+            info["ipmi_address"] = json!("10.0.0.1");
+            let Value::Object(info) = info else { panic!() };
+            let mut defaults = Ipmi::default();
+            defaults.allow_cipher_suite_0 = allow_cipher_suite_0;
+            bmc_access(&info, &defaults)
+        };
+        let suites = |version: u8, allow| {
+            read(json!({ "ipmi_cipher_suite_version": version }), allow).map(|access| access.credentials.suites)
+        };
+        assert_eq!(suites(17, false).unwrap().fixed(), Some(CipherSuite::Seventeen));
+        assert_eq!(suites(0, true).unwrap().fixed(), Some(CipherSuite::Zero));
+        assert!(suites(0, false).unwrap_err().contains("no authentication at all"));
+        assert!(suites(8, true).unwrap_err().contains("3 and 17 are"));
+        let digits = "00112233445566778899aabbccddeeff00112233";
+        let kg = read(json!({ "ipmi_hex_kg_key": digits }), false).unwrap().credentials.kg.unwrap();
+        assert_eq!(kg.key()[..3], [0x00, 0x11, 0x22]);
+        let error = read(json!({ "ipmi_hex_kg_key": &digits[1..] }), false).unwrap_err();
+        assert!(error.contains("40 hexadecimal digits") && !error.contains("1122"), "{error}");
+        let single = json!({ "ipmi_bridging": "single", "ipmi_target_channel": "0", "ipmi_target_address": "0x2c" });
+        assert_eq!(read(single, false).unwrap().route, Route::bridged(Hop { channel: 0, address: 0x2c }));
+        assert!(read(json!({ "ipmi_bridging": "dual" }), false).unwrap_err().contains("no ipmi_transit_channel"));
+        assert!(read(json!({ "ipmi_bridging": "triple" }), false).unwrap_err().contains("none of no, single, dual"));
     }
 
     #[test]

@@ -4,5 +4,7 @@
 
 pub mod agent;
 pub mod bmc_access;
+pub mod inrush;
 pub mod ipmi;
 pub mod node;
+pub mod schedule;

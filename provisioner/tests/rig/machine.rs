@@ -26,6 +26,8 @@ pub struct MachineState {
     pub lie: Option<Lie>,
     /// The BMC does not answer.
     pub bmc_is_deaf: bool,
+    /// The operating system does not shut down when it is asked to.
+    pub ignores_soft: bool,
     /// Nothing is written until this is set back.
     pub holds_write: bool,
     /// Calls that changed something, or asked.
@@ -167,6 +169,7 @@ impl Power for Bmc {
                     self.0.boot();
                 }
             }
+            PowerAction::Soft if self.0.state().ignores_soft => {}
             _ => self.0.set_power(false),
         }
         self.0.answer().await;

@@ -34,6 +34,8 @@ pub struct Rig {
     pub machine: Machine,
     pub running: Option<Running>,
     pub client: Client,
+    /// Seconds between two looks at the power; 0 unless a test is about that. In force at the next restart.
+    pub sync_secs: u32,
     dir: tempfile::TempDir,
     api: SocketAddr,
     agent_api: SocketAddr,
@@ -47,6 +49,7 @@ impl Rig {
         let mut rig = Self {
             machine,
             running: None,
+            sync_secs: 0,
             client: Client::new("127.0.0.1:0".parse().unwrap()),
             dir,
             api: "127.0.0.1:0".parse().unwrap(),
@@ -110,6 +113,9 @@ impl Rig {
             agent_step_secs = 20
             power_secs = 5
             bmc_secs = 2
+            [provisioner.power]
+            sync_secs = {}
+            soft_off_then_off = true
             "#,
             self.dir.path().display(),
             self.api,
@@ -117,6 +123,7 @@ impl Rig {
             self.agent_api,
             self.machine.dhcpd(),
             self.machine.bootd(),
+            self.sync_secs,
         );
         let config = Config::parse(&text, Path::new("rig.toml"), &Imagined::with_all_directories());
         let config = config.unwrap_or_else(|mistakes| panic!("{}", mistakes[0].render(false)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use reveille_provisioner::io::bmc::{
-    BmcLimits, BmcTarget, CipherSuite, Credentials, Idle, Kg, Password, Privilege, Suites, Timing, User,
+    BmcLimits, BmcTarget, CipherSuite, Credentials, Idle, Kg, Password, Privilege, Route, Suites, Timing, User,
 };
 
 /// The variable that ipmitool reads the password from, too.
@@ -57,7 +57,10 @@ impl Access {
     /// A secret is missing, or something has a length that IPMI does not allow.
     pub fn targets(&self, addresses: &[SocketAddr]) -> anyhow::Result<Vec<BmcTarget>> {
         let credentials = self.credentials()?;
-        Ok(addresses.iter().map(|address| BmcTarget { address: *address, credentials: credentials.clone() }).collect())
+        Ok(addresses
+            .iter()
+            .map(|address| BmcTarget { address: *address, credentials: credentials.clone(), route: Route::BMC })
+            .collect())
     }
 
     fn credentials(&self) -> anyhow::Result<Credentials> {

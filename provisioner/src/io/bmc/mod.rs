@@ -22,7 +22,7 @@ pub use socket::{BmcLimits, BmcSocket};
 pub use crate::proto::ipmi::command::{BootDevice, BootFlags, DeviceId, Firmware, PowerAction, PowerState};
 pub use crate::proto::ipmi::command::{Inventory, RawReading, SelEntry, Sensor};
 pub use crate::proto::ipmi::{
-    CipherSuite, Credentials, CredentialsError, Idle, Kg, Password, Privilege, Suites, Timing, User,
+    CipherSuite, Credentials, CredentialsError, Hop, Idle, Kg, Password, Privilege, Route, Suites, Timing, User,
 };
 
 /// The UDP port of IPMI over LAN (RMCP).
@@ -35,6 +35,8 @@ pub struct BmcTarget {
     pub address: SocketAddr,
     /// User, password, privilege.
     pub credentials: Credentials,
+    /// The controller meant: the BMC itself, or one behind it.
+    pub route: Route,
 }
 
 impl BmcTarget {
@@ -46,7 +48,7 @@ impl BmcTarget {
         privilege: Privilege,
     ) -> Result<Self, CredentialsError> {
         let credentials = Credentials::new(User::new(user)?, Password::new(password)?, privilege);
-        Ok(Self { address, credentials })
+        Ok(Self { address, credentials, route: Route::BMC })
     }
 }
 

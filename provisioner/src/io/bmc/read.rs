@@ -44,7 +44,8 @@ impl BmcSocket {
         let mut sensors = Vec::new();
         for record in self.sensor_records(target).await? {
             let Some(sensor) = Sensor::decode(&record) else { continue };
-            let reading = match self.execute_via(target, GetSensorReading(sensor.number), sensor.route).await {
+            let route = if target.route.is_bridged() { target.route } else { sensor.route };
+            let reading = match self.execute_via(target, GetSensorReading(sensor.number), route).await {
                 Ok(reading) => Some(reading),
                 Err(error) if code(&error).is_some() => None,
                 Err(error) => return Err(error),

@@ -78,7 +78,7 @@ impl BmcSocket {
     /// # Errors
     /// [`BmcError`] says which BMC, which step and how long it was waited for.
     pub async fn execute<C: Command>(&self, target: &BmcTarget, command: C) -> Result<C::Answer, BmcError> {
-        self.execute_via(target, command, Route::BMC).await
+        self.execute_via(target, command, target.route).await
     }
 
     /// The same on a controller behind the BMC, or another logical unit of it.

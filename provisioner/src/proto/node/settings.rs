@@ -1,7 +1,7 @@
 //! [`Settings`]: what the life cycle needs to know of the configuration.
 
 use reveille_config::Subnet;
-use reveille_config::provisioner::{Ipmi, Provisioner};
+use reveille_config::provisioner::{Ipmi, PowerPolicy, Provisioner};
 
 /// What the life cycle needs to know of the configuration, plus the pace of its checks.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Settings {
     pub bmc_secs: u32,
     /// Credentials for nodes whose `driver_info` has none.
     pub ipmi: Ipmi,
+    /// How power is kept in view and changed.
+    pub power: PowerPolicy,
     /// Between two looks at the power of a machine that was told to power itself off.
     pub off_check_millis: u64,
     /// Between two looks at a command of the agent, where no heartbeat comes first.
@@ -56,6 +58,7 @@ impl From<&Provisioner> for Settings {
             power_secs: config.timeouts.power_secs,
             bmc_secs: config.timeouts.bmc_secs,
             ipmi: config.ipmi.clone(),
+            power: config.power.clone(),
             off_check_millis: 5_000,
             poll_millis: 15_000,
             retry_millis: 2_000,
@@ -80,6 +83,7 @@ impl Settings {
             power_secs: 60,
             bmc_secs: 15,
             ipmi: Ipmi::default(),
+            power: PowerPolicy::default(),
             off_check_millis: 5_000,
             poll_millis: 15_000,
             retry_millis: 2_000,

@@ -72,6 +72,18 @@ pub enum Event {
         /// What came of it.
         result: Result<Outcome, Failure>,
     },
+    /// The BMC was asked for the power without occasion.
+    PowerSeen {
+        /// What it said.
+        power: PowerState,
+        /// It had been silent before, and that was told.
+        was_silent: bool,
+    },
+    /// The BMC has been silent several times in a row.
+    PowerUnseen {
+        /// In plain words.
+        reason: String,
+    },
     /// The deadline may have passed.
     Deadline,
     /// The agent was given this token at its first lookup.
@@ -122,6 +134,8 @@ pub fn step(machine: Machine<'_>, event: Event, now: Millis, settings: &Settings
     let mut turn = Turn::new(machine, now, settings);
     match event {
         Event::Finished { effect, result } => finished(&mut turn, effect, result),
+        Event::PowerSeen { power: seen, was_silent } => power::seen(&mut turn, seen, was_silent),
+        Event::PowerUnseen { reason } => turn.note_error("unreachable", format!("the BMC is silent: {reason}")),
         Event::Deadline => {
             if let Some(deadline) = turn.node.work.deadline.take_if(|deadline| deadline.at <= now) {
                 fail(&mut turn, deadline.reason);
