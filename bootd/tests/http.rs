@@ -159,7 +159,7 @@ async fn malformed_requests_are_counted_and_harm_nobody() {
 async fn large_files_in_a_row_cold_ones_and_one_that_nobody_wants_to_the_end() {
     let daemon = Daemon::start().await;
     // Below, at and above where bodies are no longer copied, and where a body has several pieces.
-    let sizes = [0, 1, (64 << 10) - 1, 64 << 10, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5_000_000];
+    let sizes = [0, 1, (64 << 10) - 1, 64 << 10, (2 << 20) - 1, 2 << 20, (2 << 20) + 1, 5_000_000];
     let files: Vec<_> = sizes.iter().map(|&size| (format!("file-{size}"), octets(size))).collect();
     let (mut requests, mut expected) = (String::new(), Vec::new());
     for (name, image) in &files {

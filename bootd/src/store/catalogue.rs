@@ -117,7 +117,7 @@ pub struct OpenFile {
 }
 
 /// See [`OpenFile::is_in_memory`].
-const SAMPLED_BYTES: usize = 64 << 10;
+const SAMPLED_BYTES: usize = 256 << 10;
 
 impl AsFd for OpenFile {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -23,7 +23,7 @@ use super::report::Report;
 use crate::store::OpenFile;
 
 /// Octets of the longest piece. A connection has about two of them under way.
-pub(super) const PIECE_BYTES: usize = 1 << 20;
+pub(super) const PIECE_BYTES: usize = 2 << 20;
 
 static STAND_IN: LazyLock<Bytes> = LazyLock::new(|| vec![0; PIECE_BYTES].into());
 
