@@ -58,6 +58,8 @@ enum Command {
     Node(commands::node::Args),
     /// BMCs directly, many at a time: power, boot device, sensors, events, inventory
     Bmc(commands::bmc::Args),
+    /// Watch what a daemon does
+    Events(commands::events::Command),
     /// Print the completion script for a shell
     #[command(after_help = "For bash: reveille completion bash > /etc/bash_completion.d/reveille")]
     Completion(commands::completion::Args),
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Token(args) => commands::block_on(commands::token::run(args)),
         Command::Node(args) => commands::block_on(commands::node::run(args)),
         Command::Bmc(args) => commands::block_on(commands::bmc::run(args)),
+        Command::Events(args) => commands::block_on(commands::events::run(args)),
         Command::Completion(args) => commands::completion::run::<Cli>(args),
     };
     outcome.unwrap_or_else(|error| {

@@ -14,6 +14,8 @@ use crate::output;
 pub enum Api {
     /// dhcpd's lease API.
     Dhcpd,
+    /// bootd's API.
+    Bootd,
     /// The provisioner's Ironic API.
     Provisioner,
 }
@@ -39,6 +41,7 @@ impl Target {
         let apis = Apis::load(file).map_err(|mistakes| unusable(file, &mistakes))?;
         let (table, endpoints) = match api {
             Api::Dhcpd => ("dhcpd", apis.dhcpd),
+            Api::Bootd => ("bootd", apis.bootd),
             Api::Provisioner => ("provisioner", apis.provisioner),
         };
         endpoints.and_then(nearest).with_context(|| format!("{} has no table [{table}]: say --api", file.display()))
@@ -129,6 +132,7 @@ fn unusable(file: &Path, mistakes: &[Mistake]) -> anyhow::Error {
 fn packaged_default(api: Api) -> Endpoint {
     match api {
         Api::Dhcpd => Endpoint::Unix("/run/reveille/dhcpd.sock".into()),
+        Api::Bootd => Endpoint::Unix("/run/reveille/bootd.sock".into()),
         Api::Provisioner => Endpoint::Tcp(([127, 0, 0, 1], 6385).into()),
     }
 }

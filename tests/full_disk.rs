@@ -5,11 +5,11 @@
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use reveille_client::ClientError;
 use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::ReservationPut;
+use reveille_config::dto::event::{EventQuery, Since};
 use reveille_lab::{Client, Deadline, Lab, LabOptions, Process, Run};
 use rustix::process::Signal;
 
@@ -29,14 +29,20 @@ fn client(lab: &Lab, name: &str, n: u8) -> Client {
 }
 
 /// The kinds of events of a machine since `since`, which then stands behind the last.
-fn events(lab: &Lab, mac: MacAddr, since: &mut u64) -> Vec<String> {
+fn events(lab: &Lab, mac: MacAddr, since: &mut (u64, u64)) -> Vec<String> {
     let mut kinds = Vec::new();
     loop {
-        let page = lab.ask(lab.dhcpd().events(*since, Duration::ZERO)).expect("dhcpd's events");
+        let query = EventQuery {
+            since: Since::Sequence(since.0),
+            transient: true,
+            transient_since: Some(since.1),
+            ..EventQuery::default()
+        };
+        let page = lab.ask(lab.dhcpd().events_of(&query)).expect("dhcpd's events");
         if page.events.is_empty() {
             return kinds;
         }
-        *since = page.next;
+        *since = (page.next, page.next_transient.expect("asked for"));
         kinds.extend(page.events.into_iter().filter(|event| event.mac == Some(mac)).map(|event| event.kind));
     }
 }
@@ -98,11 +104,11 @@ fn a_full_disk_stops_new_leases_alone_and_only_for_as_long() {
     assert_eq!(status, 503);
     assert!(reason.contains("No space left on device"), "{reason}");
 
-    let mut since = 0;
+    let mut since = (0, 0);
     events(&lab, mac(1), &mut since);
     client(&lab, "new", 2).udhcpc(&["-t", "3"]).expect_err("no lease on a full disk");
     let seen = events(&lab, mac(2), &mut since);
-    assert!(!seen.is_empty() && seen.iter().all(|kind| kind == "not-served"), "{seen:?}");
+    assert!(!seen.is_empty() && seen.iter().all(|kind| kind == "dropped"), "{seen:?}");
 
     let log = renewing.log().from_here();
     renewing.signal(Signal::USR1).expect("a signal");

@@ -121,7 +121,7 @@ fn bind_all(store: &Store, part: &mut WorkerPart, count: u32) {
 
 fn open(directory: &Path) -> (Store, WorkerPart) {
     let storage = FileStorage::open(&directory.join("journal")).expect("a journal");
-    let opened = Store::open(Box::new(storage), JournalOptions::default(), scopes(directory), 1, NOW, 0);
+    let opened = Store::open(Box::new(storage), JournalOptions::default(), scopes(directory), 1, NOW);
     let (store, mut parts) = opened.expect("an empty store");
     (store, parts.remove(0))
 }

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let scopes = Arc::new(Scopes::compile(&dhcpd));
     let storage = Box::new(FileStorage::open(&dhcpd.state_dir.join("journal"))?);
     let now = Now { unix: UnixSecs(1_700_000_000), unix_millis: 1_700_000_000_000, monotonic: Millis(1_000) };
-    let (store, mut parts) = Store::open(storage, JournalOptions::default(), scopes, 1, now, 0)?;
+    let (store, mut parts) = Store::open(storage, JournalOptions::default(), scopes, 1, now)?;
     let table = &mut parts[0].table;
     let before = live_bytes();
     for number in 0..args.leases {

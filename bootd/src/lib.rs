@@ -21,7 +21,7 @@ use hyper_util::service::TowerToHyperService;
 use reveille_config::Endpoint;
 use reveille_config::bootd::Bootd;
 use reveille_config::dto::reload::ReloadStatus;
-use reveille_config::limit::{API_CONNECTIONS_MAX, HTTP_CONNECTIONS_MAX};
+use reveille_config::limit::{API_CONNECTIONS_MAX, EVENT_STREAMS_MAX, HTTP_CONNECTIONS_MAX};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 
@@ -145,9 +145,16 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
         tracing::info!(%address, "serving HTTP");
     }
     let connections = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
+    // Streams may not take all connections.
+    let streams = Arc::new(Semaphore::new(EVENT_STREAMS_MAX.min(API_CONNECTIONS_MAX / 2)));
     for endpoint in &config.api {
-        let (stop, reload) = (running.stop.subscribe(), running.reload.subscribe());
-        let api = api::Api { store: store.clone(), metrics_text: metrics_text.clone(), stop, reload };
+        let api = api::Api {
+            store: store.clone(),
+            metrics_text: metrics_text.clone(),
+            stop: running.stop.subscribe(),
+            reload: running.reload.subscribe(),
+            streams: streams.clone(),
+        };
         let router = TowerToHyperService::new(api::router(api));
         let service = move |_, _| router.clone();
         let (connections, counters, stop) = (connections.clone(), counters.clone(), running.stop.subscribe());

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::{Daemon, counted, run};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 const PATH: &str = "/v1/intents/52:54:00:00:00:01";
 
@@ -114,6 +116,30 @@ async fn events_wait_for_the_next_and_end_with_the_daemon() {
     assert_eq!(answer.1["events"], Value::Array(vec![]));
     assert!(began.elapsed() < Duration::from_secs(9), "a long poll held up the end: {:?}", began.elapsed());
     assert!(!daemon.dir.path().join("api.sock").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_events_tells_and_ends_with_the_daemon() {
+    let mut daemon = Daemon::start().await;
+    run("curl", &["-sS", &daemon.url("boot.ipxe")], None).await;
+    let mut stream = UnixStream::connect(daemon.dir.path().join("api.sock")).await.unwrap();
+    let request = "GET /v1/events?since=0&kind=script-served HTTP/1.1\r\nhost: h\r\naccept: text/event-stream\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut told = String::new();
+    let reading = async {
+        while !told.contains("event: script-served\ndata: {\"sequence\":") {
+            let mut octets = [0; 4_096];
+            let read = stream.read(&mut octets).await.unwrap();
+            assert!(read > 0, "{told}");
+            told.push_str(&String::from_utf8_lossy(&octets[..read]));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the event");
+    assert!(told.contains("content-type: text/event-stream") && told.contains("\nid: "), "{told}");
+    daemon.running.take().unwrap().drain().await;
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest)).await;
+    ended.expect("the stream ends with the daemon").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

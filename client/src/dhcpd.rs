@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use ::http::Method;
 use reveille_config::dto::dhcpd::{Approve, Lease, Link, Page, Reservation, ReservationPut, ScopeUse, Sighting};
-use reveille_config::dto::event::EventPage;
+use reveille_config::dto::event::{EventPage, EventQuery};
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::dto::token::{Token, TokenCreate, TokenCreated};
 use reveille_config::{Endpoint, MacAddr};
 
+use crate::events::{self, EventStream};
 use crate::http::Http;
 use crate::query::{path, segment};
 use crate::{Access, ClientError};
@@ -110,7 +111,17 @@ impl Dhcpd {
 
     /// Events after `since`, waiting up to `wait` (at most 30 s) for the first.
     pub async fn events(&self, since: u64, wait: Duration) -> Result<EventPage, ClientError> {
-        crate::http::events(&self.http, since, wait).await
+        events::page(&self.http, since, wait).await
+    }
+
+    /// A page of those events that the query asks for.
+    pub async fn events_of(&self, query: &EventQuery) -> Result<EventPage, ClientError> {
+        events::page_of(&self.http, query).await
+    }
+
+    /// A stream of those events that the query asks for.
+    pub async fn event_stream(&self, query: &EventQuery) -> Result<EventStream, ClientError> {
+        events::stream(&self.http, query).await
     }
 
     /// `/readyz`: whether it serves, and if not, why.

@@ -1,11 +1,13 @@
 //! One HTTP/1.1 exchange over a unix socket or TCP, with a deadline and a bound on the answer.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
-use ::http::{HeaderValue, Method, Request, StatusCode, header};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use reveille_config::Endpoint;
@@ -23,6 +25,14 @@ use crate::{Access, ClientError};
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Moves a connection on for as long as it is awaited.
+pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A connection of any kind.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Where to ask, and how long to wait.
 #[derive(Debug, Clone)]
@@ -140,15 +150,21 @@ impl Http {
     }
 
     async fn round_trip(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, ClientError> {
+        let (stream, host) = self.connect().await?;
+        self.over(stream, &host, method, path, body).await
+    }
+
+    /// A connection, and what the daemon is called in a request.
+    async fn connect(&self) -> Result<(Box<dyn Stream>, String), ClientError> {
         let unreachable = |cause| ClientError::Connect { endpoint: self.endpoint.clone(), cause };
         match &self.endpoint {
             Endpoint::Unix(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
-                self.over(stream, "localhost", method, path, body).await
+                Ok((Box::new(stream), "localhost".into()))
             }
             Endpoint::Tcp(address) => {
                 let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-                self.over(stream, &address.to_string(), method, path, body).await
+                Ok((Box::new(stream), address.to_string()))
             }
             Endpoint::Https(authority) => {
                 let stream = TcpStream::connect((&*authority.host, authority.port)).await.map_err(unreachable)?;
@@ -158,30 +174,36 @@ impl Http {
                     name.map_err(|error| unreachable(std::io::Error::new(std::io::ErrorKind::InvalidInput, error)))?;
                 let tls = TlsConnector::from(self.access.tls().map_err(refused)?);
                 let stream = tls.connect(name, stream).await.map_err(unreachable)?;
-                self.over(stream, &authority.to_string(), method, path, body).await
+                Ok((Box::new(stream), authority.to_string()))
             }
         }
     }
 
+    /// A request with what every request of this client bears.
+    fn request(&self, method: &Method, path: &str, host: &str) -> Result<::http::request::Builder, ClientError> {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        for (name, value) in &self.headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(bearer) = self.access.bearer() {
+            let mut value = HeaderValue::from_str(bearer).map_err(|error| self.broken(method, path, error.into()))?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+
     async fn over(
         &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        stream: Box<dyn Stream>,
         host: &str,
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<Answer, ClientError> {
-        let mut request = Request::builder().method(&method).uri(path).header(header::HOST, host);
+        let mut request = self.request(&method, path, host)?;
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
-        }
-        for (name, value) in &self.headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(bearer) = self.access.bearer() {
-            let mut value = HeaderValue::from_str(bearer).map_err(|error| self.broken(&method, path, error.into()))?;
-            value.set_sensitive(true);
-            request = request.header(header::AUTHORIZATION, value);
         }
         let request = request.body(Full::new(body)).map_err(|error| self.broken(&method, path, error.into()))?;
         let (mut sender, connection) =
@@ -212,6 +234,64 @@ impl Http {
         })
     }
 
+    /// `GET path` whose answer has no end: its head within the time of a call, and what moves the connection on while its body is read.
+    pub(crate) async fn open(&self, path: &str, accept: &str) -> Result<(Response<Incoming>, Driver), ClientError> {
+        let opening = async {
+            let (stream, host) = self.connect().await?;
+            self.open_over(stream, &host, path, accept).await
+        };
+        self.within(opening, &Method::GET, path).await
+    }
+
+    async fn open_over(
+        &self,
+        stream: Box<dyn Stream>,
+        host: &str,
+        path: &str,
+        accept: &str,
+    ) -> Result<(Response<Incoming>, Driver), ClientError> {
+        let broken = |cause| self.broken(&Method::GET, path, cause);
+        let request = self.request(&Method::GET, path, host)?.header(header::ACCEPT, accept);
+        let request = request.body(Full::new(Bytes::new())).map_err(|error| broken(error.into()))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.into()))?;
+        let mut driver: Driver = Box::pin(async {
+            // How it ended shows in the body.
+            let _ = connection.await;
+        });
+        let answer = {
+            let mut head = std::pin::pin!(sender.send_request(request));
+            tokio::select! {
+                biased;
+                answer = &mut head => answer,
+                () = &mut driver => head.await,
+            }
+        };
+        let answer = answer.map_err(|error| broken(error.into()))?;
+        if answer.status().is_success() {
+            return Ok((answer, driver));
+        }
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect();
+        let mut body = std::pin::pin!(body);
+        let body = tokio::select! {
+            body = &mut body => body,
+            () = &mut driver => body.await,
+        };
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        Err(ClientError::Refused { problem: (self.problem)(status, &body) })
+    }
+
+    /// The error of a stream that was silent for too long.
+    pub(crate) fn timed_out(&self, path: &str, waited: Duration) -> ClientError {
+        ClientError::Timeout { endpoint: self.endpoint.clone(), request: format!("GET {path}"), waited }
+    }
+
+    /// The error of a stream that broke.
+    pub(crate) fn broke_off(&self, path: &str, cause: Box<dyn std::error::Error + Send + Sync>) -> ClientError {
+        self.broken(&Method::GET, path, cause)
+    }
+
     fn broken(&self, method: &Method, path: &str, cause: Box<dyn std::error::Error + Send + Sync>) -> ClientError {
         ClientError::Exchange { endpoint: self.endpoint.clone(), request: format!("{method} {path}"), cause }
     }
@@ -228,14 +308,4 @@ pub(crate) fn plain_problem(status: StatusCode, text: &str) -> Problem {
     let text: String = text.trim().chars().take(500).collect();
     let detail = if text.is_empty() { format!("{} {title}", status.as_u16()) } else { text };
     Problem { status: status.as_u16(), title, detail, field: None }
-}
-
-/// `GET /v1/events`, the same in every daemon.
-pub(crate) async fn events(
-    http: &Http,
-    since: u64,
-    wait: Duration,
-) -> Result<reveille_config::dto::event::EventPage, ClientError> {
-    let path = crate::query::path("/v1/events", &[("since", Some(&since)), ("wait_secs", Some(&wait.as_secs()))]);
-    http.with_more_time(wait).get(&path).await
 }

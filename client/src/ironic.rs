@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use ::http::{Method, StatusCode};
 use reveille_config::dto::Problem;
-use reveille_config::dto::event::EventPage;
+use reveille_config::dto::event::{EventPage, EventQuery};
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::{Endpoint, MacAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::ClientError;
+use crate::events::{self, EventStream};
 use crate::http::{Http, plain_problem};
 use crate::query::{path, segment};
 
@@ -181,7 +182,17 @@ impl Ironic {
 
     /// The provisioner's events after `since`, waiting up to `wait` (at most 30 s) for the first.
     pub async fn events(&self, since: u64, wait: Duration) -> Result<EventPage, ClientError> {
-        crate::http::events(&self.http, since, wait).await
+        events::page(&self.http, since, wait).await
+    }
+
+    /// A page of those events that the query asks for.
+    pub async fn events_of(&self, query: &EventQuery) -> Result<EventPage, ClientError> {
+        events::page_of(&self.http, query).await
+    }
+
+    /// A stream of those events that the query asks for.
+    pub async fn event_stream(&self, query: &EventQuery) -> Result<EventStream, ClientError> {
+        events::stream(&self.http, query).await
     }
 
     /// Which configuration is in force; of Reveille's provisioner only.

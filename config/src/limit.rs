@@ -6,6 +6,12 @@ pub const DHCPD_WORKERS_MAX: usize = 64;
 pub const SIGHTINGS_MAX: usize = 4_096;
 /// Events kept for `GET /v1/events`; a reader that lags further is told from where it lost.
 pub const EVENTS_MAX: usize = 16_384;
+/// Durable events that dhcpd keeps in memory and in snapshots; a reader that lags further is told from where to where it lost.
+pub const DURABLE_EVENTS_MAX: usize = 131_072;
+/// Streams of `GET /v1/events` that one daemon has open; one more is answered 503.
+pub const EVENT_STREAMS_MAX: usize = 512;
+/// Octets, about, that wait for one reader of a stream, twice: what more there is stays where all readers share it.
+pub const EVENT_CHUNK_BYTES: usize = 32 << 10;
 /// Entries of one page of a listing.
 pub const PAGE_MAX: usize = 1_000;
 /// Octets of a request body on the APIs, batches aside.

@@ -9,7 +9,7 @@ use reveille_config::dto::bootd::{BootAction, Intent, IntentPut, Transfer};
 use reveille_config::dto::dhcpd::{
     Approve, Lease, LeaseState, Origin, Page, Reservation, ReservationPut, ScopeUse, Sighting,
 };
-use reveille_config::dto::event::{Event, EventPage};
+use reveille_config::dto::event::{Event, EventPage, Lost};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -157,10 +157,10 @@ fn events_and_problems() {
         detail: serde_json::Map::from_iter([("address".to_owned(), json!("10.77.2.100"))]),
     };
     golden(
-        EventPage { events: vec![event], next: 41, lost_before: Some(40) },
-        r#"{"events":[{"sequence":41,"at_unix_millis":1700000000123,"kind":"bound","mac":"52:54:00:aa:00:01","message":"bound to 10.77.2.100","detail":{"address":"10.77.2.100"}}],"next":41,"lost_before":40}"#,
+        EventPage { events: vec![event], next: 41, next_transient: Some(3), lost: Some(Lost { from: 12, to: 40 }) },
+        r#"{"events":[{"sequence":41,"at_unix_millis":1700000000123,"kind":"bound","mac":"52:54:00:aa:00:01","message":"bound to 10.77.2.100","detail":{"address":"10.77.2.100"}}],"next":41,"next_transient":3,"lost":{"from":12,"to":40}}"#,
     );
-    golden(EventPage { events: Vec::new(), next: 0, lost_before: None }, r#"{"events":[],"next":0}"#);
+    golden(EventPage::default(), r#"{"events":[],"next":0}"#);
     golden(
         Problem { status: 404, title: "not found".into(), detail: "no such lease".into(), field: Some("mac".into()) },
         r#"{"status":404,"title":"not found","detail":"no such lease","field":"mac"}"#,

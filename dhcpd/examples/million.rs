@@ -55,7 +55,7 @@ fn main() {
     let start = Instant::now();
     let storage = Box::new(FileStorage::open(&directory).expect("the directory"));
     let now = Now { unix: UnixSecs(1_000_100), unix_millis: 1_000_100_000, monotonic: Millis(1_000) };
-    let (store, parts) = Store::open(storage, JournalOptions::default(), scopes, 1, now, 1).expect("it replays");
+    let (store, parts) = Store::open(storage, JournalOptions::default(), scopes, 1, now).expect("it replays");
     let took = start.elapsed();
     let all = resident_octets() - before;
     let with = |octets: u64| octets as f64 / f64::from(leases);

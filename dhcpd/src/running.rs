@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use reveille_config::dhcpd::Dhcpd;
 use tokio::sync::mpsc;
@@ -25,6 +25,8 @@ use crate::store::{Store, StoreError};
 
 /// How often it is checked whether a snapshot is due.
 const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
+/// How often it is looked whether a scope's pools have come to a mark.
+const POOL_CHECK: Duration = Duration::from_secs(1);
 /// After a snapshot that failed, the next try waits so long.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(60);
 
@@ -142,9 +144,7 @@ pub async fn start_on(
         run_first: Some(crate::io::run_first),
         ..JournalOptions::default()
     };
-    let start_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (store, parts) =
-        Store::open(storage, options, Arc::clone(&scopes), config.workers, clock.now(), start_unix.as_micros() as u64)?;
+    let (store, parts) = Store::open(storage, options, Arc::clone(&scopes), config.workers, clock.now())?;
     let store = Arc::new(store);
 
     // Every socket is opened before the first packet is answered, so that a start is all or nothing.
@@ -196,6 +196,7 @@ pub async fn start_on(
     if let Some(certificates) = &certificates {
         tasks.spawn(Arc::clone(certificates).watch());
     }
+    tasks.spawn(watch_pools(Arc::clone(&store), clock));
     let config = std::sync::Mutex::new(config);
     Ok(Running {
         config,
@@ -329,6 +330,13 @@ async fn watch_journal(store: Arc<Store>, failed: mpsc::UnboundedSender<RunError
         if states.changed().await.is_err() {
             return;
         }
+    }
+}
+
+async fn watch_pools(store: Arc<Store>, clock: Clock) {
+    loop {
+        tokio::time::sleep(POOL_CHECK).await;
+        store.note_pool_levels(clock.now().unix);
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use reveille_config::Endpoint;
 use reveille_config::dto::reload::ReloadStatus;
+use reveille_config::limit::EVENT_STREAMS_MAX;
 use reveille_config::provisioner::Provisioner;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::api::Api;
@@ -112,6 +113,7 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
     bmc: P,
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
 ) -> Result<Running, StartError> {
+    let (stop, stopped) = watch::channel(false);
     let (store, closed) = Store::open(&config.state_dir)?;
     let settings = Arc::new(ArcSwap::from_pointee(settings));
     let reload = watch::Sender::default();
@@ -122,6 +124,8 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
         now: clock::now,
         conductor: host_name().into(),
         metrics_text,
+        stop: stopped.clone(),
+        streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
     };
     let mut listeners = Vec::new();
     let mut addresses = Addresses::default();
@@ -136,7 +140,6 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
         listeners.push((listener, api.clone().agents()));
     }
     drop(api);
-    let (stop, stopped) = watch::channel(false);
     let (failed, failures) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
     for (listener, router) in listeners {

@@ -2,8 +2,10 @@
 
 mod rig;
 
-use reveille_config::dto::event::EventPage;
+use reveille_config::dto::event::{Event, EventPage};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use rig::{Lie, MAC, Rig};
 
@@ -33,6 +35,8 @@ async fn a_machine_goes_from_enroll_to_active_and_back() {
     }
     let events = rig.client.send("GET", "/v1/events?limit=1000", None).await.body;
     let events: EventPage = serde_json::from_value(events).expect("the events' own form");
+    let first = events.events[0].clone();
+    assert_eq!(streamed(&rig).await, first, "a stream tells the same");
     let states: Vec<&str> = events.events.iter().filter(|e| e.kind == "state").map(|e| e.message.as_str()).collect();
     assert_eq!(states.first(), Some(&"enroll → verifying"));
     assert_eq!(states.last(), Some(&"deleting → available"));
@@ -174,4 +178,25 @@ async fn a_rebuild_writes_again() {
     rig.wait_for("active").await;
     let state = rig.machine.state();
     assert_eq!((state.images_written, state.cuts_while_writing), (2, 0));
+}
+
+/// The first event of a stream from the beginning.
+async fn streamed(rig: &Rig) -> Event {
+    let mut stream = TcpStream::connect(rig.api_address()).await.expect("the API");
+    let request = "GET /v1/events?since=0 HTTP/1.1\r\nhost: h\r\naccept: text/event-stream\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut told = String::new();
+    let reading = async {
+        loop {
+            let event = told.split_once("\ndata: ").and_then(|(_, rest)| rest.split_once('\n'));
+            if let Some((event, _)) = event {
+                return serde_json::from_str(event).expect("an event");
+            }
+            let mut octets = [0; 4_096];
+            let read = stream.read(&mut octets).await.expect("more");
+            assert!(read > 0, "{told}");
+            told.push_str(&String::from_utf8_lossy(&octets[..read]));
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), reading).await.expect("an event in time")
 }

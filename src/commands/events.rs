@@ -1,13 +1,38 @@
-//! Printing a daemon's event stream, the same for `lease events` and `node events`.
+//! Printing a daemon's events: `events`, `lease events`, `lease watch`, `reservation watch`, `node events`. A stream that breaks off is taken up where it was.
 
-use std::future::Future;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use reveille_client::ClientError;
-use reveille_config::dto::event::{Event, EventPage};
-use reveille_config::limit::EVENTS_WAIT_SECS_MAX;
+use reveille_client::{Bootd, ClientError, Dhcpd, EventStream, Ironic};
+use reveille_config::MacAddr;
+use reveille_config::dto::event::sse::Item;
+use reveille_config::dto::event::{Event, EventPage, EventQuery, Lost, Since};
 
 use crate::output;
+use crate::target::{Api, Target};
+
+/// After a stream broke off, the next try waits so long.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+/// Which events.
+#[derive(clap::Args)]
+pub struct Wanted {
+    /// Of these kinds only
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    kind: Vec<String>,
+    /// Of these scopes only
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',')]
+    scope: Vec<String>,
+    /// Of these machines only
+    #[arg(long, value_name = "MAC", value_delimiter = ',')]
+    mac: Vec<MacAddr>,
+    /// Offers, refusals, drops and sightings too, which the daemon does not keep
+    #[arg(long)]
+    transient: bool,
+    /// One JSON document a line
+    #[arg(long)]
+    json: bool,
+}
 
 /// How much to print.
 #[derive(clap::Args)]
@@ -18,43 +43,178 @@ pub struct Args {
     /// Go on printing events as they happen
     #[arg(long, short)]
     follow: bool,
-    /// One JSON document a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    wanted: Wanted,
 }
 
-/// Prints pages of events until there are no more, or for ever.
-pub async fn print<F: Future<Output = Result<EventPage, ClientError>>>(
-    args: Args,
-    fetch: impl Fn(u64, Duration) -> F,
-) -> anyhow::Result<()> {
-    let mut since = args.since;
+/// What to watch.
+#[derive(clap::Args)]
+pub struct Watch {
+    /// Begin after this sequence [default: with what happens from now on]
+    #[arg(long, value_name = "SEQUENCE")]
+    since: Option<u64>,
+    #[command(flatten)]
+    wanted: Wanted,
+}
+
+/// Arguments of `reveille events`.
+#[derive(clap::Args)]
+pub struct Command {
+    #[command(flatten)]
+    target: Target,
+    /// The daemon
+    daemon: Daemon,
+    #[command(flatten)]
+    watch: Watch,
+}
+
+/// Who is watched.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Daemon {
+    Dhcpd,
+    Bootd,
+    Provisioner,
+}
+
+/// A daemon that has events.
+pub enum Source {
+    /// dhcpd.
+    Dhcpd(Dhcpd),
+    /// bootd.
+    Bootd(Bootd),
+    /// The provisioner.
+    Provisioner(Ironic),
+}
+
+impl Source {
+    async fn page(&self, query: &EventQuery) -> Result<EventPage, ClientError> {
+        match self {
+            Self::Dhcpd(dhcpd) => dhcpd.events_of(query).await,
+            Self::Bootd(bootd) => bootd.events_of(query).await,
+            Self::Provisioner(ironic) => ironic.events_of(query).await,
+        }
+    }
+
+    async fn stream(&self, query: &EventQuery) -> Result<EventStream, ClientError> {
+        match self {
+            Self::Dhcpd(dhcpd) => dhcpd.event_stream(query).await,
+            Self::Bootd(bootd) => bootd.event_stream(query).await,
+            Self::Provisioner(ironic) => ironic.event_stream(query).await,
+        }
+    }
+}
+
+/// Prints what a daemon does, as it happens.
+pub async fn run(args: Command) -> anyhow::Result<ExitCode> {
+    let source = match args.daemon {
+        Daemon::Dhcpd => Source::Dhcpd(Dhcpd::new(args.target.endpoint(Api::Dhcpd)?)),
+        Daemon::Bootd => Source::Bootd(Bootd::new(args.target.endpoint(Api::Bootd)?)),
+        Daemon::Provisioner => Source::Provisioner(Ironic::new(args.target.endpoint(Api::Provisioner)?)),
+    };
+    watch(args.watch, &[], &source).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the events that there are, and with `--follow` those that come, for ever.
+pub async fn print(args: Args, source: &Source) -> anyhow::Result<()> {
+    let json = args.wanted.json;
+    let mut query = args.wanted.query(Since::Sequence(args.since), &[]);
+    // What is still in memory of the transient ones.
+    query.transient_since = query.transient.then_some(0);
     loop {
-        let wait = Duration::from_secs(if args.follow { EVENTS_WAIT_SECS_MAX } else { 0 });
-        let page = fetch(since, wait).await?;
-        if let Some(known) = page.lost_before {
-            eprintln!("note: events before sequence {known} are no longer kept");
+        let page = source.page(&query).await?;
+        if let Some(lost) = page.lost {
+            say_lost(lost);
         }
         for event in &page.events {
-            if args.json {
-                output::line(&serde_json::to_string(event)?)?;
-            } else {
-                output::line(&words(event))?;
-            }
+            show(event, json)?;
         }
-        if page.events.is_empty() && !args.follow {
-            return Ok(());
+        query.since = Since::Sequence(page.next);
+        query.transient_since = page.next_transient;
+        if page.events.is_empty() {
+            break;
         }
-        since = page.next;
     }
+    if args.follow { follow(query, json, source).await } else { Ok(()) }
+}
+
+/// Prints events as they happen, for ever; only those of `kinds` unless others are asked for.
+pub async fn watch(args: Watch, kinds: &[&str], source: &Source) -> anyhow::Result<()> {
+    let since = args.since.map_or(Since::Latest, Since::Sequence);
+    follow(args.wanted.query(since, kinds), args.wanted.json, source).await
+}
+
+async fn follow(mut query: EventQuery, json: bool, source: &Source) -> anyhow::Result<()> {
+    query.transient_since = None;
+    loop {
+        match follow_once(&mut query, json, source).await {
+            Err(error) => match error.downcast_ref::<ClientError>() {
+                Some(why) if why.is_transient() => {
+                    eprintln!("note: {}; coming back", output::printable(&why.to_string()))
+                }
+                _ => return Err(error),
+            },
+            Ok(()) => eprintln!("note: the daemon has ended the stream; coming back"),
+        }
+        tokio::time::sleep(COME_BACK).await;
+    }
+}
+
+/// Follows one stream until it ends; the query then says where to go on.
+async fn follow_once(query: &mut EventQuery, json: bool, source: &Source) -> anyhow::Result<()> {
+    if query.since == Since::Latest {
+        // Known before the stream begins, so that what happens while it is broken off is not missed.
+        let now = source.page(&EventQuery { limit: 1, transient: false, kinds: Vec::new(), ..query.clone() }).await?;
+        query.since = Since::Sequence(now.next);
+    }
+    let mut stream = source.stream(query).await?;
+    while let Some(item) = stream.next().await? {
+        match item {
+            Item::Event(event) => {
+                show(&event, json)?;
+                if event.sequence > 0 {
+                    query.since = Since::Sequence(event.sequence);
+                }
+            }
+            Item::Lost(lost) => {
+                say_lost(lost);
+                query.since = Since::Sequence(lost.to);
+            }
+            Item::Missed(count) => eprintln!("note: {count} transient events came too fast for this reader"),
+            Item::Position(sequence) => query.since = Since::Sequence(sequence),
+        }
+    }
+    Ok(())
+}
+
+impl Wanted {
+    fn query(&self, since: Since, kinds: &[&str]) -> EventQuery {
+        let kinds = kinds.iter().filter(|_| self.kind.is_empty()).map(ToString::to_string);
+        EventQuery {
+            since,
+            transient: self.transient,
+            kinds: self.kind.iter().cloned().chain(kinds).collect(),
+            scopes: self.scope.clone(),
+            macs: self.mac.clone(),
+            ..EventQuery::default()
+        }
+    }
+}
+
+fn say_lost(lost: Lost) {
+    eprintln!("note: the events from {} to {} are no longer kept", lost.from, lost.to);
+}
+
+fn show(event: &Event, json: bool) -> anyhow::Result<()> {
+    if json { output::line(&serde_json::to_string(event)?) } else { output::line(&words(event)) }
 }
 
 fn words(event: &Event) -> String {
     let who = event.mac.map(|mac| format!(" {mac}")).unwrap_or_default();
+    let sequence = if event.sequence > 0 { event.sequence.to_string() } else { "-".into() };
     format!(
-        "{} {:>6} {:<16}{who} {}",
+        "{} {sequence:>6} {:<16}{who} {}",
         output::time_millis(event.at_unix_millis),
-        event.sequence,
         event.kind,
         output::printable(&event.message)
     )

@@ -8,6 +8,7 @@ use reveille_client::Dhcpd;
 use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::{Approve, Lease};
 
+use crate::commands::events::Source;
 use crate::commands::{events, repair};
 use crate::output;
 use crate::target::DhcpdTarget;
@@ -69,11 +70,16 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Print what happens to leases, reservations and sightings
+    /// Print what has happened to leases, reservations and pools
     Events(events::Args),
+    /// Print what happens to leases, as it happens
+    Watch(events::Watch),
     /// Make a damaged lease journal usable again, and say what is lost; dhcpd must not run
     Repair(repair::Args),
 }
+
+/// What happens to leases.
+const KINDS: [&str; 6] = ["bound", "renewed", "released", "expired", "declined", "conflict"];
 
 /// Runs one verb.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -95,10 +101,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
         Verb::Scopes { json } => scopes(&dhcpd()?, json).await?,
-        Verb::Events(args) => {
-            let dhcpd = dhcpd()?;
-            events::print(args, |since, wait| dhcpd.events(since, wait)).await?;
-        }
+        Verb::Events(args) => events::print(args, &Source::Dhcpd(dhcpd()?)).await?,
+        Verb::Watch(args) => events::watch(args, &KINDS, &Source::Dhcpd(dhcpd()?)).await?,
         Verb::Repair(own) => return repair::run(own, args.target.target()),
     }
     Ok(ExitCode::SUCCESS)

@@ -12,6 +12,7 @@ use reveille_client::{Ironic, NewNode, Node, NodePatch};
 use reveille_config::MacAddr;
 use serde_json::{Map, Value, json};
 
+use crate::commands::events::Source;
 use crate::commands::{events, watch};
 use crate::output;
 use crate::target::{Api, Target};
@@ -172,7 +173,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Power { action, node, wait } => power(&ironic, &node, action, wait).await?,
         Verb::History { node, json } => history(&ironic, &node, json).await?,
         Verb::Delete { node } => ironic.delete_node(&node).await?,
-        Verb::Events(args) => events::print(args, |since, wait| ironic.events(since, wait)).await?,
+        Verb::Events(args) => events::print(args, &Source::Provisioner(ironic)).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::{Reservation, ReservationPut};
 use serde_json::Value;
 
+use crate::commands::events::{self, Source};
 use crate::output;
 use crate::target::DhcpdTarget;
 
@@ -66,6 +67,8 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Print what becomes of reservations, as it happens
+    Watch(events::Watch),
     /// Delete a reservation; no error where there is none
     Delete {
         /// The machine
@@ -106,6 +109,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let put = ReservationPut { scope, address, hostname, boot_file, options, node: None };
             show(dhcpd.put_reservation(mac, &put).await?, json)?;
         }
+        Verb::Watch(args) => events::watch(args, &["reserved", "unreserved"], &Source::Dhcpd(dhcpd)).await?,
         Verb::Delete { mac, scope } => dhcpd.delete_reservation(mac, scope.as_deref()).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -65,7 +65,7 @@ fn a_bmc_is_seen_approved_and_served() {
     assert!(site.run(&["lease", "list", "--scope", "y"]).error().contains("y"));
     assert_eq!(site.run(&["lease", "sightings"]).out(), "no unknown machine has asked\n");
 
-    let events = site.run(&["lease", "events"]).out();
+    let events = site.run(&["lease", "events", "--transient"]).out();
     for kind in ["sighting", "reserved", "bound"] {
         assert!(events.contains(&format!(" {kind} ")), "{kind}: {events}");
     }
@@ -74,7 +74,7 @@ fn a_bmc_is_seen_approved_and_served() {
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["sequence"].as_u64().unwrap())
         .collect();
-    assert!(sequences.is_sorted() && sequences.len() == events.lines().count(), "{sequences:?}");
+    assert!(sequences.is_sorted() && sequences.len() < events.lines().count(), "{sequences:?}");
     let later = site.run(&["lease", "events", "--since", &sequences[0].to_string()]).out();
     assert_eq!(later.lines().count(), sequences.len() - 1);
 }

@@ -1,11 +1,10 @@
 //! [`Stage`]: the lab's two networks with a DHCP server on them.
 
 use std::ops::Deref;
-use std::time::Duration;
 
 use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::Lease;
-use reveille_config::dto::event::Event;
+use reveille_config::dto::event::{Event, EventQuery};
 use reveille_lab::net::{BMC_HOST, PROVISIONING_HOST};
 use reveille_lab::{Client, Deadline, DhcpServer, Product, Run, Served, TwoNetworks};
 
@@ -71,7 +70,7 @@ impl Stage {
 
     /// All events so far, oldest first.
     pub fn events(&self) -> Vec<Event> {
-        self.ask(self.api().events(0, Duration::ZERO)).expect("dhcpd's events").events
+        self.ask(self.api().events_of(&EventQuery::all_known())).expect("dhcpd's events").events
     }
 }
 

@@ -1,10 +1,10 @@
 //! Stock DHCP clients against the dynamic scope: the parts of a lease's life that each does in its own way.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::LeaseState;
+use reveille_config::dto::event::EventQuery;
 use reveille_lab::{Client, Deadline, Lab, LabOptions};
 use rustix::process::Signal;
 
@@ -41,7 +41,7 @@ fn matches_key(lease: &reveille_config::dto::dhcpd::Lease, key: &str, state: Lea
 
 /// How often dhcpd has told this client what it has: bound, renewed, or what is left.
 fn told(lab: &Lab, mac: MacAddr) -> usize {
-    let page = lab.ask(lab.dhcpd().events(0, Duration::ZERO)).expect("dhcpd's events");
+    let page = lab.ask(lab.dhcpd().events_of(&EventQuery::all_known())).expect("dhcpd's events");
     let kinds = ["bound", "renewed", "recalled"];
     page.events.iter().filter(|event| event.mac == Some(mac) && kinds.contains(&event.kind.as_str())).count()
 }

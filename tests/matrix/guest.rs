@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reveille_config::MacAddr;
 use reveille_config::dto::bootd::{BootAction, IntentPut, Transfer};
+use reveille_config::dto::event::EventQuery;
 use reveille_lab::images::ensure_agent_image;
 use reveille_lab::{Deadline, Lab, LabOptions, Run, Served};
 
@@ -81,7 +82,7 @@ pub fn script_of(mac: MacAddr) -> String {
 
 /// The time from the last lease that `mac` got before `until_unix_millis` to then.
 pub fn since_lease(lab: &Lab, mac: MacAddr, until_unix_millis: u64) -> Duration {
-    let page = lab.ask(lab.dhcpd().events(0, Duration::ZERO)).expect("dhcpd's events");
+    let page = lab.ask(lab.dhcpd().events_of(&EventQuery::all_known())).expect("dhcpd's events");
     let leased = |kind: &str| matches!(kind, "bound" | "renewed" | "recalled");
     let of_machine = page.events.iter().filter(|event| event.mac == Some(mac) && leased(&event.kind));
     let before = of_machine.map(|event| event.at_unix_millis).filter(|at| *at <= until_unix_millis).max();

@@ -1,9 +1,9 @@
 //! Firmware beside another DHCP server: its address is from a real dnsmasq that knows no boot file, its boot file from our proxy (ProxyDHCP).
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use reveille_config::MacAddr;
+use reveille_config::dto::event::EventQuery;
 use reveille_lab::{Client, Deadline, Firmware, Lab, Process, Served, ServedScope};
 
 use crate::firmware::boots_in;
@@ -52,7 +52,7 @@ fn boots_beside_dnsmasq(firmware: Firmware, memory_mib: u32, by: Option<&str>) {
 /// Leases and promises of ours: a proxy makes none.
 fn addresses_given_by_us(lab: &Lab) -> usize {
     let leases = lab.ask(lab.dhcpd().leases(None, None)).expect("the leases").items.len();
-    let page = lab.ask(lab.dhcpd().events(0, Duration::ZERO)).expect("dhcpd's events");
+    let page = lab.ask(lab.dhcpd().events_of(&EventQuery::all_known())).expect("dhcpd's events");
     leases + page.events.iter().filter(|event| matches!(event.kind.as_str(), "offered" | "bound")).count()
 }
 

@@ -1,5 +1,6 @@
 //! bootd's own HTTP API: the routes of `reveille_config::dto::bootd`, between JSON and the store. It holds no state.
 
+mod events;
 mod problem;
 
 use std::sync::Arc;
@@ -15,11 +16,10 @@ use axum::{Json, Router};
 use reveille_config::MacAddr;
 use reveille_config::dto::bootd::{Intent, IntentPut, Transfer};
 use reveille_config::dto::dhcpd::Page;
-use reveille_config::dto::event::EventPage;
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::{BODY_BYTES_MAX, EVENTS_WAIT_SECS_MAX, PAGE_MAX};
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use self::problem::Refusal;
 use crate::MetricsText;
@@ -40,6 +40,8 @@ pub struct Api {
     pub stop: watch::Receiver<bool>,
     /// What became of the last reload.
     pub reload: watch::Receiver<ReloadStatus>,
+    /// One permit for each stream of events that is open.
+    pub streams: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Api {
@@ -54,7 +56,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/intents", get(list_intents))
         .route("/v1/intents/{mac}", put(put_intent).get(get_intent).delete(delete_intent))
         .route("/v1/transfers", get(list_transfers))
-        .route("/v1/events", get(list_events))
+        .route("/v1/events", get(events::list))
         .route("/v1/configuration", get(configuration))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -86,16 +88,6 @@ async fn limit_time(request: Request, next: Next) -> Response {
 #[derive(Debug, Deserialize)]
 struct Paging {
     cursor: Option<String>,
-    limit: Option<usize>,
-}
-
-/// `?since=&wait_secs=&limit=`.
-#[derive(Debug, Deserialize)]
-struct Following {
-    #[serde(default)]
-    since: u64,
-    #[serde(default)]
-    wait_secs: u64,
     limit: Option<usize>,
 }
 
@@ -143,20 +135,6 @@ async fn list_transfers(State(api): State<Api>, paging: Parameters<Paging>) -> R
     let before = cursor.as_deref().map(|text| text.parse::<u64>()).transpose();
     let before = before.map_err(|_| Refusal::bad("cursor", "pass `next` of the page before"))?;
     Ok(Json(api.store.transfers.page(before, limit.unwrap_or(PAGE_MAX))))
-}
-
-async fn list_events(State(api): State<Api>, following: Parameters<Following>) -> Result<Json<EventPage>, Refusal> {
-    let Query(Following { since, wait_secs, limit }) = following.map_err(Refusal::query)?;
-    let limit = limit.unwrap_or(PAGE_MAX);
-    let mut stop = api.stop.clone();
-    let page = tokio::select! {
-        page = api.store.events.page(since, limit, wait_secs) => Some(page),
-        _ = stop.wait_for(|stop| *stop) => None,
-    };
-    match page {
-        Some(page) => Ok(Json(page)),
-        None => Ok(Json(api.store.events.page(since, limit, 0).await)),
-    }
 }
 
 async fn ready(State(api): State<Api>) -> Response {

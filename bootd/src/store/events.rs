@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use metrics::{Gauge, gauge};
 use reveille_config::MacAddr;
-use reveille_config::dto::event::{Event, EventPage};
-use reveille_config::limit::{EVENTS_MAX, EVENTS_WAIT_SECS_MAX, PAGE_MAX};
+use reveille_config::dto::event::{Event, EventPage, EventQuery, Lost};
+use reveille_config::limit::EVENTS_MAX;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -74,29 +74,53 @@ impl Events {
         self.last.send_replace(sequence);
     }
 
-    /// The events after `since`, at most `limit`; waits up to `wait_secs` while there are none.
-    pub async fn page(&self, since: u64, limit: usize, wait_secs: u64) -> EventPage {
-        let mut last = self.last.subscribe();
-        let _waiting = Waiting::begin();
-        let wait = Duration::from_secs(wait_secs.min(EVENTS_WAIT_SECS_MAX));
-        // A timeout is an answer too: an empty page.
-        let _ = tokio::time::timeout(wait, last.wait_for(|last| *last > since)).await;
-        self.page_now(since, limit.clamp(1, PAGE_MAX))
+    /// The sequence of the last event.
+    pub fn last(&self) -> u64 {
+        *self.last.borrow()
     }
 
-    fn page_now(&self, since: u64, limit: usize) -> EventPage {
+    /// The events after `since` that the query asks for; waits up to its `wait_secs` while there are none.
+    pub async fn page(&self, since: u64, query: &EventQuery) -> EventPage {
+        let _waiting = Waiting::begin();
+        let mut page = self.page_now(since, query);
+        let wait = tokio::time::sleep(Duration::from_secs(query.wait_secs));
+        let mut wait = std::pin::pin!(wait);
+        while page.events.is_empty() && page.lost.is_none() {
+            let seen = page.next;
+            tokio::select! {
+                () = &mut wait => break,
+                () = self.grown(seen) => page = self.page_now(seen, query),
+            }
+        }
+        page
+    }
+
+    /// Resolves when there are events after `since`.
+    pub async fn grown(&self, since: u64) {
+        // The sender lives as long as this.
+        let _ = self.last.subscribe().wait_for(|last| *last > since).await;
+    }
+
+    /// What is there now after `since` of what the query asks for, at most its `limit`.
+    pub fn page_now(&self, since: u64, query: &EventQuery) -> EventPage {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *self.last.borrow();
+        // Ahead of us: of a run when the clock went ahead.
+        let since = if since > last { 1 } else { since };
         let first = ring.front().map_or(self.origin + 1, |event| event.sequence);
         // A reader from the beginning (0) has lost something only where this run has dropped something.
-        let lost = if since == 0 { first > self.origin + 1 } else { since + 1 < first };
+        let is_lost = if since == 0 { first > self.origin + 1 } else { since + 1 < first };
+        let lost = is_lost.then(|| Lost { from: since + 1, to: first - 1 });
         let start = ring.partition_point(|event| event.sequence <= since);
-        let events: Vec<_> = ring.range(start..).take(limit).cloned().collect();
-        let last = *self.last.borrow();
-        EventPage {
-            next: events.last().map_or(last.max(since.min(last)), |event| event.sequence),
-            events,
-            lost_before: lost.then_some(first),
+        let mut events: Vec<Event> = Vec::new();
+        for event in ring.range(start..).filter(|event| query.wants(event)) {
+            if events.len() == query.limit {
+                let next = events.last().map_or(since, |event| event.sequence);
+                return EventPage { events, next, next_transient: None, lost };
+            }
+            events.push(event.clone());
         }
+        EventPage { events, next: last, next_transient: None, lost }
     }
 }
 
@@ -125,36 +149,50 @@ mod tests {
         (0..n).for_each(|_| events.push(NewEvent { kind: "test", ..NewEvent::default() }));
     }
 
-    #[tokio::test]
-    async fn pages_in_order_and_tells_what_was_lost() {
+    fn most(limit: usize) -> EventQuery {
+        EventQuery { limit, ..EventQuery::default() }
+    }
+
+    #[test]
+    fn pages_in_order_and_tells_what_was_lost() {
         let events = Events::new();
         push(&events, 5);
-        let page = events.page(0, 3, 0).await;
-        assert_eq!((page.events.len(), page.next, page.lost_before), (3, events.origin + 3, None));
-        let page = events.page(page.next, 3, 0).await;
-        assert_eq!((page.events.len(), page.lost_before), (2, None));
-        assert_eq!(events.page(page.next, 3, 0).await.events.len(), 0);
+        let page = events.page_now(0, &most(3));
+        assert_eq!((page.events.len(), page.next, page.lost), (3, events.origin + 3, None));
+        let page = events.page_now(page.next, &most(3));
+        assert_eq!((page.events.len(), page.lost), (2, None));
+        assert_eq!(events.page_now(page.next, &most(3)).events.len(), 0);
+        events.push(NewEvent { kind: "other", ..NewEvent::default() });
+        let other = EventQuery { kinds: vec!["other".into()], ..most(3) };
+        let found = events.page_now(0, &other);
+        assert_eq!((found.events.len(), found.next), (1, events.origin + 6));
 
-        push(&events, EVENTS_MAX);
-        let page = events.page(page.next - 4, 1, 0).await;
-        assert_eq!(page.lost_before, Some(events.origin + 6), "five were dropped");
+        push(&events, EVENTS_MAX - 1);
+        let page = events.page_now(page.next - 4, &most(1));
+        let lost = Lost { from: events.origin + 2, to: events.origin + 5 };
+        assert_eq!(page.lost, Some(lost), "five were dropped, of which it had seen one");
         assert_eq!(page.events[0].sequence, events.origin + 6);
-        let earlier_run = events.page(events.origin - 100, 1, 0).await;
-        assert_eq!(earlier_run.lost_before, Some(events.origin + 6));
+        for stranger in [events.origin - 100, events.last() + 1] {
+            let page = events.page_now(stranger, &most(1));
+            assert_eq!(page.lost.map(|lost| lost.to), Some(events.origin + 5), "of another run");
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_for_the_next_event_or_the_end_of_the_wait() {
+    async fn waits_for_the_next_event_it_asks_for_or_the_end_of_the_wait() {
         let events = std::sync::Arc::new(Events::new());
+        let test = EventQuery { wait_secs: 30, kinds: vec!["test".into()], ..most(10) };
         let waiting = tokio::spawn({
-            let events = events.clone();
-            async move { events.page(events.origin, 10, 30).await }
+            let (events, test) = (events.clone(), test.clone());
+            async move { events.page(events.origin, &test).await }
         });
+        tokio::task::yield_now().await;
+        events.push(NewEvent { kind: "other", ..NewEvent::default() });
         tokio::task::yield_now().await;
         push(&events, 1);
         assert_eq!(waiting.await.unwrap().events.len(), 1);
-        let (page, began) = (events.page(events.origin + 1, 10, 999), tokio::time::Instant::now());
+        let (page, began) = (events.page(events.last(), &test), tokio::time::Instant::now());
         assert_eq!(page.await.events.len(), 0);
-        assert_eq!(began.elapsed().as_secs(), EVENTS_WAIT_SECS_MAX);
+        assert_eq!(began.elapsed().as_secs(), 30);
     }
 }

@@ -7,9 +7,11 @@ use reveille_client::{Bootd, ClientError, Dhcpd, Ironic, NewNode, NodePatch};
 use reveille_config::MacAddr;
 use reveille_config::dto::bootd::{BootAction, IntentPut};
 use reveille_config::dto::dhcpd::{Approve, LeaseState, Origin, ReservationPut};
+use reveille_config::dto::event::sse::Item;
+use reveille_config::dto::event::{EventQuery, Since};
 use serde_json::{Value, json};
 
-use crate::fake::{Asked, Fake};
+use crate::fake::{Answer, Asked, Fake};
 
 const UUID: &str = "6d4ec1a6-2f0a-4f0d-9f3c-0f6f5b1c2d3e";
 
@@ -121,6 +123,35 @@ async fn bootd() {
 }
 
 #[tokio::test]
+async fn a_stream_of_events_is_read_to_its_end_and_its_breaking_told() {
+    let query = EventQuery { since: Since::Sequence(7), kinds: vec!["bound".into()], ..EventQuery::default() };
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let event =
+        "id: 8\nevent: bound\ndata: {\"sequence\":8,\"at_unix_millis\":5,\"kind\":\"bound\",\"message\":\"x\"}\n\n";
+    let part = format!("{:x}\r\n{event}\r\n", event.len());
+    for (rest, ends) in [("5\r\nid: 9\r\n2\r\n\n\n\r\n0\r\n\r\n", true), ("5\r\nid", false)] {
+        let fake = Fake::unix();
+        fake.answer(Answer::Octets(format!("{head}{part}{rest}").into_bytes()));
+        let mut stream = Dhcpd::new(fake.endpoint.clone()).event_stream(&query).await.expect("a stream");
+        let Ok(Some(Item::Event(event))) = stream.next().await else { panic!("an event") };
+        assert_eq!((event.sequence, &*event.kind), (8, "bound"));
+        if ends {
+            assert_eq!(stream.next().await.unwrap(), Some(Item::Position(9)));
+            assert_eq!(stream.next().await.unwrap(), None);
+        } else {
+            assert!(stream.next().await.unwrap_err().is_transient());
+        }
+        let asked = fake.asked().remove(0);
+        assert_eq!(asked.line, "GET /v1/events?since=7&kind=bound");
+        assert_eq!(asked.header("accept"), Some("text/event-stream"));
+    }
+    let fake = Fake::unix();
+    fake.answer(Answer::Octets(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec()));
+    let refused = Dhcpd::new(fake.endpoint.clone()).event_stream(&query).await.unwrap_err();
+    assert_eq!(refused.status(), Some(503));
+}
+
+#[tokio::test]
 async fn ironic() {
     let fake = Fake::unix();
     let ironic = Ironic::new(fake.endpoint.clone());
@@ -161,9 +192,9 @@ async fn ironic() {
         golden(&fake, line, Value::Null, (200, json!({ "history": [{ "event": "x" }] })), ironic.history("n")).await;
     assert_eq!(given[0]["event"], "x");
     let line = "GET /v1/events?since=1&wait_secs=2";
-    let answer = (200, json!({ "events": [], "next": 1, "lost_before": 9 }));
+    let answer = (200, json!({ "events": [], "next": 1, "lost": { "from": 2, "to": 9 } }));
     let given = golden(&fake, line, Value::Null, answer, ironic.events(1, Duration::from_secs(2))).await;
-    assert_eq!(given.lost_before, Some(9));
+    assert_eq!(given.lost.map(|lost| lost.to), Some(9));
 }
 
 #[tokio::test]

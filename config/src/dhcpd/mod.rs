@@ -147,6 +147,10 @@ pub struct Scope {
     pub offer_secs: u32,
     /// How long a declined address is kept out of use, seconds; default 86,400.
     pub decline_secs: u32,
+    /// At this share of its pools in use a scope tells that it is above, per cent; default 90.
+    pub pool_above_percent: u8,
+    /// Back at this share it tells that it is below, per cent; less than `pool_above_percent`; default ten less.
+    pub pool_below_percent: u8,
     /// How often a DHCPDISCOVER of our own looks for foreign DHCP servers on the link, seconds; 0 is never, the default.
     pub foreign_server_probe_secs: u32,
     /// Whether and how it is asked who uses an address before the address is first offered (RFC 2131 §2.2).

@@ -118,6 +118,8 @@ impl Printer<'_> {
         self.line("lease_secs_max", scope.lease_secs_max);
         self.line("offer_secs", scope.offer_secs);
         self.line("decline_secs", scope.decline_secs);
+        self.line("pool_above_percent", scope.pool_above_percent);
+        self.line("pool_below_percent", scope.pool_below_percent);
         self.line("foreign_server_probe_secs", scope.foreign_server_probe_secs);
         self.string("conflict_check", scope.conflict.method.as_str());
         self.line("conflict_wait_millis", scope.conflict.wait_millis);

@@ -166,6 +166,12 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     }
     let offer_secs = secs("offer_secs", 60, 1..=3_600).0.value;
     let decline_secs = secs("decline_secs", 86_400, 0..=2_592_000).0.value;
+    let pool_above_percent =
+        table.or("pool_above_percent", 90, |value| value.integer(1..=100, "per cent").map(|share| share as u8));
+    let below = 0..=u64::from(pool_above_percent.saturating_sub(1));
+    let pool_below_percent = table.or("pool_below_percent", pool_above_percent.saturating_sub(10), |value| {
+        value.integer(below, "per cent, less than `pool_above_percent`").map(|share| share as u8)
+    });
     let foreign_server_probe_secs =
         table.or("foreign_server_probe_secs", 0, |value| value.integer(0..=86_400, "seconds").map(|secs| secs as u32));
     let conflict = link::conflict(&table);
@@ -225,6 +231,8 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
             lease_secs_max: max.value,
             offer_secs,
             decline_secs,
+            pool_above_percent,
+            pool_below_percent,
             foreign_server_probe_secs,
             conflict,
             cache_threshold_percent,

@@ -160,7 +160,7 @@ mod tests {
     async fn a_lease_that_is_on_disk_is_shown_however_far_the_reader_lags() {
         let disk = CrashDisk::new();
         let (store, _parts) =
-            Store::open(disk.storage(), JournalOptions::default(), scopes(&[]), 1, Now::default(), 1).unwrap();
+            Store::open(disk.storage(), JournalOptions::default(), scopes(&[]), 1, Now::default()).unwrap();
         let store = Arc::new(store);
         let tokens = Arc::new(Tokens::open(std::path::PathBuf::from("/nonexistent/tokens.json")).unwrap());
         let state = ApiState::new(Arc::clone(&store), tokens, Arc::new(String::new));

@@ -45,12 +45,20 @@ pub struct ApiState {
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
     closing: watch::Sender<bool>,
     reload: Mutex<ReloadStatus>,
+    streams: events::Streams,
 }
 
 impl ApiState {
     /// Over this store; `metrics_text` renders `/metrics`.
     pub fn new(store: Arc<Store>, tokens: Arc<Tokens>, metrics_text: Arc<dyn Fn() -> String + Send + Sync>) -> Self {
-        Self { store, tokens, metrics_text, closing: watch::Sender::new(false), reload: Mutex::default() }
+        Self {
+            store,
+            tokens,
+            metrics_text,
+            closing: watch::Sender::new(false),
+            reload: Mutex::default(),
+            streams: events::Streams::default(),
+        }
     }
 
     /// Remembers what became of a reload.

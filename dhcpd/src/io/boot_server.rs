@@ -145,7 +145,7 @@ mod tests {
             ),
         ];
         let scopes = scopes(&[&proxy[..], changes].concat());
-        Store::open(CrashDisk::new().storage(), JournalOptions::default(), scopes, 1, Now::default(), 1).unwrap().0
+        Store::open(CrashDisk::new().storage(), JournalOptions::default(), scopes, 1, Now::default()).unwrap().0
     }
 
     fn rom(kind: u8, mac: MacAddr) -> Packet {

@@ -171,7 +171,7 @@ impl Engine {
                     self.handle_packet(now, arrival);
                 }
                 Ok(Request::Answered(address, holder)) => self.handle_probe_result(now, address, holder),
-                Ok(request) => self.desk.request(now, request),
+                Ok(request) => self.desk.request(request),
                 Err(_) => break,
             }
         }
@@ -349,7 +349,7 @@ impl Desk {
                 if held.is_some_and(|binding| !binding.durable) && self.recent.is_copy(now.monotonic, packet) {
                     return self.dropped(job, DropReason::Duplicate);
                 }
-                self.bind(job, &bind, None, held.is_some_and(|binding| binding.remaining_secs > 0));
+                self.bind(job, &bind, None);
             }
             Action::Recall { address, remaining_secs, commit } => {
                 let ack = self.ack(job, commit, address, remaining_secs);
@@ -372,15 +372,13 @@ impl Desk {
                 self.dropped(job, DropReason::OtherServer);
             }
             Action::Release(address) => {
-                let event = job.event(EventKind::Released, Some(address), 0, "");
                 let pending = self.table.release(now, key, address, ());
-                self.note(job, pending.map_err(|refused| refusal_reason(&refused.reason)), event);
+                self.note(job, pending.map_err(|refused| refusal_reason(&refused.reason)));
             }
             Action::Decline(address) => {
-                let event = job.event(EventKind::Declined, Some(address), 0, "");
                 let until = now.unix.plus(scope.decline_secs);
                 let pending = self.table.decline(now, key, packet.chaddr(), address, until, ());
-                self.note(job, pending.map_err(|refused| refusal_reason(&refused.reason)), event);
+                self.note(job, pending.map_err(|refused| refusal_reason(&refused.reason)));
             }
             Action::Inform => {
                 let buffer = self.buffers.pop().unwrap_or_default();
@@ -414,7 +412,7 @@ impl Desk {
         let secs = offer.remaining_secs.unwrap_or_else(|| lease_secs(job.packet, &rules));
         if let Some(commit) = offer.commit {
             let bind = Bind { address, chosen_by, lease_secs: secs, ends: job.now.unix.plus(secs) };
-            return self.bind(job, &bind, Some(commit), false);
+            return self.bind(job, &bind, Some(commit));
         }
         let buffer = self.buffers.pop().unwrap_or_default();
         let reply = job.asker(rules).offer(buffer, Lease { address, secs });
@@ -437,7 +435,7 @@ impl Desk {
         })
     }
 
-    fn bind(&mut self, job: &Job<'_>, bind: &Bind, commit: Option<Commit>, renewal: bool) {
+    fn bind(&mut self, job: &Job<'_>, bind: &Bind, commit: Option<Commit>) {
         if self.is_over_share(job) {
             return self.dropped(job, DropReason::PortShare);
         }
@@ -448,9 +446,8 @@ impl Desk {
                 self.recent.note(job.now.monotonic, job.packet);
                 self.counters.ack(bind.chosen_by);
                 job.log("bound", Some(bind.address), bind.chosen_by.as_str());
-                let kind = if renewal { EventKind::Renewed } else { EventKind::Bound };
-                let event = job.event(kind, Some(bind.address), bind.lease_secs, bind.chosen_by.as_str());
-                self.waiting.push_back(Waiting::Ack { pending, scope: event.scope, due: job.due(), event });
+                let scope = job.rules.at(bind.address).scope.index;
+                self.waiting.push_back(Waiting::Ack { pending, scope, due: job.due() });
             }
             Err(BindRefusal::Taken(_)) => {
                 self.ask_to_give_up(job.key, bind.address);
@@ -488,8 +485,8 @@ impl Desk {
         let machine = Machine { scope: job.scope.index, mac: job.packet.chaddr() };
         match self.table.sight(job.now, job.scope, machine, &vendor_class, &hostname, ()) {
             Sighted::First(pending) => {
-                let event = job.event(EventKind::Sighting, None, 0, DropReason::UnknownMachine.as_str());
-                self.waiting.push_back(Waiting::Note { pending, event });
+                self.event(job.event(EventKind::Sighting, None, 0, DropReason::UnknownMachine.as_str()));
+                self.waiting.push_back(Waiting::Note { pending });
             }
             Sighted::Again => {}
             Sighted::Shed => self.counters.sightings_shed.increment(1),
@@ -502,20 +499,20 @@ impl Desk {
         job.log("not answered", None, reason.as_str());
         match reason {
             DropReason::ReservationUnavailable => {
-                self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
+                self.event(job.event(EventKind::Dropped, None, 0, reason.as_str()));
             }
             DropReason::PoolExhausted => {
                 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
                 //# If no address is available, the server may choose to report the problem to the system administrator.
                 self.log_exhausted(job);
-                self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
+                self.event(job.event(EventKind::Dropped, None, 0, reason.as_str()));
             }
             DropReason::PortShare => {
                 self.log_port_share(job);
-                self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
+                self.event(job.event(EventKind::Dropped, None, 0, reason.as_str()));
             }
             DropReason::JournalRefusing | DropReason::QueueFull => {
-                self.event(job.event(EventKind::NotServed, None, 0, reason.as_str()));
+                self.event(job.event(EventKind::Dropped, None, 0, reason.as_str()));
             }
             _ => {}
         }
@@ -529,9 +526,9 @@ impl Desk {
         }
     }
 
-    fn note(&mut self, job: &Job<'_>, pending: Result<Pending<()>, DropReason>, event: RawEvent) {
+    fn note(&mut self, job: &Job<'_>, pending: Result<Pending<()>, DropReason>) {
         match pending {
-            Ok(pending) => self.waiting.push_back(Waiting::Note { pending, event }),
+            Ok(pending) => self.waiting.push_back(Waiting::Note { pending }),
             Err(reason) => self.dropped(job, reason),
         }
     }
@@ -606,14 +603,15 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn event(&self, kind: EventKind, address: Option<Ipv4Addr>, lease_secs: u32, reason: &'static str) -> RawEvent {
+    fn event(&self, kind: EventKind, address: Option<Ipv4Addr>, amount: u32, reason: &'static str) -> RawEvent {
         RawEvent {
             at_unix_millis: self.now.unix_millis,
             kind,
             mac: self.packet.chaddr(),
             scope: address.and_then(|address| self.rules.scope_of(address)).unwrap_or(self.scope).index,
             address,
-            lease_secs,
+            amount,
+            size: 0,
             reason,
             journal_sequence: 0,
         }

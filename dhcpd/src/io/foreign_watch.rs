@@ -248,7 +248,8 @@ impl Thread {
                 mac: mac.unwrap_or_default(),
                 scope: link.scope,
                 address: Some(server),
-                lease_secs: 0,
+                amount: 0,
+                size: 0,
                 reason: "",
                 journal_sequence: 0,
             });

@@ -125,6 +125,10 @@ pub struct Scope {
     pub offer_secs: u32,
     /// How long a declined address rests, seconds.
     pub decline_secs: u32,
+    /// At this share of its pools in use it is above its mark, per cent.
+    pub pool_above_percent: u8,
+    /// Back at this share it is below, per cent.
+    pub pool_below_percent: u8,
     /// How often a DHCPDISCOVER of our own looks for foreign servers, seconds; 0 is never.
     pub foreign_probe_secs: u32,
     /// Whether and how it is asked who uses an address before it is offered.
@@ -268,6 +272,8 @@ impl Scope {
             lease_secs_max: scope.lease_secs_max,
             offer_secs: scope.offer_secs,
             decline_secs: scope.decline_secs,
+            pool_above_percent: scope.pool_above_percent,
+            pool_below_percent: scope.pool_below_percent,
             foreign_probe_secs: scope.foreign_server_probe_secs,
             conflict: scope.conflict,
             cache_threshold_percent: scope.cache_threshold_percent,

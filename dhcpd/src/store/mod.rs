@@ -12,6 +12,8 @@ pub mod event;
 pub mod journal;
 mod list;
 pub mod model;
+mod note;
+mod pool_level;
 pub mod port;
 pub mod promise;
 mod query;
@@ -32,6 +34,7 @@ mod wheel;
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::Receiver;
@@ -47,6 +50,7 @@ use bitmap::AddressMap;
 use event::Events;
 use journal::{Journal, JournalOptions, OpenError, Storage};
 use model::Model;
+use pool_level::PoolLevels;
 use port::Ports;
 use queue::{Request, WorkerQueue};
 use record::RecordError;
@@ -72,6 +76,8 @@ pub struct Shared {
     pub model: Model,
     /// What happened.
     pub events: Events,
+    /// Whose pools are above their mark.
+    pool_levels: PoolLevels,
     /// What the log was told lately, by scope.
     pub complaints: Vec<Complaints>,
     /// What the clients behind each port hold.
@@ -142,7 +148,7 @@ pub struct WorkerPart {
 }
 
 impl Store {
-    /// Opens the journal and rebuilds the state; `start_unix_micros` is where the events' numbers begin.
+    /// Opens the journal and rebuilds the state.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -152,7 +158,6 @@ impl Store {
         scopes: Arc<Scopes>,
         workers: usize,
         now: Now,
-        start_unix_micros: u64,
     ) -> Result<(Self, Vec<WorkerPart>), StoreError> {
         let identity_key = IdentityKey::new([storage.salt(), storage.salt()]);
         let hash_seed = storage.salt();
@@ -170,7 +175,8 @@ impl Store {
                 })
                 .collect(),
             model: Model::new(Arc::clone(&scopes), identity_key, hash_seed),
-            events: Events::new(start_unix_micros),
+            events: Events::new(),
+            pool_levels: PoolLevels::new(scopes.iter().count()),
             complaints: scopes.iter().map(|_| Complaints::default()).collect(),
             ports: Arc::new(Ports::new(COUNTED_PORTS_MAX)),
             foreign: Mutex::default(),
@@ -178,12 +184,22 @@ impl Store {
         });
         let mut recovery = replay::Recovery::new(&scopes, &shared);
         let reading = Arc::clone(&shared);
+        let mut told = Vec::new();
         let follower: journal::Follower = Box::new(move |first, records| {
+            let (scopes, unix_millis) = (reading.scopes.load(), unix_millis());
             let mut leases = reading.model.leases_mut();
-            for (sequence, (kind, payload)) in (first..).zip(records) {
+            let mut through = first;
+            for (sequence, record) in (first..).zip(records) {
+                through = sequence;
                 // Written by this process, so it can be read; replay would say where it cannot.
-                let _ = leases.apply(sequence, kind, payload);
+                let Ok(applied) = leases.apply(sequence, record.0, record.1) else { continue };
+                told.extend(event::tell::tell(&scopes, unix_millis, sequence, record, applied));
             }
+            // Before the leases show, so that a snapshot of them has their events too.
+            reading.events.durable.append(&told, through);
+            drop(leases);
+            told.clear();
+            reading.events.wake();
         });
         let replay = &mut |sequence, kind, payload: &[u8]| recovery.apply(sequence, kind, payload);
         let journal = journal::open_followed(storage, options, replay, Some(follower))?;
@@ -201,7 +217,8 @@ impl Store {
         }
         let mut tables: Vec<Table> =
             (0..workers).map(|_| Table::new(Arc::clone(&shared), journal.appender(), workers, now)).collect();
-        recovery.finish(now, &mut tables);
+        let covered = journal.recovered().snapshot_sequence;
+        recovery.finish(now, &mut tables, covered, journal.recovered().last_sequence);
         let (queues, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| WorkerQueue::new()).unzip();
         let parts = tables.into_iter().zip(receivers).enumerate().map(|(worker, (table, requests))| WorkerPart {
             worker,
@@ -223,4 +240,9 @@ impl Store {
     pub fn queue_of_client(&self, client: ClientKey) -> &WorkerQueue {
         &self.queues[owner_of(client.identity, self.queues.len())]
     }
+}
+
+fn unix_millis() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis().try_into().unwrap_or(u64::MAX)
 }

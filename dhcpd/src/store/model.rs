@@ -52,6 +52,8 @@ pub struct LeaseRow {
     pub hostname: Box<str>,
     /// Option 82 of its last message, for lease queries; empty where none came.
     pub relay_agent: Box<[u8]>,
+    /// That its time is over has been told.
+    pub(super) expiry_told: bool,
 }
 
 /// A sighting as the API shows it.

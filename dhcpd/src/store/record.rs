@@ -230,7 +230,7 @@ impl<'a> BindRecord<'a> {
 }
 
 /// Octets with a length of eight bits before them; what is longer than 255 is cut.
-fn put_short(to: &mut Vec<u8>, octets: &[u8]) {
+pub(super) fn put_short(to: &mut Vec<u8>, octets: &[u8]) {
     let len = octets.len().min(255);
     to.push(len as u8);
     to.extend_from_slice(&octets[..len]);
@@ -244,7 +244,7 @@ fn put_long(to: &mut Vec<u8>, octets: &[u8]) {
 }
 
 /// Reads from the front; `None` where the octets end or are no text.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn record(&mut self, kind: u8) -> Option<Record> {
@@ -292,23 +292,23 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 
-    fn address(&mut self) -> Option<Ipv4Addr> {
+    pub(super) fn address(&mut self) -> Option<Ipv4Addr> {
         self.array::<4>().map(Into::into)
     }
 
-    fn mac(&mut self) -> Option<MacAddr> {
+    pub(super) fn mac(&mut self) -> Option<MacAddr> {
         self.array().map(MacAddr)
     }
 
-    fn time(&mut self) -> Option<UnixSecs> {
+    pub(super) fn time(&mut self) -> Option<UnixSecs> {
         self.array().map(|octets| UnixSecs(u32::from_le_bytes(octets)))
     }
 
-    fn short(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn short(&mut self) -> Option<&'a [u8]> {
         let len = self.array::<1>()?[0];
         self.take(usize::from(len))
     }

@@ -1,4 +1,4 @@
-//! From the journal's records back to the tables.; leases go through the read model.
+//! From the journal's records back to the tables; leases go through the read model.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -7,8 +7,10 @@ use std::sync::Arc;
 use reveille_config::MacAddr;
 
 use super::Shared;
+use super::event::tell::Replayed;
 use super::journal::Sequence;
 use super::model::SightingRow;
+use super::note::{self, Note};
 use super::record::{Record, RecordError};
 use super::rows::{Applied, LeaseFacts};
 use super::table::Table;
@@ -24,6 +26,7 @@ pub(super) struct Recovery<'a> {
     shared: &'a Shared,
     reservations: HashMap<Machine, (Reservation, Sequence)>,
     sightings: HashMap<Machine, SightingRow>,
+    events: Replayed,
     /// Records of scopes that the configuration no longer has.
     pub(super) orphans: u64,
     /// The first record that could not be read.
@@ -32,14 +35,29 @@ pub(super) struct Recovery<'a> {
 
 impl<'a> Recovery<'a> {
     pub(super) fn new(scopes: &'a Scopes, shared: &'a Shared) -> Self {
-        Self { scopes, shared, reservations: HashMap::new(), sightings: HashMap::new(), orphans: 0, error: None }
+        Self {
+            scopes,
+            shared,
+            reservations: HashMap::new(),
+            sightings: HashMap::new(),
+            events: Replayed::default(),
+            orphans: 0,
+            error: None,
+        }
     }
 
     /// Takes in one record.
     pub(super) fn apply(&mut self, sequence: Sequence, kind: u8, payload: &[u8]) {
-        let taken = match self.shared.model.leases_mut().apply(sequence, kind, payload) {
+        let applied = self.shared.model.leases_mut().apply(sequence, kind, payload);
+        if let Ok(applied) = applied {
+            self.events.take(self.scopes, sequence, (kind, payload), applied);
+        }
+        let taken = match applied {
+            Ok(Applied::Other) if note::KINDS.contains(&kind) => {
+                Note::decode(kind, payload).map(|note| self.note(note).is_some())
+            }
             Ok(Applied::Other) => Record::decode(kind, payload).map(|record| self.take(sequence, record).is_some()),
-            applied => applied.map(|applied| applied == Applied::Lease),
+            applied => applied.map(|applied| matches!(applied, Applied::Lease(_))),
         };
         match taken {
             Ok(known) => self.orphans += u64::from(!known),
@@ -49,6 +67,14 @@ impl<'a> Recovery<'a> {
 
     fn machine(&self, address: Ipv4Addr, mac: MacAddr) -> Option<Machine> {
         self.scopes.of_address(address).map(|scope| Machine { scope: scope.index, mac })
+    }
+
+    fn note(&mut self, note: Note<'_>) -> Option<()> {
+        self.events.keep(self.scopes, note);
+        if let Note::Pool { scope, above, .. } = note {
+            self.shared.pool_levels.set(self.scopes.by_name(scope)?.index, above);
+        }
+        Some(())
     }
 
     fn take(&mut self, sequence: Sequence, record: Record) -> Option<()> {
@@ -86,7 +112,8 @@ impl<'a> Recovery<'a> {
     }
 
     /// Hands everything to the workers that own it. Leases first, because they are promises; then reservations; the configuration's last.
-    pub(super) fn finish(self, now: Now, tables: &mut [Table]) {
+    pub(super) fn finish(self, now: Now, tables: &mut [Table], covered: Option<Sequence>, through: Sequence) {
+        self.events.finish(&self.shared.events.durable, covered, through);
         let workers = tables.len();
         let own = |mac| worker_of(mac, workers);
         let (mut expired, mut orphaned) = (Vec::new(), Vec::new());

@@ -14,6 +14,7 @@ use super::bitmap::AddressMap;
 use super::clients::{hash_address, hash_client_id, hash_key, hash_said};
 use super::journal::Sequence;
 use super::model::{LeaseRow, RowState};
+use super::note::Note;
 use super::port::Port;
 use super::record::{BindRecord, Record, RecordError};
 use super::slab::Slab;
@@ -33,6 +34,8 @@ struct Row {
     mac: MacAddr,
     scope: ScopeIndex,
     state: RowState,
+    /// That its time is over has been told.
+    expiry_told: bool,
 }
 
 const _: () = assert!(size_of::<Row>() == 40);
@@ -83,17 +86,32 @@ pub(super) struct LeaseFacts {
     pub(super) sequence: Sequence,
     /// [`hash_said`] of what the client said of itself.
     pub(super) said: u32,
+    /// That its time is over has been told.
+    pub(super) expiry_told: bool,
 }
 
 /// A record that was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applied {
     /// It was about a lease.
-    Lease,
+    Lease(Change),
     /// It was about something else.
     Other,
     /// Its scope is gone.
     Orphan,
+}
+
+/// What a record changed of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is new, or its time had run out.
+    Bound,
+    /// It was extended.
+    Renewed,
+    /// It is over, or its address rests.
+    Ended,
+    /// Nothing: it was another client's by then.
+    Nothing,
 }
 
 impl LeaseRows {
@@ -125,11 +143,18 @@ impl LeaseRows {
             2 | 3 => match Record::decode(kind, payload)? {
                 Record::Release { address, mac, at } => self.release(sequence, address, mac, at),
                 Record::Decline { address, mac, at, until } => self.decline(sequence, address, mac, at, until),
-                _ => Some(()),
+                _ => Some(Change::Nothing),
+            },
+            16 | 17 => match Note::decode(kind, payload)? {
+                Note::Expired { address, mac, at } => self.expire(address, mac, at),
+                Note::Conflict { address, mac, at, until, .. } if until > at => {
+                    self.decline(sequence, address, mac, at, until)
+                }
+                _ => Some(Change::Ended),
             },
             _ => return Ok(Applied::Other),
         };
-        Ok(applied.map_or(Applied::Orphan, |()| Applied::Lease))
+        Ok(applied.map_or(Applied::Orphan, Applied::Lease))
     }
 
     /// The lease of an address.
@@ -171,10 +196,21 @@ impl LeaseRows {
     pub(super) fn facts(&self) -> impl Iterator<Item = LeaseFacts> {
         self.by_address.iter().map(|&at| {
             let row = self.rows.get(at);
-            let &Row { sequence, address, starts, ends, mac, scope, state, .. } = row;
+            let &Row { sequence, address, starts, ends, mac, scope, state, expiry_told, .. } = row;
             let said = row.said.as_ref().map_or((&[][..], ""), |said| (&*said.client_id, &*said.hostname));
             let said = hash_said(self.seed, said.0, said.1);
-            LeaseFacts { client: self.client(row), address, scope, mac, state, starts, ends, sequence, said }
+            LeaseFacts {
+                client: self.client(row),
+                address,
+                scope,
+                mac,
+                state,
+                starts,
+                ends,
+                sequence,
+                said,
+                expiry_told,
+            }
         })
     }
 
@@ -220,7 +256,7 @@ impl LeaseRows {
         self.rows.free(at);
     }
 
-    fn bind(&mut self, sequence: Sequence, bind: &BindRecord<'_>) -> Option<()> {
+    fn bind(&mut self, sequence: Sequence, bind: &BindRecord<'_>) -> Option<Change> {
         let BindRecord { address, mac, starts, ends, client_id, hostname, relay_agent } = *bind;
         let scope = self.scopes.of_address(address)?.index;
         let client = self.client_of(scope, mac, client_id);
@@ -234,7 +270,9 @@ impl LeaseRows {
         let at = self.row_at(address, scope, !renewed);
         self.unindex_names(at);
         let row = self.rows.get_mut(at);
+        let runs = renewed && row.state == RowState::Bound && !row.expiry_told && row.ends > starts;
         (row.mac, row.starts, row.ends, row.state, row.sequence) = (mac, starts, ends, RowState::Bound, sequence);
+        row.expiry_told = false;
         row.said.take_if(|_| !renewed);
         // A renewal goes past the relay: what was last received is kept.
         let keep_relay_agent = relay_agent.is_empty();
@@ -252,18 +290,31 @@ impl LeaseRows {
             self.index_client(at, client);
         }
         self.index_names(at);
-        Some(())
+        Some(if runs { Change::Renewed } else { Change::Bound })
     }
 
-    fn release(&mut self, sequence: Sequence, address: Ipv4Addr, mac: MacAddr, when: UnixSecs) -> Option<()> {
+    fn release(&mut self, sequence: Sequence, address: Ipv4Addr, mac: MacAddr, when: UnixSecs) -> Option<Change> {
         self.scopes.of_address(address)?;
         if let Some(at) = self.find(address) {
             let row = self.rows.get_mut(at);
             if row.mac == mac {
                 (row.state, row.ends, row.sequence) = (RowState::Released, row.ends.min(when), sequence);
+                return Some(Change::Ended);
             }
         }
-        Some(())
+        Some(Change::Nothing)
+    }
+
+    fn expire(&mut self, address: Ipv4Addr, mac: MacAddr, when: UnixSecs) -> Option<Change> {
+        self.scopes.of_address(address)?;
+        if let Some(at) = self.find(address) {
+            let row = self.rows.get_mut(at);
+            if row.mac == mac && row.state == RowState::Bound && row.ends <= when {
+                row.expiry_told = true;
+                return Some(Change::Ended);
+            }
+        }
+        Some(Change::Nothing)
     }
 
     fn decline(
@@ -273,14 +324,14 @@ impl LeaseRows {
         mac: MacAddr,
         starts: UnixSecs,
         ends: UnixSecs,
-    ) -> Option<()> {
+    ) -> Option<Change> {
         let scope = self.scopes.of_address(address)?.index;
         let at = self.row_at(address, scope, true);
         self.unindex_names(at);
         let row = self.rows.get_mut(at);
         (row.mac, row.starts, row.ends, row.sequence) = (mac, starts, ends, sequence);
         (row.state, row.said) = (RowState::Declined, None);
-        Some(())
+        Some(Change::Ended)
     }
 
     /// The row of an address, made if need be. With `anew` it is nobody's any more.
@@ -292,7 +343,17 @@ impl LeaseRows {
             return at;
         }
         let (starts, ends, mac) = (UnixSecs(0), UnixSecs(0), MacAddr::default());
-        let row = Row { sequence: 0, said: None, address, starts, ends, mac, scope, state: RowState::Declined };
+        let row = Row {
+            sequence: 0,
+            said: None,
+            address,
+            starts,
+            ends,
+            mac,
+            scope,
+            state: RowState::Declined,
+            expiry_told: false,
+        };
         let at = self.rows.add(row);
         let (seed, rows) = (self.seed, &self.rows);
         let hash = hash_address(seed, address);
@@ -384,6 +445,7 @@ impl LeaseRows {
             sequence,
             client_id: said.map(|said| said.client_id.clone()).unwrap_or_default(),
             hostname: said.map(|said| said.hostname.clone()).unwrap_or_default(),
+            expiry_told: row.expiry_told,
             relay_agent: said.map(|said| said.relay_agent.clone()).unwrap_or_default(),
         }
     }

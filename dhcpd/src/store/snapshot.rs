@@ -3,13 +3,16 @@
 use tokio::sync::oneshot;
 
 use super::Store;
+use super::event::tell::kept;
 use super::journal::{SnapshotError, SnapshotReport, SnapshotWriter};
 use super::model::{LeaseRow, RowState};
+use super::note::Note;
 use super::queue::Request;
 use super::record::Record;
 use super::reservation::reserve_record;
 use super::sighting::sighting_record;
 use crate::proto::scope::Origin;
+use crate::proto::time::UnixSecs;
 
 /// Why a snapshot was not taken; the log stays as long as it is.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +51,11 @@ impl Store {
         let scopes = self.shared.scopes.load();
         let model = &self.shared.model;
         let mut payload = Vec::new();
-        let mut put = |record: Record| {
-            let kind = record.encode(&mut payload);
+        let mut put = |entry: Entry<'_>| {
+            let kind = match entry {
+                Entry::Record(record) => record.encode(&mut payload),
+                Entry::Note(note) => note.encode(&mut payload),
+            };
             writer.put(kind, &payload)
         };
         for scope in scopes.iter() {
@@ -58,24 +64,44 @@ impl Store {
                 at = Some(address);
                 let mac = row.mac;
                 if row.state == RowState::Declined {
-                    put(Record::Decline { address, mac, at: row.starts, until: row.ends })?;
+                    put(Entry::Record(Record::Decline { address, mac, at: row.starts, until: row.ends }))?;
                     continue;
                 }
                 let LeaseRow { starts, ends, client_id, hostname, relay_agent, .. } = row;
-                put(Record::Bind { address, mac, starts, ends, client_id, hostname, relay_agent })?;
+                put(Entry::Record(Record::Bind { address, mac, starts, ends, client_id, hostname, relay_agent }))?;
                 if row.state == RowState::Released {
-                    put(Record::Release { address, mac, at: ends })?;
+                    put(Entry::Record(Record::Release { address, mac, at: ends }))?;
+                } else if row.expiry_told {
+                    put(Entry::Note(Note::Expired { address, mac, at: ends }))?;
                 }
+            }
+            if self.shared.pool_levels.is_above(scope.index) {
+                let (scope, at) = (&*scope.name, UnixSecs(0));
+                put(Entry::Note(Note::Pool { scope, above: true, used: 0, size: 0, at }))?;
             }
         }
         for (reservation, _) in model.reservations().iter().filter(|(own, _)| own.origin == Origin::Api) {
-            put(reserve_record(reservation))?;
+            put(Entry::Record(reserve_record(reservation)))?;
         }
         for (key, row) in model.sightings() {
             if let Some(scope) = scopes.get(key.scope) {
-                put(sighting_record(key, scope, &row))?;
+                put(Entry::Record(sighting_record(key, scope, &row)))?;
+            }
+        }
+        // Last, so that nothing above shows what these do not tell.
+        let (blocks, forgotten_through) = self.shared.events.durable.all();
+        put(Entry::Note(Note::Forgotten { through: forgotten_through }))?;
+        for event in blocks.iter().flat_map(|block| block.iter()) {
+            if let Some(note) = kept(&scopes, event) {
+                put(Entry::Note(note))?;
             }
         }
         Ok(())
     }
+}
+
+/// What a snapshot is made of.
+enum Entry<'a> {
+    Record(Record),
+    Note(Note<'a>),
 }

@@ -14,9 +14,9 @@ use reveille_config::MacAddr;
 use reveille_config::dhcpd::PortShareBy;
 
 use super::clients::{Bound, Clients, Due, Held, Phase, hash_said};
-use super::event::{EventKind, RawEvent};
 use super::journal::{Appender, Durable, Pending, Refusal, Refused, Sequence};
 use super::model::RowState;
+use super::note::Note;
 use super::port::Port;
 use super::record::{BindRecord, Record};
 use super::rows::LeaseFacts;
@@ -36,6 +36,9 @@ pub(super) struct Reserved {
     pub(super) holds: bool,
     pub(super) sequence: Sequence,
 }
+
+/// What is due waits so long for room in the journal, milliseconds.
+const DUE_WAIT_MILLIS: u64 = 50;
 
 /// Why an address was not bound. The promise comes back.
 #[derive(Debug)]
@@ -74,6 +77,8 @@ pub struct Table {
     quarantine: Map<Ipv4Addr, (UnixSecs, ClientKey)>,
     quarantine_ends: BTreeSet<(Millis, Ipv4Addr)>,
     pub(super) payload: Vec<u8>,
+    /// What is due waits until then, because the journal has no room for saying so.
+    due_waits_until: Option<Millis>,
 }
 
 impl Table {
@@ -90,6 +95,7 @@ impl Table {
             quarantine: Map::default(),
             quarantine_ends: BTreeSet::new(),
             payload: Vec::new(),
+            due_waits_until: None,
         }
     }
 
@@ -284,11 +290,43 @@ impl Table {
         Ok(pending)
     }
 
+    /// A machine without a lease uses `address`, which was about to be offered to the client: it rests until `until`, where that is after now.
+    ///
+    /// # Errors
+    /// The journal takes no record; nothing has changed then.
+    pub fn note_conflict(
+        &mut self,
+        now: Now,
+        key: ClientKey,
+        (mac, holder): (MacAddr, MacAddr),
+        address: Ipv4Addr,
+        until: UnixSecs,
+    ) -> Result<Pending<()>, Refused<()>> {
+        let kind = Note::Conflict { address, mac, holder, at: now.unix, until }.encode(&mut self.payload);
+        let pending = self.appender.append(kind, &self.payload, ())?;
+        if until > now.unix {
+            self.rest(now, key, address, until);
+            if self.bound_address(key) == Some(address) {
+                self.end_binding(key);
+            }
+            self.forget_offer(key);
+        }
+        Ok(pending)
+    }
+
     /// Does what is due: ends offers, leases and quarantines, and gives up expired leases that other workers need.
+    ///
+    /// That a lease is over is a record, for the events' sake, and must not take the room of promises: while the journal is half full or refuses, what is due waits.
     pub fn tick(&mut self, now: Now) {
         self.clients.advance(now.monotonic);
+        self.due_waits_until = None;
         let lists = &self.lists;
-        while let Some(due) = self.clients.pop_due(|scope, address| lists.of(scope, address)) {
+        loop {
+            if !self.appender.has_room_to_spare() {
+                self.due_waits_until = Some(Millis(now.monotonic.0 + DUE_WAIT_MILLIS));
+                break;
+            }
+            let Some(due) = self.clients.pop_due(|scope, address| lists.of(scope, address)) else { break };
             match due {
                 Due::Offer(key) => {
                     if let Some(held) = self.clients.forget_offer(key)
@@ -299,17 +337,11 @@ impl Table {
                 }
                 Due::Lease(key) => {
                     let Some(bound) = self.clients.bound(key) else { continue };
-                    let event = RawEvent {
-                        at_unix_millis: now.unix_millis,
-                        kind: EventKind::Expired,
-                        mac: bound.mac,
-                        scope: bound.scope,
-                        address: Some(bound.address),
-                        lease_secs: 0,
-                        reason: "",
-                        journal_sequence: 0,
-                    };
-                    self.shared.events.push(event);
+                    // The wall clock may have been set back since.
+                    let at = now.unix.max(bound.ends);
+                    let kind = Note::Expired { address: bound.address, mac: bound.mac, at }.encode(&mut self.payload);
+                    // There was room a moment ago; at the worst the next start tells it.
+                    drop(self.appender.append(kind, &self.payload, ()));
                 }
             }
         }
@@ -333,7 +365,7 @@ impl Table {
     /// When [`Self::tick`] is due next.
     pub fn next_tick(&self) -> Option<Millis> {
         let rests = self.quarantine_ends.first().map(|entry| entry.0);
-        rests.into_iter().chain(self.clients.next_due()).min()
+        rests.into_iter().chain(self.due_waits_until.or_else(|| self.clients.next_due())).min()
     }
 
     /// Gives up an expired binding's hold of `address`, for another client that is to have it.
@@ -344,13 +376,14 @@ impl Table {
 
     /// Takes over a lease found in the journal; expired ones in the order of their ends. `false` where it can no longer be, or is over.
     pub(super) fn adopt_lease(&mut self, now: Now, lease: &LeaseFacts) -> bool {
-        let &LeaseFacts { client: key, address, scope, mac, starts, ends, sequence, said, state } = lease;
+        let &LeaseFacts { client: key, address, scope, mac, starts, ends, sequence, said, state, expiry_told } = lease;
         let over = ends <= now.unix;
         match state {
             RowState::Declined if over => return false,
             RowState::Declined if self.claim(key.network, address) => self.rest(now, key, address, ends),
             RowState::Bound if self.claim(key.network, address) => {
-                let phase = if over { Phase::Expired } else { Phase::Active };
+                // One whose end nobody was told of yet is due at once.
+                let phase = if over && expiry_told { Phase::Expired } else { Phase::Active };
                 // Expired leases keep their order: a point in the past is expressed by how long ago it was.
                 let ends_at = if over {
                     Millis(now.monotonic.0.saturating_sub(u64::from(now.unix.since(ends)) * 1_000))

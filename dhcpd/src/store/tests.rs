@@ -42,7 +42,7 @@ impl Desk {
         change(networks, all);
         let options = JournalOptions { segment_bytes: 256 << 10, ring_bytes: 64 << 10, ..JournalOptions::default() };
         let storage = CrashDisk::new().storage();
-        let (store, mut parts) = Store::open(storage, options, Arc::new(scopes), 1, NOW, 1).unwrap();
+        let (store, mut parts) = Store::open(storage, options, Arc::new(scopes), 1, NOW).unwrap();
         Self { store, table: parts.remove(0).table }
     }
 

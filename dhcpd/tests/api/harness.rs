@@ -73,7 +73,7 @@ impl Server {
         let disk = CrashDisk::new();
         let clock = Clock::default();
         let options = JournalOptions { retry_gap: Duration::from_millis(1), ..JournalOptions::default() };
-        let (store, parts) = Store::open(disk.storage(), options, scopes, 1, clock.now(), 1_000).unwrap();
+        let (store, parts) = Store::open(disk.storage(), options, scopes, 1, clock.now()).unwrap();
         let store = Arc::new(store);
         let stop = Arc::new(AtomicBool::new(false));
         let (packets, arrivals) = std::sync::mpsc::channel::<(usize, Vec<u8>)>();

@@ -97,6 +97,9 @@ async fn what_is_wrong_is_named() {
         ("GET", "/v1/leases/nonsense".into(), json!({}), 400, "mac or address", "neither"),
         ("GET", "/v1/leases/10.77.2.102".into(), json!({}), 404, "", "no lease"),
         ("GET", "/v1/events?since=x".into(), json!({}), 400, "since", "number"),
+        ("GET", "/v1/events?kind=x".into(), json!({}), 400, "kind", "there are: bound, renewed"),
+        ("GET", "/v1/events?scope=x".into(), json!({}), 404, "", "no scope"),
+        ("GET", "/v1/events?mac=x".into(), json!({}), 400, "mac", "hardware address"),
         ("GET", "/v1/nothing".into(), json!({}), 404, "", "/v1/nothing"),
         ("POST", "/v1/leases".into(), json!({}), 405, "", "POST"),
         ("POST", format!("/v1/sightings/{A}/approve"), json!({}), 404, "", "not seen"),
@@ -172,17 +175,27 @@ async fn an_unknown_bmc_is_seen_and_approved() {
 async fn events_are_waited_for_and_resumed() {
     let server = Server::new();
     let none = server.get("/v1/events?wait_secs=0").await;
-    assert_eq!(none, json!({ "events": [], "next": 1_000 }));
-    let (waiting, ()) = tokio::join!(server.get("/v1/events?since=1000&wait_secs=30"), async {
+    assert_eq!(none, json!({ "events": [], "next": 0 }));
+    let (waiting, ()) = tokio::join!(server.get("/v1/events?since=0&wait_secs=30"), async {
         server.bind(mac(B), Ipv4Addr::new(10, 77, 2, 101)).await;
     });
     let bound = &waiting["events"][0];
-    assert_eq!((&bound["kind"], &bound["mac"], &bound["sequence"]), (&json!("bound"), &json!(B), &json!(1_001)));
-    assert_eq!(bound["detail"]["journal_sequence"], server.get("/v1/leases/10.77.2.101").await["sequence"]);
+    assert_eq!((&bound["kind"], &bound["mac"], &bound["sequence"]), (&json!("bound"), &json!(B), &json!(1)));
+    assert_eq!(bound["sequence"], server.get("/v1/leases/10.77.2.101").await["sequence"]);
     assert!(bound["message"].as_str().unwrap().contains("10.77.2.101"));
-    let after = server.get("/v1/events?since=1001").await;
-    assert_eq!(after, json!({ "events": [], "next": 1_001 }));
-    assert_eq!(server.get("/v1/events?since=7").await["lost_before"], 1_001, "a reader from before a restart");
+    let after = server.get("/v1/events?since=1").await;
+    assert_eq!(after, json!({ "events": [], "next": 1 }));
+    let stranger = server.get("/v1/events?since=7").await;
+    assert_eq!(stranger["lost"], json!({ "from": 1, "to": 0 }), "a reader of another journal begins anew");
+    assert_eq!(stranger["events"][0]["sequence"], 1);
+    server.send(1, 1, mac(A), &[]);
+    let offered = |_, page: &Value| page["events"].as_array().is_some_and(|events| events.len() == 1);
+    let offered = server.until("/v1/events?kind=offered&transient_since=0", offered).await;
+    assert_eq!(offered["events"][0].get("sequence"), None, "who names a transient kind asks for it: {offered}");
+    let transient = server.get("/v1/events?transient=true&transient_since=0").await;
+    let kinds: Vec<_> = transient["events"].as_array().unwrap().iter().map(|event| &event["kind"]).collect();
+    assert!(kinds.contains(&&json!("bound")) && kinds.contains(&&json!("offered")), "{transient}");
+    assert_eq!(server.get("/v1/events?kind=offered").await["events"], json!([]), "and is told of what happens now");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@
 mod agents;
 mod catalogue;
 mod error;
+mod events;
 mod extract;
 mod fields;
 mod management;
@@ -41,7 +42,7 @@ use axum::http::Uri;
 use axum::middleware;
 use axum::routing::{get, post, put};
 use reveille_config::dto::reload::ReloadStatus;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::proto::node::{Millis, Settings};
 use crate::store::Store;
@@ -64,6 +65,10 @@ pub struct Api {
     pub metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
     /// What became of the last reload.
     pub reload: watch::Receiver<ReloadStatus>,
+    /// Turns true when the daemon stops: streams and long polls end.
+    pub stop: watch::Receiver<bool>,
+    /// One permit for each stream of events that is open.
+    pub streams: Arc<Semaphore>,
 }
 
 impl Api {
@@ -98,7 +103,7 @@ impl Api {
             .merge(self.agent_routes())
             .layer(middleware::from_fn(version::negotiate));
         let own = Router::new()
-            .route("/v1/events", get(own::events))
+            .route("/v1/events", get(events::list))
             .route("/v1/configuration", get(own::configuration))
             .route("/healthz", get(own::healthz))
             .route("/readyz", get(own::readyz))

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use reveille_config::dto::event::{Event, EventPage};
-use reveille_config::limit::{EVENTS_MAX, PAGE_MAX};
+use reveille_config::dto::event::{Event, EventPage, EventQuery, Lost};
+use reveille_config::limit::EVENTS_MAX;
 use tokio::sync::watch;
 
 use super::Entry;
@@ -48,21 +48,55 @@ impl Events {
             ring.extend(entries.iter().map(Event::from));
             let surplus = ring.len().saturating_sub(EVENTS_MAX);
             ring.drain(..surplus);
+            // Under the lock, so that a reader sees both or neither.
+            self.newest.send_replace(last.sequence);
         }
-        self.newest.send_replace(last.sequence);
     }
 
-    /// Events after `since`, at most `limit`; waits up to `wait` for the first.
-    pub async fn after(&self, since: u64, limit: usize, wait: Duration) -> EventPage {
-        let mut newest = self.newest.subscribe();
-        // Time out or not, what is there is answered.
-        let _ = tokio::time::timeout(wait, newest.wait_for(|newest| *newest > since)).await;
+    /// The sequence of the last event.
+    pub fn last(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    /// Resolves when there are events after `since`.
+    pub async fn grown(&self, since: u64) {
+        // The sender lives as long as this.
+        let _ = self.newest.subscribe().wait_for(|newest| *newest > since).await;
+    }
+
+    /// The events after `since` that the query asks for; waits up to its `wait_secs` while there are none.
+    pub async fn page(&self, since: u64, query: &EventQuery) -> EventPage {
+        let mut page = self.page_now(since, query);
+        let wait = tokio::time::sleep(Duration::from_secs(query.wait_secs));
+        let mut wait = std::pin::pin!(wait);
+        while page.events.is_empty() && page.lost.is_none() {
+            let seen = page.next;
+            tokio::select! {
+                () = &mut wait => break,
+                () = self.grown(seen) => page = self.page_now(seen, query),
+            }
+        }
+        page
+    }
+
+    /// What is there now after `since` of what the query asks for, at most its `limit`.
+    pub fn page_now(&self, since: u64, query: &EventQuery) -> EventPage {
         let ring = self.ring.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let from = ring.partition_point(|event| event.sequence <= since);
-        let events: Vec<Event> = ring.range(from..).take(limit.clamp(1, PAGE_MAX)).cloned().collect();
-        let first = ring.front().map_or(*newest.borrow() + 1, |event| event.sequence);
-        let next = events.last().map_or(since, |event| event.sequence);
+        let newest = *self.newest.borrow();
+        // Ahead of us: of another database.
+        let since = if since > newest { 0 } else { since };
         // The first sequence ever is 1.
-        EventPage { events, next, lost_before: (since + 1 < first).then_some(first) }
+        let first = ring.front().map_or(newest + 1, |event| event.sequence);
+        let lost = (since + 1 < first).then(|| Lost { from: since + 1, to: first - 1 });
+        let from = ring.partition_point(|event| event.sequence <= since);
+        let mut events: Vec<Event> = Vec::new();
+        for event in ring.range(from..).filter(|event| query.wants(event)) {
+            if events.len() == query.limit {
+                let next = events.last().map_or(since, |event| event.sequence);
+                return EventPage { events, next, next_transient: None, lost };
+            }
+            events.push(event.clone());
+        }
+        EventPage { events, next: newest, next_transient: None, lost }
     }
 }

@@ -1,5 +1,7 @@
 //! The store by itself: what is answered is on disk, what is refused leaves nothing behind.
 
+use reveille_config::dto::event::{EventQuery, Lost};
+
 use super::*;
 use crate::proto::node::{Note, Port, Severity};
 
@@ -61,8 +63,8 @@ async fn what_is_answered_is_there_after_reopening() {
     assert_eq!(store.read(|tables| tables.ports_of(Uuid::from_u128(1)).len()), 1);
     let history = store.history(Uuid::from_u128(1)).await.unwrap();
     assert_eq!(history.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["made"]);
-    let page = store.events().after(0, 10, std::time::Duration::ZERO).await;
-    assert_eq!((page.events.len(), page.next, page.lost_before), (1, 1, None));
+    let page = store.events().page_now(0, &EventQuery::default());
+    assert_eq!((page.events.len(), page.next, page.lost), (1, 1, None));
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(store.path()).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600, "BMC passwords are in it");
 }
@@ -127,8 +129,12 @@ async fn history_is_bounded_per_node_and_sequences_never_go_back() {
     closed.wait().await;
     let (store, _closed) = Store::open(dir.path()).unwrap();
     assert_eq!(store.read(Tables::next_sequence), HISTORY_PER_NODE_MAX as u64 + 2);
-    let page = store.events().after(0, 5, std::time::Duration::ZERO).await;
-    assert_eq!((page.events[0].sequence, page.lost_before), (2, Some(2)), "a reader learns what it missed");
+    let page = store.events().page_now(0, &EventQuery::default());
+    assert_eq!(
+        (page.events[0].sequence, page.lost),
+        (2, Some(Lost { from: 1, to: 1 })),
+        "a reader learns what it missed"
+    );
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ impl Server {
             ..JournalOptions::default()
         };
         let scopes = Arc::new(Scopes::compile(&dhcpd));
-        let opened = Store::open(CrashDisk::new().storage(), options, scopes, 1, now, 1);
+        let opened = Store::open(CrashDisk::new().storage(), options, scopes, 1, now);
         let (store, mut parts) = opened.expect("an empty journal");
         let counts = Counts::default();
         let links: Arc<[Box<str>]> = LINKS.map(Box::from).into();

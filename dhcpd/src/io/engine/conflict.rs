@@ -13,7 +13,6 @@ use crate::proto::decide::ClientState;
 use crate::proto::reason::{ChosenBy, DropReason};
 use crate::proto::scope::{ClientKey, Scope};
 use crate::proto::time::Now;
-use crate::store::event::{EventKind, RawEvent};
 use crate::store::table::{ClientFacts, refusal_reason};
 
 /// An address that a check found in use rests so long at most, seconds, even where declined ones rest longer: it is checked again before it is offered.
@@ -150,28 +149,23 @@ impl Desk {
         let Some(scope) = scopes.get(conflict.scope) else { return };
         let by = holder.map_or_else(|| "a machine that answers ping".to_owned(), |mac| mac.to_string());
         tracing::warn!(scope = &*scope.name, %address, holder = by, "an address of a pool or reservation is in use by a machine that has no lease of it");
-        let event = RawEvent {
-            at_unix_millis: now.unix_millis,
-            kind: EventKind::Conflict,
-            mac: holder.unwrap_or_default(),
-            scope: conflict.scope,
-            address: Some(address),
-            lease_secs: 0,
-            reason: if holder.is_some() { "arp" } else { "icmp" },
-            journal_sequence: 0,
-        };
-        let Some(parked) = &conflict.parcel else { return self.event(event) };
-        if self.table.client(now, parked.key, None, &ClientFacts::default()).offered != Some(address) {
-            return self.event(event);
-        }
-        let until = now.unix.plus(scope.decline_secs.min(CONFLICT_REST_SECS));
-        match self.table.decline(now, parked.key, conflict.client, address, until, ()) {
-            Ok(pending) => self.waiting.push_back(super::Waiting::Note { pending, event }),
+        // It rests where it was about to be offered; else the client has gone away, and the event alone is worth a record.
+        let rests = conflict
+            .parcel
+            .as_ref()
+            .map(|parked| parked.key)
+            .filter(|&key| self.table.client(now, key, None, &ClientFacts::default()).offered == Some(address));
+        let key = rests.unwrap_or_else(|| shared.client_on(scope.network, conflict.client, &[]));
+        let until = rests.map_or(now.unix, |_| now.unix.plus(scope.decline_secs.min(CONFLICT_REST_SECS)));
+        let macs = (conflict.client, holder.unwrap_or_default());
+        match self.table.note_conflict(now, key, macs, address, until) {
+            Ok(pending) => self.waiting.push_back(super::Waiting::Note { pending }),
             Err(refused) => {
                 // Not at rest, but not offered either: the next client that would get it has it checked again.
-                self.table.forget_offer(parked.key);
+                if rests.is_some() {
+                    self.table.forget_offer(key);
+                }
                 self.counters.dropped(refusal_reason(&refused.reason));
-                self.event(event);
             }
         }
     }

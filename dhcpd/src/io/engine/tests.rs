@@ -3,6 +3,7 @@
 mod abuse;
 mod allocation;
 mod conflict;
+mod events;
 mod harness;
 mod messages;
 mod property;
@@ -519,9 +520,8 @@ fn a_reload_changes_options_and_reservations_and_keeps_leases() {
 fn events_tell_the_story_and_durable_ones_bear_the_journals_sequence() {
     let mut server = Server::new(&[]);
     let address = server.bind(STRANGER);
-    let page = server.store.shared.events.since(0, 100);
-    let told: Vec<_> =
-        page.events.iter().map(|(_, event)| (event.kind, event.address, event.journal_sequence)).collect();
+    let told: Vec<_> = server.transient_events().into_iter().chain(server.durable_events()).collect();
+    let told: Vec<_> = told.iter().map(|event| (event.kind, event.address, event.journal_sequence)).collect();
     assert_eq!(told, [(EventKind::Offered, Some(address), 0), (EventKind::Bound, Some(address), 1)]);
     let row = server.model().lease(address).unwrap();
     assert_eq!(row.sequence, 1, "the lease names the same record");

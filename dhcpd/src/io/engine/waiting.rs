@@ -7,9 +7,8 @@ use tokio::sync::oneshot;
 use super::{Desk, Outgoing};
 use crate::proto::reason::DropReason;
 use crate::proto::reply::Ack;
-use crate::proto::scope::{Machine, ScopeIndex};
-use crate::proto::time::{Millis, Now};
-use crate::store::event::{EventKind, RawEvent};
+use crate::proto::scope::ScopeIndex;
+use crate::proto::time::Millis;
 use crate::store::journal::{Pending, Settled};
 use crate::store::promise;
 use crate::store::queue::Request;
@@ -19,49 +18,30 @@ use crate::store::reservation::{Change, Put, PutError};
 #[derive(Debug)]
 pub(super) enum Waiting {
     /// A DHCPACK, to be sent no sooner than `due`.
-    Ack { pending: Pending<Ack>, scope: ScopeIndex, due: Millis, event: RawEvent },
+    Ack { pending: Pending<Ack>, scope: ScopeIndex, due: Millis },
     /// A reservation that was put.
-    Put { pending: Pending<Put>, answer: oneshot::Sender<Result<Put, PutError>>, event: RawEvent },
+    Put { pending: Pending<Put>, answer: oneshot::Sender<Result<Put, PutError>> },
     /// A reservation that was deleted.
-    Deleted { pending: Pending<()>, answer: oneshot::Sender<Result<bool, PutError>>, event: RawEvent },
+    Deleted { pending: Pending<()>, answer: oneshot::Sender<Result<bool, PutError>> },
     /// A record that nobody waits for.
-    Note { pending: Pending<()>, event: RawEvent },
+    Note { pending: Pending<()> },
 }
 
 impl Desk {
     /// Does what the API, another worker or the configuration asks.
-    pub(super) fn request(&mut self, now: Now, request: Request) {
-        let event = |kind, machine: Machine, address| RawEvent {
-            at_unix_millis: now.unix_millis,
-            kind,
-            mac: machine.mac,
-            scope: machine.scope,
-            address,
-            lease_secs: 0,
-            reason: "",
-            journal_sequence: 0,
-        };
+    pub(super) fn request(&mut self, request: Request) {
         // Whoever asked may have gone away meanwhile: then nobody needs the answer.
         match request {
-            Request::Put(draft, answer) => {
-                let machine = draft.machine;
-                match self.table.put_reservation(draft) {
-                    Ok(Change::Pending(pending)) => {
-                        let event = event(EventKind::Reserved, machine, self.table.reserved_address(machine));
-                        self.waiting.push_back(Waiting::Put { pending, answer, event });
-                    }
-                    Ok(Change::Unchanged(put)) => _ = answer.send(Ok(put.into_inner())),
-                    Err(error) => _ = answer.send(Err(error)),
-                }
-            }
-            Request::Delete(machine, answer) => {
-                let event = event(EventKind::Unreserved, machine, self.table.reserved_address(machine));
-                match self.table.delete_reservation(machine, ()) {
-                    Ok(Some(pending)) => self.waiting.push_back(Waiting::Deleted { pending, answer, event }),
-                    Ok(None) => _ = answer.send(Ok(false)),
-                    Err(error) => _ = answer.send(Err(error)),
-                }
-            }
+            Request::Put(draft, answer) => match self.table.put_reservation(draft) {
+                Ok(Change::Pending(pending)) => self.waiting.push_back(Waiting::Put { pending, answer }),
+                Ok(Change::Unchanged(put)) => _ = answer.send(Ok(put.into_inner())),
+                Err(error) => _ = answer.send(Err(error)),
+            },
+            Request::Delete(machine, answer) => match self.table.delete_reservation(machine, ()) {
+                Ok(Some(pending)) => self.waiting.push_back(Waiting::Deleted { pending, answer }),
+                Ok(None) => _ = answer.send(Ok(false)),
+                Err(error) => _ = answer.send(Err(error)),
+            },
             Request::GiveUp(network, address, answer) => {
                 let gave_up = self.table.give_up(network, address);
                 if let Some(answer) = answer {
@@ -91,47 +71,26 @@ impl Desk {
     /// Gives back what still waits.
     fn settle_one(&mut self, waiting: Waiting) -> Option<Waiting> {
         match waiting {
-            Waiting::Ack { pending, scope, due, event } => {
-                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
-                match pending.settle(&self.journal) {
-                    Settled::Durable(ack) => {
-                        self.event(event);
-                        self.send(due, Outgoing { scope, reply: promise::open(ack) });
-                    }
-                    Settled::Waiting(pending) => return Some(Waiting::Ack { pending, scope, due, event }),
-                    Settled::Refused(_) => self.counters.dropped(DropReason::PromiseVoid),
-                }
-            }
-            Waiting::Put { pending, answer, event } => {
-                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
-                match pending.settle(&self.journal) {
-                    Settled::Durable(put) => {
-                        self.event(event);
-                        let _ = answer.send(Ok(put.into_inner()));
-                    }
-                    Settled::Waiting(pending) => return Some(Waiting::Put { pending, answer, event }),
-                    Settled::Refused(refused) => _ = answer.send(Err(PutError::Journal(refused.reason))),
-                }
-            }
-            Waiting::Deleted { pending, answer, event } => {
-                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
-                match pending.settle(&self.journal) {
-                    Settled::Durable(_) => {
-                        self.event(event);
-                        let _ = answer.send(Ok(true));
-                    }
-                    Settled::Waiting(pending) => return Some(Waiting::Deleted { pending, answer, event }),
-                    Settled::Refused(refused) => _ = answer.send(Err(PutError::Journal(refused.reason))),
-                }
-            }
-            Waiting::Note { pending, event } => {
-                let event = RawEvent { journal_sequence: pending.sequence(), ..event };
-                match pending.settle(&self.journal) {
-                    Settled::Durable(_) => self.event(event),
-                    Settled::Waiting(pending) => return Some(Waiting::Note { pending, event }),
-                    Settled::Refused(_) => self.counters.dropped(DropReason::PromiseVoid),
-                }
-            }
+            Waiting::Ack { pending, scope, due } => match pending.settle(&self.journal) {
+                Settled::Durable(ack) => self.send(due, Outgoing { scope, reply: promise::open(ack) }),
+                Settled::Waiting(pending) => return Some(Waiting::Ack { pending, scope, due }),
+                Settled::Refused(_) => self.counters.dropped(DropReason::PromiseVoid),
+            },
+            Waiting::Put { pending, answer } => match pending.settle(&self.journal) {
+                Settled::Durable(put) => _ = answer.send(Ok(put.into_inner())),
+                Settled::Waiting(pending) => return Some(Waiting::Put { pending, answer }),
+                Settled::Refused(refused) => _ = answer.send(Err(PutError::Journal(refused.reason))),
+            },
+            Waiting::Deleted { pending, answer } => match pending.settle(&self.journal) {
+                Settled::Durable(_) => _ = answer.send(Ok(true)),
+                Settled::Waiting(pending) => return Some(Waiting::Deleted { pending, answer }),
+                Settled::Refused(refused) => _ = answer.send(Err(PutError::Journal(refused.reason))),
+            },
+            Waiting::Note { pending } => match pending.settle(&self.journal) {
+                Settled::Durable(_) => {}
+                Settled::Waiting(pending) => return Some(Waiting::Note { pending }),
+                Settled::Refused(_) => self.counters.dropped(DropReason::PromiseVoid),
+            },
         }
         None
     }

@@ -148,6 +148,12 @@ impl Shared {
         self.healthy.load(Ordering::Relaxed)
     }
 
+    /// Whether records are taken and less than half of the ring is used.
+    pub(super) fn has_room_to_spare(&self) -> bool {
+        let queue = self.queue();
+        queue.state == JournalState::Healthy && !queue.closing && queue.octets.len() < self.ring_bytes / 2
+    }
+
     /// The highest sequence given so far.
     pub(super) fn last_given(&self) -> Sequence {
         self.queue().next - 1
@@ -472,6 +478,11 @@ impl Appender {
     /// when it has read on: then ask again.
     pub fn has_followed(&self, sequence: Sequence) -> bool {
         self.shared.has_followed(sequence)
+    }
+
+    /// Whether the journal has room for records that can wait, beside those that cannot.
+    pub fn has_room_to_spare(&self) -> bool {
+        self.shared.has_room_to_spare()
     }
 
     /// Whether the journal accepts records.

@@ -8,6 +8,7 @@ use reveille_config::MacAddr;
 use super::harness::Server;
 use super::{OFFER_SECS, SERVER, SMALL, client};
 use crate::proto::testing::{Packet, RESERVED, ip};
+use crate::store::event::EventKind;
 use crate::store::journal::Loss;
 
 const UNLIMITED: &str = "client_packets_per_sec = 0";
@@ -55,9 +56,8 @@ impl Server {
     }
 
     fn not_served(&self) -> Vec<(MacAddr, &'static str)> {
-        let events = self.store.shared.events.since(0, usize::MAX).events.into_iter();
-        let events = events.filter(|(_, event)| event.kind.as_str() == "not-served");
-        events.map(|(_, event)| (event.mac, event.reason)).collect()
+        let events = self.transient_events().into_iter().filter(|event| event.kind == EventKind::Dropped);
+        events.map(|event| (event.mac, event.reason)).collect()
     }
 }
 

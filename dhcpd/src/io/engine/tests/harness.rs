@@ -55,7 +55,7 @@ pub fn open(
     workers: usize,
     now: Now,
 ) -> Result<(Store, Vec<crate::store::WorkerPart>), StoreError> {
-    Store::open(storage, options(), scopes(changes), workers, now, 1)
+    Store::open(storage, options(), scopes(changes), workers, now)
 }
 
 /// The configuration's scopes, changed.
@@ -93,7 +93,7 @@ impl Server {
 
     fn run(disk: CrashDisk, changes: &[(&str, &str)], workers: usize, now: Now, world: World) -> Self {
         let scopes = compile(changes, world);
-        let (store, parts) = Store::open(disk.storage(), options(), scopes, workers, now, 1).unwrap();
+        let (store, parts) = Store::open(disk.storage(), options(), scopes, workers, now).unwrap();
         let links: Arc<[Box<str>]> = [Box::from("vb0"), Box::from("vp0")].into();
         let engine = |part| Engine::new(part, Arc::clone(&store.shared), store.journal.appender(), Arc::clone(&links));
         let engines = parts.into_iter().map(engine).collect();

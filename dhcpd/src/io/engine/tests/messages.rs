@@ -85,17 +85,18 @@ fn every_choice_refusal_and_failure_is_an_event_with_its_reason() {
     server.send(&Packet::request(client(0)).asks(ip(9, 9)));
     server.bind(client(1));
     server.send(&Packet::discover(client(2)));
-    let page = server.store.shared.events.since(0, 100);
-    let told: Vec<_> = page.events.iter().map(|(_, event)| (event.kind, event.address, event.reason)).collect();
+    let told = |events: Vec<RawEvent>| -> Vec<_> {
+        events.iter().map(|event| (event.kind, event.address, event.reason)).collect()
+    };
     let expected = [
         (EventKind::Offered, Some(first), ChosenBy::Pool.as_str()),
-        (EventKind::Bound, Some(first), ChosenBy::Offer.as_str()),
         (EventKind::Recalled, Some(first), ChosenBy::OnDisk.as_str()),
         (EventKind::Refused, Some(other), NakReason::NotTheClients.as_str()),
         (EventKind::Refused, Some(ip(9, 9)), NakReason::WrongNetwork.as_str()),
         (EventKind::Offered, Some(other), ChosenBy::Pool.as_str()),
-        (EventKind::Bound, Some(other), ChosenBy::Offer.as_str()),
-        (EventKind::NotServed, None, DropReason::PoolExhausted.as_str()),
+        (EventKind::Dropped, None, DropReason::PoolExhausted.as_str()),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(told(server.transient_events()), expected);
+    let bound = |address| (EventKind::Bound, Some(address), "");
+    assert_eq!(told(server.durable_events()), [bound(first), bound(other)]);
 }

@@ -1,0 +1,111 @@
+//! Events: pages and streams of `GET /v1/events`, the same in every daemon.
+//!
+//! A stream does not come back by itself when it breaks off: its reader knows the last sequence that it has dealt with, and asks again from there.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use ::http::Response;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use reveille_config::dto::event::sse::{self, Item};
+use reveille_config::dto::event::{EventPage, EventQuery};
+
+use crate::ClientError;
+use crate::http::{Driver, Http};
+
+/// A stream without a sign of life for so long has broken off.
+const SILENCE_MAX: Duration = Duration::from_secs(3 * sse::HEARTBEAT_SECS);
+
+/// A page: what is there after `since`, waiting up to `wait` for the first.
+pub(crate) async fn page(http: &Http, since: u64, wait: Duration) -> Result<EventPage, ClientError> {
+    let path = crate::query::path("/v1/events", &[("since", Some(&since)), ("wait_secs", Some(&wait.as_secs()))]);
+    http.with_more_time(wait).get(&path).await
+}
+
+/// A page of what the query asks for.
+pub(crate) async fn page_of(http: &Http, query: &EventQuery) -> Result<EventPage, ClientError> {
+    http.with_more_time(Duration::from_secs(query.wait_secs)).get(&path(query)).await
+}
+
+/// A stream of what the query asks for.
+pub(crate) async fn stream(http: &Http, query: &EventQuery) -> Result<EventStream, ClientError> {
+    let path = path(query);
+    let (answer, driver) = http.open(&path, sse::CONTENT_TYPE).await?;
+    Ok(EventStream {
+        http: http.clone(),
+        path,
+        answer,
+        driver: Some(driver),
+        reader: sse::Reader::default(),
+        items: VecDeque::new(),
+    })
+}
+
+fn path(query: &EventQuery) -> String {
+    let parameters = query.parameters();
+    let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, Some(value as _))).collect();
+    crate::query::path("/v1/events", &parameters)
+}
+
+/// A stream of events. Dropping it ends it.
+pub struct EventStream {
+    http: Http,
+    path: String,
+    answer: Response<Incoming>,
+    /// Moves the connection on; gone when it has ended.
+    driver: Option<Driver>,
+    reader: sse::Reader,
+    items: VecDeque<Item>,
+}
+
+impl EventStream {
+    /// The next item, however long it takes; `None` where the daemon has ended the stream.
+    ///
+    /// # Errors
+    /// The connection broke, was silent for too long, or brought something that is no stream of events.
+    pub async fn next(&mut self) -> Result<Option<Item>, ClientError> {
+        loop {
+            if let Some(item) = self.items.pop_front() {
+                return Ok(Some(item));
+            }
+            let frame = tokio::time::timeout(SILENCE_MAX, next_frame(&mut self.answer, &mut self.driver));
+            let frame = match frame.await {
+                Err(_) => return Err(self.http.timed_out(&self.path, SILENCE_MAX)),
+                Ok(None) => return Ok(None),
+                Ok(Some(frame)) => frame.map_err(|cause| self.http.broke_off(&self.path, cause.into()))?,
+            };
+            if let Some(octets) = frame.data_ref() {
+                self.reader.handle_octets(octets);
+                loop {
+                    match self.reader.poll_item() {
+                        Ok(Some(item)) => self.items.push_back(item),
+                        Ok(None) => break,
+                        Err(error) => return Err(self.http.broke_off(&self.path, error.into())),
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn next_frame(
+    answer: &mut Response<Incoming>,
+    driver: &mut Option<Driver>,
+) -> Option<Result<hyper::body::Frame<bytes::Bytes>, hyper::Error>> {
+    loop {
+        let Some(connection) = driver else { return answer.body_mut().frame().await };
+        tokio::select! {
+            biased;
+            frame = answer.body_mut().frame() => return frame,
+            // What it has brought is still to be read.
+            _ = connection => *driver = None,
+        }
+    }
+}
+
+impl std::fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventStream").field("path", &self.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,67 @@
+//! Events: the same form in dhcpd, bootd and the provisioner.
+//!
+//! `GET /v1/events` takes `since=<sequence>|latest`, `kind=`, `scope=`, `mac=` (each a list with commas), `transient=true`, and is answered
+//! - as [`EventPage`] with `wait_secs=<0-30>` and `limit=<n>`: a long poll;
+//! - with `Accept: text/event-stream` as server-sent events ([`sse`]), for as long as the client stays: `Last-Event-ID` stands for `since` there.
+//!
+//! *Durable* events bear a sequence that a reader resumes from (dhcpd: the journal's, over restarts). *Transient* ones bear none, come only to those who ask for
+//! them, and are not replayed: a stream has them from its beginning on, a page from `transient_since`, or else from the moment it is asked for.
+
+mod query;
+pub mod sse;
+
+use serde::{Deserialize, Serialize};
+
+use crate::MacAddr;
+pub use query::{EventQuery, QueryMistake, Since};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the daemon's stream; ask with `since` = the last one seen. Grows, may skip. 0 where the event is transient.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sequence: u64,
+    /// When, Unix milliseconds.
+    pub at_unix_millis: u64,
+    /// What, a short fixed word such as `bound`, `sighting`, `transfer-ended`, `script-served`, `power`, `state`.
+    pub kind: String,
+    /// The machine (or its BMC), where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// The node, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Plain words for people.
+    pub message: String,
+    /// More, by kind.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub detail: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Events that a reader asked for and that are no longer known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The first sequence that may be lost.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+}
+
+/// The answer to `GET /v1/events`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EventPage {
+    /// Oldest first.
+    pub events: Vec<Event>,
+    /// What to send as `since` next time.
+    pub next: u64,
+    /// What to send as `transient_since` next time, where transient events were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_transient: Option<u64>,
+    /// What was lost because the reader lagged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
+}
+
+fn is_zero(sequence: &u64) -> bool {
+    *sequence == 0
+}
