@@ -51,7 +51,7 @@ async fn refusals_are_problems_that_name_the_field() {
         ("PUT", PATH, Some(json!("x".repeat(2 << 20))), 413, None),
         ("PUT", "/v1/intents/nonsense", Some(json!({"action": "disk"})), 400, Some("mac")),
         ("GET", "/v1/intents?cursor=nonsense", None, 400, Some("cursor")),
-        ("GET", "/v1/events?since=nonsense", None, 400, None),
+        ("GET", "/v1/events?since=nonsense", None, 400, Some("since")),
         ("GET", "/v2", None, 404, None),
         ("POST", PATH, Some(json!({})), 405, None),
     ] {

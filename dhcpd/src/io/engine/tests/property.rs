@@ -328,10 +328,13 @@ fn run(workers: usize, (world, by_identifier): (World, bool), steps: Vec<Step>) 
             }
             Step::Release(c) => {
                 let Some(promise) = told.promises.remove(&c) else { continue };
+                // What it was offered meanwhile goes to others at once.
+                told.offers.remove(&c);
                 send(&mut server, Packet::release(client(c), promise.address), c, DIRECT);
             }
             Step::Decline(c) => {
                 let Some(promise) = told.promises.remove(&c) else { continue };
+                told.offers.remove(&c);
                 send(&mut server, Packet::decline(client(c), promise.address), c, DIRECT);
             }
             Step::Inform(c) => {
