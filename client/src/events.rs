@@ -32,14 +32,7 @@ pub(crate) async fn page_of(http: &Http, query: &EventQuery) -> Result<EventPage
 pub(crate) async fn stream(http: &Http, query: &EventQuery) -> Result<EventStream, ClientError> {
     let path = path(query);
     let (answer, driver) = http.open(&path, sse::CONTENT_TYPE).await?;
-    Ok(EventStream {
-        http: http.clone(),
-        path,
-        answer,
-        driver: Some(driver),
-        reader: sse::Reader::default(),
-        items: VecDeque::new(),
-    })
+    Ok(EventStream { http: http.clone(), path, answer, driver, reader: sse::Reader::default(), items: VecDeque::new() })
 }
 
 fn path(query: &EventQuery) -> String {
@@ -53,8 +46,7 @@ pub struct EventStream {
     http: Http,
     path: String,
     answer: Response<Incoming>,
-    /// Moves the connection on; gone when it has ended.
-    driver: Option<Driver>,
+    driver: Driver,
     reader: sse::Reader,
     items: VecDeque<Item>,
 }
@@ -69,7 +61,7 @@ impl EventStream {
             if let Some(item) = self.items.pop_front() {
                 return Ok(Some(item));
             }
-            let frame = tokio::time::timeout(SILENCE_MAX, next_frame(&mut self.answer, &mut self.driver));
+            let frame = tokio::time::timeout(SILENCE_MAX, self.driver.beside(self.answer.body_mut().frame()));
             let frame = match frame.await {
                 Err(_) => return Err(self.http.timed_out(&self.path, SILENCE_MAX)),
                 Ok(None) => return Ok(None),
@@ -85,21 +77,6 @@ impl EventStream {
                     }
                 }
             }
-        }
-    }
-}
-
-async fn next_frame(
-    answer: &mut Response<Incoming>,
-    driver: &mut Option<Driver>,
-) -> Option<Result<hyper::body::Frame<bytes::Bytes>, hyper::Error>> {
-    loop {
-        let Some(connection) = driver else { return answer.body_mut().frame().await };
-        tokio::select! {
-            biased;
-            frame = answer.body_mut().frame() => return frame,
-            // What it has brought is still to be read.
-            _ = connection => *driver = None,
         }
     }
 }

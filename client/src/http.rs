@@ -26,8 +26,23 @@ pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Moves a connection on for as long as it is awaited.
-pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Moves a connection on while something else is awaited; empty when the connection has ended.
+pub(crate) struct Driver(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Driver {
+    /// What `work` gives, the connection moving on meanwhile. What it has brought is still there when it has ended.
+    pub(crate) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let Some(connection) = &mut self.0 else { return work.await };
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = connection => self.0 = None,
+            }
+        }
+    }
+}
 
 /// A connection of any kind.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -255,29 +270,17 @@ impl Http {
         let request = request.body(Full::new(Bytes::new())).map_err(|error| broken(error.into()))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.into()))?;
-        let mut driver: Driver = Box::pin(async {
+        let connection: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async {
             // How it ended shows in the body.
             let _ = connection.await;
         });
-        let answer = {
-            let mut head = std::pin::pin!(sender.send_request(request));
-            tokio::select! {
-                biased;
-                answer = &mut head => answer,
-                () = &mut driver => head.await,
-            }
-        };
-        let answer = answer.map_err(|error| broken(error.into()))?;
+        let mut driver = Driver(Some(connection));
+        let answer = driver.beside(sender.send_request(request)).await.map_err(|error| broken(error.into()))?;
         if answer.status().is_success() {
             return Ok((answer, driver));
         }
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect();
-        let mut body = std::pin::pin!(body);
-        let body = tokio::select! {
-            body = &mut body => body,
-            () = &mut driver => body.await,
-        };
+        let body = driver.beside(Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect()).await;
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
         Err(ClientError::Refused { problem: (self.problem)(status, &body) })
     }
