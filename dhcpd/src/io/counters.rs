@@ -56,7 +56,7 @@ impl Default for Counters {
         );
         describe_counter!(
             "reveille_dhcpd_kernel_drops_total",
-            "Packets dropped by the kernel: a socket's receive buffer was full"
+            "Packets dropped by the kernel: a socket's receive buffer was full, or far more DHCPDISCOVERs came than can be served"
         );
         describe_counter!(
             "reveille_dhcpd_sightings_shed_total",

@@ -91,6 +91,11 @@ impl Intake {
         self.backlog.is_empty()
     }
 
+    /// How many DISCOVERs the last turn read.
+    pub fn discovers(&self) -> usize {
+        self.discovers.len()
+    }
+
     /// Reads what waits at the listeners that `ready` names, and takes from `ready` those that have no more. Says how many messages it read.
     pub fn read(&mut self, listeners: &[Listener], ready: &mut [bool]) -> usize {
         self.arena.clear();

@@ -11,7 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{steering, sys};
+use super::steering::{self, Filter};
+use super::sys;
 use crate::proto::frame::End;
 use crate::proto::reply::SERVER_PORT;
 use crate::proto::scope::{Scope, Scopes};
@@ -53,11 +54,22 @@ pub struct Listener {
     pub link: usize,
     /// Whether every worker has one that gets a copy of each datagram: only where the kernel takes no filter.
     pub broadcast: bool,
+    /// What the kernel keeps from it.
+    filter: Filter,
     /// What [`Self::kernel_drops`] said last.
     dropped: u32,
 }
 
 impl Listener {
+    /// Has the kernel drop so many of 2³² DHCPDISCOVERs before they are read. It goes on as before where the kernel refuses.
+    pub fn shed_discovers(&mut self, shed: u32) {
+        let filter = Filter { shed, ..self.filter };
+        match filter.attach(self) {
+            Ok(()) => self.filter = filter,
+            Err(error) => tracing::debug!(%error, "the kernel takes no filter"),
+        }
+    }
+
     /// Datagrams that the kernel dropped at this socket since the last call.
     pub fn kernel_drops(&mut self) -> u32 {
         // A kernel that does not say has never been seen; then there is nothing to count.
@@ -69,7 +81,7 @@ impl Listener {
 #[cfg(test)]
 impl From<UdpSocket> for Listener {
     fn from(socket: UdpSocket) -> Self {
-        Self { socket, link: 0, broadcast: false, dropped: 0 }
+        Self { socket, link: 0, broadcast: false, filter: Filter::default(), dropped: 0 }
     }
 }
 
@@ -116,11 +128,13 @@ impl Ports {
             let link = names.iter().position(|name| **name == *scope.interface).unwrap_or_default();
             if !scopes.iter().take(at).any(|before| before.interface == scope.interface) {
                 let socket = udp(scope, Ipv4Addr::UNSPECIFIED, workers)?;
-                let filtered = steering::filter_broadcasts(&socket, worker, workers);
+                let filter = Filter::own(worker, workers);
+                let filtered = filter.attach(&socket);
+                let filter = if filtered.is_ok() { filter } else { Filter::default() };
                 if let Err(error) = &filtered {
                     tracing::warn!(interface = &*scope.interface, %error, "the kernel takes no filter: every worker reads every broadcast");
                 }
-                listeners.push(Listener { socket, link, broadcast: filtered.is_err(), dropped: 0 });
+                listeners.push(Listener { socket, link, broadcast: filtered.is_err(), filter, dropped: 0 });
             }
             let copy = |socket: &UdpSocket| {
                 socket.try_clone().map_err(|source| failed(scope, "cannot copy a socket".into(), source))
@@ -137,7 +151,7 @@ impl Ports {
             // What the kernel puts together reaches one worker, so it is for one worker only.
             coalesced |= segmentation && workers == 1 && sys::receive_coalesced(&socket).is_ok();
             let sender = copy(&socket)?;
-            listeners.push(Listener { socket, link, broadcast: false, dropped: 0 });
+            listeners.push(Listener { socket, link, broadcast: false, filter: Filter::default(), dropped: 0 });
             ports.push(Port::open(scope, sender, segmentation)?);
         }
         Ok(Self { listeners, ports, coalesced })

@@ -15,6 +15,7 @@ pub mod prober;
 pub mod proxy;
 pub mod router_solicitation;
 mod senders;
+mod shedding;
 mod steering;
 mod sys;
 mod waker;

@@ -15,6 +15,7 @@ use super::intake::{Intake, Serve};
 use super::link::{Listener, Port, Ports};
 use super::outbox::{OUTBOX, Outbox};
 use super::prober::Probes;
+use super::shedding::Shedding;
 use super::{Clock, Waker};
 use crate::proto::time::{Millis, Now};
 
@@ -60,6 +61,7 @@ impl Worker {
         let mut poll = Poll::open(&self.ports, &self.waker)?;
         let mut intake = Intake::new(self.ports.coalesced, BACKLOG_MAX);
         let mut outbox = Outbox::default();
+        let mut shedding = Shedding::default();
         let mut drops_due = Millis(0);
         loop {
             let received = intake.read(&self.ports.listeners, &mut poll.ready);
@@ -68,6 +70,12 @@ impl Worker {
             let (engine, ports) = (&mut self.engine, &mut self.ports.ports[..]);
             let shed = intake.serve(now.monotonic, &mut Conversation { now, engine, outbox: &mut outbox, ports });
             self.engine.handle_shed(shed);
+            // What the kernel has put together it could only drop together, and it is cheap to read.
+            if !self.ports.coalesced
+                && let Some(share) = shedding.note(now.monotonic, intake.discovers(), shed)
+            {
+                self.ports.listeners.iter_mut().for_each(|listener| listener.shed_discovers(share));
+            }
             let proceed = self.engine.handle_requests(now, REQUESTS);
             if self.engine.poll_timeout().is_some_and(|at| at <= now.monotonic) || received == 0 {
                 self.engine.handle_timeout(now);

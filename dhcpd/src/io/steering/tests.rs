@@ -13,12 +13,17 @@ use crate::proto::owner::worker_of;
 
 /// What a program returns for a packet: just the instructions that are used here.
 fn interpret(program: &[Instruction], packet: &[u8]) -> u32 {
+    interpret_by_chance(program, packet, 0)
+}
+
+fn interpret_by_chance(program: &[Instruction], packet: &[u8], random: u32) -> u32 {
     let (mut accumulator, mut at) = (0u32, 0);
     loop {
         let Instruction { code, jump_true, jump_false, operand } = program[at];
         let jump = |holds: bool| usize::from(if holds { jump_true } else { jump_false });
         at += 1;
         match code {
+            LOAD_WORD if operand == RANDOM_AT => accumulator = random,
             LOAD_WORD => match packet.get(operand as usize..).and_then(<[u8]>::first_chunk) {
                 Some(octets) => accumulator = u32::from_be_bytes(*octets),
                 None => return 0,
@@ -74,6 +79,60 @@ fn what_is_too_short_goes_to_the_first_worker_alone() {
     }
 }
 
+#[test]
+fn a_share_of_the_discovers_is_left_and_nothing_else() {
+    let mac = MacAddr([2, 0x42, 0, 0, 0, 1]);
+    let datagram = |options: &[u8]| {
+        let mut payload = message(mac);
+        payload[FIXED_BYTES..FIXED_BYTES + options.len()].copy_from_slice(options);
+        [&[0; 8][..], &payload].concat()
+    };
+    let (discover, request, later) = (datagram(&[53, 1, 1]), datagram(&[53, 1, 3]), datagram(&[12, 1, 65, 53, 1, 1]));
+    let short = &discover[..8 + FIXED_BYTES + 3];
+    let owner = worker_of(mac, 3);
+    for (what, packet, owned_by, random, kept) in [
+        ("a discover that chance keeps", &discover[..], owner, 1 << 31, true),
+        ("one that it does not", &discover, owner, (1 << 31) - 1, false),
+        ("a request", &request, owner, 0, true),
+        ("another option first", &later, owner, 0, true),
+        ("too short to tell", short, owner, 0, true),
+        ("another worker's, whatever it is", &discover, (owner + 1) % 3, u32::MAX, false),
+    ] {
+        let filter = Filter { shed: 1 << 31, own: Some((owned_by, 3)) };
+        let result = interpret_by_chance(&filter.program(), packet, random);
+        assert_eq!(result, if kept { KEEP } else { 0 }, "{what}");
+        if owned_by == owner {
+            let alone = Filter { own: None, ..filter };
+            assert_eq!(interpret_by_chance(&alone.program(), packet, random), result, "{what}, one worker");
+        }
+    }
+}
+
+#[test]
+fn the_kernel_takes_the_filter_and_lets_it_go() {
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    receiver.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    sender.connect(receiver.local_addr().unwrap()).unwrap();
+    let [discover, request] = [1, 3].map(|kind| {
+        let mut payload = message(MacAddr([2; 6]));
+        payload[FIXED_BYTES..FIXED_BYTES + 3].copy_from_slice(&[53, 1, kind]);
+        payload
+    });
+    let mut octets = [0; 512];
+    // All but one of 2³²: once in a hundred million runs one comes through.
+    Filter { own: None, shed: u32::MAX }.attach(&receiver).unwrap();
+    (0..40).for_each(|_| _ = sender.send(&discover).unwrap());
+    sender.send(&request).unwrap();
+    assert_eq!(receiver.recv(&mut octets).unwrap(), request.len());
+    assert_eq!(octets[242], 3, "the discovers were left");
+    Filter::default().attach(&receiver).unwrap();
+    Filter::default().attach(&receiver).expect("also where there is none");
+    sender.send(&discover).unwrap();
+    receiver.recv(&mut octets).unwrap();
+    assert_eq!(octets[242], 1);
+}
+
 const WORKERS: usize = 3;
 const PORT: u16 = 67;
 const OWN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
@@ -88,7 +147,7 @@ fn sockets(worker: usize) -> [UdpSocket; 2] {
         socket.bind(&SocketAddrV4::new(address, PORT).into()).unwrap();
         steer_unicasts(&socket, WORKERS).unwrap();
         if address.is_unspecified() {
-            filter_broadcasts(&socket, worker, WORKERS).unwrap();
+            Filter::own(worker, WORKERS).attach(&socket).unwrap();
         }
         socket.set_nonblocking(true).unwrap();
         socket.into()

@@ -34,6 +34,29 @@ pub fn attach_socket_filter(socket: &impl AsFd, program: &[Instruction]) -> io::
     attach(socket, libc::SO_ATTACH_FILTER, program)
 }
 
+/// Has every datagram reach `socket` again.
+///
+/// # Errors
+/// As the system's; that there is no program is none.
+pub fn detach_socket_filter(socket: &impl AsFd) -> io::Result<()> {
+    let unused: libc::c_int = 0;
+    // SAFETY: the option has no value; the kernel wants to see an `int` all the same, which it only reads.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_DETACH_FILTER,
+            (&raw const unused).cast(),
+            size_of_val(&unused) as libc::socklen_t,
+        )
+    };
+    match io::Error::last_os_error() {
+        _ if done == 0 => Ok(()),
+        error if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        error => Err(error),
+    }
+}
+
 fn attach(socket: &impl AsFd, option: libc::c_int, program: &[Instruction]) -> io::Result<()> {
     let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };

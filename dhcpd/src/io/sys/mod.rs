@@ -10,7 +10,7 @@ mod receive;
 mod schedule;
 mod send;
 
-pub use filter::{Instruction, attach_reuseport_program, attach_socket_filter};
+pub use filter::{Instruction, attach_reuseport_program, attach_socket_filter, detach_socket_filter};
 #[cfg(test)]
 pub use option::send_without_checksums;
 pub use option::{ignore_outgoing, kernel_drops, receive_coalesced};
