@@ -152,7 +152,7 @@ fn avalanche(out: &mut String, results: &Value) {
     for (who, entry) in contenders {
         let after = number(entry, &["all_bound_s"]).map(pretty).unwrap_or_else(|| {
             let figure = |key| number(entry, &[key]).map_or_else(|| "–".into(), pretty);
-            format!("never ({} within {} s)", figure("bound"), figure("within_s"))
+            format!("> {} ({} bound by then)", figure("within_s"), figure("bound"))
         });
         let _ = writeln!(out, "| {who} | {after} | {} |", yes(entry.get("durable")));
     }
