@@ -157,7 +157,7 @@ pub async fn start_on(
     let soliciting: Vec<Box<str>> = scopes
         .interfaces()
         .into_iter()
-        .filter(|name| scopes.iter().any(|scope| *scope.interface == **name && scope.answer_router_solicitations))
+        .filter(|name| scopes.iter().any(|scope| scope.is_on(name) && scope.answer_router_solicitations))
         .collect();
     let router_solicitations = RouterSolicitations::start(&soliciting).map_err(StartError::System)?;
 

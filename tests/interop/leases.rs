@@ -55,6 +55,9 @@ fn dhclient_gets_keeps_and_gives_back_a_lease() {
     stage.ask_until("the release", patience(), async || api.lease(&address).await, released).expect("a release");
 }
 
+//= https://www.rfc-editor.org/rfc/rfc1542#section-5.1
+//= type=test
+//# BOOTREQUEST messages from legal IP source addresses MUST also be accepted.
 #[test]
 fn dhclient_renews_by_unicast_and_the_lease_is_extended() {
     // T1 comes after 10 to 20 seconds.
@@ -72,6 +75,9 @@ fn dhclient_renews_by_unicast_and_the_lease_is_extended() {
     assert!(lease.ends_unix >= told[2].at_unix_millis / 1_000 + 30, "{lease:?} {told:?}");
 }
 
+//= https://www.rfc-editor.org/rfc/rfc1542#section-5.1
+//= type=test
+//# However, hosts which support a BOOTP server MUST accept for local delivery to the server BOOTREQUEST messages whose IP source address is 0.0.0.0.
 #[test]
 fn udhcpc_gets_its_reservation_by_frame_and_by_broadcast() {
     let stage = stage();

@@ -157,3 +157,22 @@ fn behind_dhcp_helper() {
 fn behind_dhcp_helper_with_kea() {
     dhcp_helper(Product::Kea);
 }
+
+#[test]
+fn a_scope_for_relays_needs_no_interface() {
+    let own = Ipv4Addr::new(10, 77, 2, 9);
+    for (server, why) in [(SERVER, "an address that another scope has too"), (own, "an address of its own")] {
+        let far = ServedScope { interface: String::new(), server, ..far_scope() };
+        let stage = Stage::reveille(&Served::of([ServedScope::provisioning(), far]));
+        let relay = relay(&stage);
+        let _agent = dhcrelay(&relay, server);
+        let client = Client::on_bridge(stage.networks.run(), &relay, FAR_BRIDGE, "far-1", mac(1)).expect("a client");
+        let (lease, _dhclient) = client.dhclient("", patience()).expect("a lease through the relay");
+        assert_eq!(lease.address.octets()[..3], [10, 77, 3], "{why}");
+        assert_eq!(lease.get("new_dhcp_server_identifier"), Some(&*server.to_string()), "{why}");
+        assert_eq!(stage.lease(lease.address).scope, "far", "{why}");
+        client.configure(lease.address, 24, Some(GIADDR)).expect("the address");
+        let renewed = client.udhcpc(&["-r", &lease.address.to_string()]).expect("the lease again");
+        assert_eq!(renewed.address, lease.address, "{why}");
+    }
+}

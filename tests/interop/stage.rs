@@ -5,7 +5,7 @@ use std::ops::Deref;
 use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::Lease;
 use reveille_config::dto::event::{Event, EventQuery};
-use reveille_lab::net::{BMC_HOST, PROVISIONING_HOST};
+use reveille_lab::net::{BMC_HOST, PROVISIONING_BRIDGE, PROVISIONING_HOST};
 use reveille_lab::{Client, Deadline, DhcpServer, Product, Run, Served, TwoNetworks};
 
 /// Generous: the machine may be busy.
@@ -45,7 +45,8 @@ impl Stage {
         let run = Run::start().expect("a lab: root and the lab's packages are needed");
         let networks = TwoNetworks::create(&run).expect("two networks");
         for scope in served.scopes.iter().filter(|scope| ![BMC_HOST, PROVISIONING_HOST].contains(&scope.server)) {
-            let address = format!("addr add {}/24 dev {}", scope.server, scope.interface);
+            let on = if scope.interface.is_empty() { PROVISIONING_BRIDGE } else { &scope.interface };
+            let address = format!("addr add {}/24 dev {on}", scope.server);
             networks.host().ip(&[&address]).expect("the server's address in a further subnet");
         }
         let server = DhcpServer::start(&run, networks.host(), product, served).expect("a DHCP server");

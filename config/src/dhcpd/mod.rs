@@ -109,7 +109,7 @@ pub struct IoSettings {
     pub segmentation: bool,
 }
 
-/// One `[[dhcpd.scope]]`: a network on one interface.
+/// One `[[dhcpd.scope]]`: a network on one interface, or behind relays.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Scope {
@@ -119,8 +119,9 @@ pub struct Scope {
     pub kind: ScopeKind,
     /// The link that the scope shares with the other scopes of this name; `None`: it is alone on its link.
     pub shared_network: Option<String>,
-    /// The interface that the scope is bound to: that of its clients, or that on which its relays are heard.
-    pub interface: String,
+    /// The interface that the scope is bound to: that of its clients, or that on which its relays are heard. `None`, where there are relays: any, as the host's
+    /// routes go.
+    pub interface: Option<String>,
     /// Relays whose clients it serves, by `giaddr`, besides those inside its subnet; not empty: no clients on the interface itself.
     pub relays: Vec<Subnet>,
     /// Ports whose clients it serves (RFC 3046 circuit ids); empty: any.

@@ -105,7 +105,9 @@ impl Printer<'_> {
         self.string("name", &scope.name);
         self.string("kind", scope.kind.as_str());
         self.optional("shared_network", &scope.shared_network);
-        self.string("interface", &scope.interface);
+        if let Some(interface) = &scope.interface {
+            self.string("interface", interface);
+        }
         self.list("relays", &scope.relays);
         self.list("circuit_ids", &scope.circuit_ids);
         self.string("identity", if scope.identity == IdentityKind::Mac { "mac" } else { "client-id" });

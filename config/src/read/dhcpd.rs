@@ -110,7 +110,6 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
         ),
     });
     let dynamic = kind == Some(ScopeKind::Dynamic);
-    let interface = table.required("interface", "\"eth1\"").and_then(|value| shape::interface(&value));
     let subnet = table.required("subnet", "\"10.77.1.0/24\"").and_then(|value| shape::subnet(&value));
     let server_address = table
         .required("server_address", "\"10.77.1.1\"")
@@ -131,6 +130,18 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
         let items = listeners::short_list(&value, "\"10.77.1.254\"")?;
         Some(items.iter().filter_map(|item| shape::address_or_subnet(item).map(|relay| item.at(relay))).collect())
     });
+    // Relays are heard wherever the host's routes go.
+    let anywhere = !relays.is_empty() && kind != Some(ScopeKind::Proxy) && table.get("interface").is_none();
+    let interface = match anywhere {
+        true => Some(None),
+        false => table.required("interface", "\"eth1\"").and_then(|value| shape::interface(&value)).map(Some),
+    };
+    for key in ["answer_router_solicitations", "foreign_server_probe_secs"] {
+        if let Some(value) = table.get(key).filter(|_| anywhere) {
+            let what = format!("`{key}` is about an interface, and the scope names none");
+            table.reader.wrong(value.span(), what, format!("add `interface`, or remove `{key}`"));
+        }
+    }
     let circuit_ids = table.or("circuit_ids", Vec::new(), |value| {
         let items = listeners::short_list(&value, "\"eth0/1\"")?;
         Some(items.iter().filter_map(circuit_id).collect())
@@ -199,7 +210,7 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
     let facts = ScopeFacts {
         span: table.span.clone(),
         name: name.clone(),
-        interface: interface.clone(),
+        interface: interface.clone().flatten(),
         subnet,
         server_address,
         pools: pools.iter().map(|pool| At { value: pool.value.range, start: pool.start, end: pool.end }).collect(),
@@ -218,7 +229,7 @@ fn scope(table: Table<'_, '_>, definitions: &Definitions, known: &Known<'_>) -> 
                 Some(name) => Some(name?.value),
                 None => None,
             },
-            interface: interface?.value,
+            interface: interface?.map(|name| name.value),
             relays: relays.into_iter().map(|relay| relay.value).collect(),
             circuit_ids,
             identity,

@@ -91,7 +91,8 @@ fn link(reader: &Reader<'_>, source: &Source<'_>, scope: &ScopeFacts, earlier: &
     for relay in &scope.relays {
         let same = |other: &ScopeFacts| {
             let alone = network(other).is_none() || network(other) != network(scope);
-            alone && interface(other) == interface(scope) && other.relays.iter().any(|one| one.value == relay.value)
+            let meet = interface(other).zip(interface(scope)).is_none_or(|(one, other)| one == other);
+            alone && meet && other.relays.iter().any(|one| one.value == relay.value)
         };
         if let Some(first) = with(&same) {
             let what = format!(

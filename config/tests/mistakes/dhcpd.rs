@@ -306,6 +306,11 @@ fn pools_networks_and_relays() {
         let text = RIGHT.replacen(bmc, &format!("shared_network = \"one\"\n{bmc}"), 1).replacen(interface, second, 1);
         assert_eq!(mistakes(&text), [], "{second}");
     }
+    let relays = "relays = [\"10.77.9.1\"]";
+    assert_eq!(mistakes(&RIGHT.replacen(interface, relays, 1)), [], "relays are heard on any interface");
+    for line in ["answer_router_solicitations = ¦true", "foreign_server_probe_secs = ¦9"] {
+        row(interface, &format!("{relays}\n{line}"), &[("the scope names none", "add `interface`")]);
+    }
 }
 
 #[test]

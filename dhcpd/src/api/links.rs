@@ -14,7 +14,7 @@ pub async fn list(State(state): State<Arc<ApiState>>) -> Json<Page<Link>> {
     let scopes = shared.scopes.load();
     let foreign = shared.foreign();
     let link = |(place, name): (usize, Box<str>)| Link {
-        scopes: scopes.iter().filter(|scope| *scope.interface == *name).map(|scope| scope.name.to_string()).collect(),
+        scopes: scopes.iter().filter(|scope| scope.hears(&name)).map(|scope| scope.name.to_string()).collect(),
         foreign_servers: foreign
             .iter()
             .filter(|server| server.link == place)

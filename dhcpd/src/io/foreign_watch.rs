@@ -75,13 +75,13 @@ struct Link {
 
 impl Link {
     fn open(place: usize, name: &str, scopes: &Scopes) -> io::Result<Option<Self>> {
-        let mut here = scopes.iter().filter(|scope| *scope.interface == *name);
+        let mut here = scopes.iter().filter(|scope| scope.is_on(name));
         let Some(first) = here.next() else { return Ok(None) };
         // A proxy has another server beside it.
         if first.kind == ScopeKind::Proxy || here.any(|scope| scope.kind == ScopeKind::Proxy) {
             return Ok(None);
         }
-        let probe_secs = scopes.iter().filter(|scope| *scope.interface == *name).map(|scope| scope.foreign_probe_secs);
+        let probe_secs = scopes.iter().filter(|scope| scope.is_on(name)).map(|scope| scope.foreign_probe_secs);
         let index = interface_index(name)?;
         Ok(Some(Self {
             place,

@@ -17,6 +17,8 @@ use crate::proto::frame::End;
 use crate::proto::reply::SERVER_PORT;
 use crate::proto::scope::{Scope, Scopes};
 
+/// The link of what is heard on no interface in particular: by a socket of a scope that names none.
+const NO_LINK: usize = usize::MAX;
 /// What a socket asks the kernel to buffer, octets: about 20,000 requests.
 const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
 /// What a socket may have on its way out, octets.
@@ -96,12 +98,19 @@ impl AsFd for Listener {
 pub struct Port {
     /// Bound to the server's address.
     pub socket: UdpSocket,
+    /// For clients without an address; `None` where all are behind relays.
+    pub frames: Option<Frames>,
+    /// Whether replies to one relay may leave as one segmented message.
+    pub segmentation: bool,
+}
+
+/// The way to clients on the link that have no address yet.
+#[derive(Debug)]
+pub struct Frames {
     /// Sends frames out of the scope's interface.
     pub packet: Socket,
     /// What a frame says of its sender.
     pub server: End,
-    /// Whether replies to one relay may leave as one segmented message.
-    pub segmentation: bool,
 }
 
 /// The sockets of one worker: listeners, and a port for each scope in their order.
@@ -125,14 +134,18 @@ impl Ports {
         let names = scopes.interfaces();
         let (mut listeners, mut ports, mut coalesced) = (Vec::new(), Vec::<Port>::new(), false);
         for (at, scope) in scopes.iter().enumerate() {
-            let link = names.iter().position(|name| **name == *scope.interface).unwrap_or_default();
-            if !scopes.iter().take(at).any(|before| before.interface == scope.interface) {
+            let on_link = |name: &str| names.iter().position(|other| **other == *name);
+            let link = scope.interface.as_deref().and_then(on_link).unwrap_or(NO_LINK);
+            let is_first = !scopes.iter().take(at).any(|before| before.interface == scope.interface);
+            if let Some(interface) = scope.interface.as_deref().filter(|_| is_first) {
+                //= https://www.rfc-editor.org/rfc/rfc1542#section-5.1
+                //# However, hosts which support a BOOTP server MUST accept for local delivery to the server BOOTREQUEST messages whose IP source address is 0.0.0.0.
                 let socket = udp(scope, Ipv4Addr::UNSPECIFIED, workers)?;
                 let filter = Filter::own(worker, workers);
                 let filtered = filter.attach(&socket);
                 let filter = if filtered.is_ok() { filter } else { Filter::default() };
                 if let Err(error) = &filtered {
-                    tracing::warn!(interface = &*scope.interface, %error, "the kernel takes no filter: every worker reads every broadcast");
+                    tracing::warn!(interface, %error, "the kernel takes no filter: every worker reads every broadcast");
                 }
                 listeners.push(Listener { socket, link, broadcast: filtered.is_err(), filter, dropped: 0 });
             }
@@ -147,6 +160,8 @@ impl Ports {
                 ports.push(Port::open(scope, socket, segmentation)?);
                 continue;
             }
+            //= https://www.rfc-editor.org/rfc/rfc1542#section-5.1
+            //# BOOTREQUEST messages from legal IP source addresses MUST also be accepted.
             let socket = udp(scope, scope.server_address, workers)?;
             // What the kernel puts together reaches one worker, so it is for one worker only.
             coalesced |= segmentation && workers == 1 && sys::receive_coalesced(&socket).is_ok();
@@ -160,7 +175,13 @@ impl Ports {
 
 impl Port {
     fn open(scope: &Scope, socket: UdpSocket, segmentation: bool) -> Result<Self, LinkError> {
-        let name = &scope.interface;
+        let frames = scope.interface.as_deref().map(|interface| Frames::open(scope, interface)).transpose()?;
+        Ok(Self { socket, frames, segmentation })
+    }
+}
+
+impl Frames {
+    fn open(scope: &Scope, name: &str) -> Result<Self, LinkError> {
         let packet = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None).map_err(|source| {
             failed(
                 scope,
@@ -174,7 +195,7 @@ impl Port {
             .and_then(|()| sys::hardware_address(&packet))
             .map_err(|source| failed(scope, format!("cannot read the hardware address of `{name}`"), source))?;
         let server = End { mac, address: scope.server_address, port: SERVER_PORT };
-        Ok(Self { socket, packet, server, segmentation })
+        Ok(Self { packet, server })
     }
 }
 
@@ -188,7 +209,7 @@ pub fn interface_index(name: &str) -> io::Result<u32> {
 }
 
 fn udp(scope: &Scope, address: Ipv4Addr, workers: usize) -> Result<UdpSocket, LinkError> {
-    let name = &scope.interface;
+    let name = scope.interface.as_deref().unwrap_or("any interface");
     let open = || -> io::Result<Socket> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
         socket.set_reuse_address(true)?;
@@ -199,7 +220,7 @@ fn udp(scope: &Scope, address: Ipv4Addr, workers: usize) -> Result<UdpSocket, Li
         Ok(socket)
     };
     let socket = open().map_err(|source| failed(scope, "cannot open a UDP socket".into(), source))?;
-    socket.bind_device(Some(name.as_bytes())).map_err(|source| {
+    socket.bind_device(scope.interface.as_deref().map(str::as_bytes)).map_err(|source| {
         failed(
             scope,
             format!("cannot bind to interface `{name}`: does it exist, and has the daemon CAP_NET_RAW?"),
@@ -225,7 +246,7 @@ fn udp(scope: &Scope, address: Ipv4Addr, workers: usize) -> Result<UdpSocket, Li
     })?;
     size_buffers(&socket, name);
     if let Err(error) = steering::steer_unicasts(&socket, workers) {
-        tracing::warn!(interface = &**name, %error, "the kernel does not steer: many packets are handed over between workers");
+        tracing::warn!(interface = name, %error, "the kernel does not steer: many packets are handed over between workers");
     }
     Ok(socket.into())
 }

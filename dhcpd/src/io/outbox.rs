@@ -177,12 +177,14 @@ impl Outbox {
     }
 
     fn send_frames(&mut self, port: &Port, runs: std::ops::Range<usize>) -> usize {
+        // Nobody without an address is on such a scope's link: it has none.
+        let Some(frames) = &port.frames else { return runs.len() };
         self.headers.clear();
         self.datagrams.clear();
         let replies = || self.runs[runs.clone()].iter().map(|run| &self.replies[usize::from(run.first)].reply);
         for reply in replies() {
             let Destination::Frame(mac, address) = reply.destination else { continue };
-            self.headers.push(header(port.server, End { mac, address, port: CLIENT_PORT }, &reply.octets));
+            self.headers.push(header(frames.server, End { mac, address, port: CLIENT_PORT }, &reply.octets));
         }
         let mut parts = [IoSlice::new(&[]); 2 * OUTBOX];
         for (i, (reply, header)) in replies().zip(&self.headers).enumerate() {
@@ -192,7 +194,7 @@ impl Outbox {
         }
         let (mut failed, mut done) = (0, 0);
         while done < self.datagrams.len() {
-            match send(&mut self.scratch, &port.packet, &self.datagrams[done..], &parts) {
+            match send(&mut self.scratch, &frames.packet, &self.datagrams[done..], &parts) {
                 Ok(sent) => done += sent.max(1),
                 Err(error) => {
                     tracing::debug!(%error, "a reply could not be sent as a frame");

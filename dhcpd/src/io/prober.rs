@@ -133,10 +133,10 @@ impl Prober {
         let probes = Probes { worker: 0, questions, waker: Arc::clone(&waker), shed };
         let names = scopes.interfaces();
         let links = names.iter().map(|name| open_arp(name, scopes)).collect();
-        let link_of = |name: &str| names.iter().position(|other| **other == *name).unwrap_or_default();
+        let link_of = |name: &str| names.iter().position(|other| **other == *name);
         let thread = Thread {
             links,
-            link_of_scope: scopes.iter().map(|scope| link_of(&scope.interface)).collect(),
+            link_of_scope: scopes.iter().map(|scope| scope.interface.as_deref().and_then(link_of)).collect(),
             echo: open_echo(scopes),
             identifier: std::process::id() as u16,
             asked,
@@ -168,7 +168,7 @@ impl Drop for Prober {
 
 fn open_arp(interface: &str, scopes: &Scopes) -> Option<ArpSocket> {
     let needed = |method| matches!(method, ConflictMethod::Auto | ConflictMethod::Arp);
-    scopes.iter().find(|scope| *scope.interface == *interface && needed(scope.conflict.method))?;
+    scopes.iter().find(|scope| scope.is_on(interface) && needed(scope.conflict.method))?;
     let warn = |error: &io::Error| {
         tracing::warn!(interface, %error, "cannot ask by ARP who uses an address; addresses are offered unchecked");
     };
@@ -187,7 +187,7 @@ fn open_echo(scopes: &Scopes) -> Option<Socket> {
 struct Thread {
     /// By interface, in the order of [`Scopes::interfaces`].
     links: Vec<Option<ArpSocket>>,
-    link_of_scope: Vec<usize>,
+    link_of_scope: Vec<Option<usize>>,
     echo: Option<Socket>,
     identifier: u16,
     asked: Receiver<(usize, Probe)>,
@@ -238,7 +238,7 @@ impl Thread {
     fn send(&self, probe: Probe) -> io::Result<()> {
         match probe.method {
             Method::Arp => {
-                let link = self.link_of_scope.get(usize::from(probe.scope.0)).and_then(|&link| self.links.get(link));
+                let link = self.link_of_scope.get(usize::from(probe.scope.0)).and_then(|&link| self.links.get(link?));
                 let Some(Some(link)) = link else { return Err(io::ErrorKind::Unsupported.into()) };
                 link.send(&arp::probe(link.mac()?, probe.address))
             }

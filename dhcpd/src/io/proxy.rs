@@ -63,7 +63,7 @@ impl Drop for ProxyPort {
 fn open(scope: &Scope) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
     socket.set_reuse_address(true)?;
-    socket.bind_device(Some(scope.interface.as_bytes()))?;
+    socket.bind_device(scope.interface.as_deref().map(str::as_bytes))?;
     socket.bind(&SocketAddrV4::new(scope.server_address, PXE_PORT).into())?;
     Ok(socket.into())
 }

@@ -63,6 +63,8 @@ pub enum Answer {
 /// # Errors
 /// It comes from nobody who can be answered, or names nothing, or more than one thing.
 pub fn question<'a>(packet: &PacketView<'a>) -> Result<By<'a>, DropReason> {
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.3
+    //# If the giaddr field is zero, then the DHCP server MUST NOT reply to the DHCPLEASEQUERY message.
     if packet.giaddr().is_unspecified() {
         return Err(DropReason::NotARequestor);
     }
@@ -171,6 +173,9 @@ mod tests {
         if mac == NOBODY { packet.at(1, &[0, 0]) } else { packet }
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.3
+    //= type=test
+    //# If the giaddr field is zero, then the DHCP server MUST NOT reply to the DHCPLEASEQUERY message.
     #[test]
     fn a_query_names_one_thing() {
         let id = [255, 1, 2, 3];

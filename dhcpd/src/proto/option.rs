@@ -107,6 +107,8 @@ impl OptionBlock {
             codes.insert(code);
             starts.push(start);
             // RFC 3396 §6: what is longer than one option holds goes into several of the same code.
+            //= https://www.rfc-editor.org/rfc/rfc3396#section-4
+            //# A DHCP protocol agent SHOULD NOT split an option as described in this document unless it has no choice, or it knows that its peer can properly handle split options.
             for part in parts(value) {
                 if part.is_empty() {
                     // The library leaves out what has no value; a flag option consists of its presence.
@@ -198,6 +200,18 @@ mod tests {
     //= https://www.rfc-editor.org/rfc/rfc2132#section-2
     //= type=test
     //# Any options defined subsequent to this document MUST contain a length octet even if the length is fixed or zero.
+    //= https://www.rfc-editor.org/rfc/rfc3396#section-4
+    //= type=test
+    //# A DHCP protocol agent SHOULD NOT split an option as described in this document unless it has no choice, or it knows that its peer can properly handle split options.
+    #[test]
+    fn an_option_is_split_where_one_does_not_hold_it_and_not_before() {
+        for (len, lengths) in [(254, &[254][..]), (255, &[255]), (256, &[255, 1]), (600, &[255, 255, 90])] {
+            let block = OptionBlock::encode([(224, &vec![7; len][..])]);
+            let parts: Vec<usize> = Tlvs(block.octets()).map(|(_, part)| part.len()).collect();
+            assert_eq!(parts, lengths);
+        }
+    }
+
     #[test]
     fn keeps_the_first_and_leaves_out_the_servers_own() {
         let own = [50, 51, 53, 54, 55, 57, 58, 59, 61, 82].map(|code| (code, &[2][..]));

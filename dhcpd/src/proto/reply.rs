@@ -183,6 +183,8 @@ impl Asker<'_> {
     pub fn rapid_ack(&self, buffer: Vec<u8>, lease: Lease) -> Ack {
         //= https://www.rfc-editor.org/rfc/rfc4039#section-4
         //# A server MUST include this option in a DHCPACK message sent in a response to a DHCPDISCOVER message when completing the DHCPDISCOVER-DHCPACK message exchange.
+        //= https://www.rfc-editor.org/rfc/rfc4039#section-3
+        //# A server MUST NOT include the Rapid Commit option in any other messages.
         let rapid = |stamp: &mut Stamp| stamp.put(code::RAPID_COMMIT, &[], &[]);
         let octets = self.stamp(buffer, &self.rules.scope.templates.ack, Some(lease), rapid);
         Ack(Reply { octets, destination: self.destination(lease.address) })

@@ -103,8 +103,8 @@ pub struct Scope {
     pub name: Arc<str>,
     /// Who is served.
     pub kind: ScopeKind,
-    /// The interface it is bound to.
-    pub interface: Arc<str>,
+    /// The interface it is bound to; `None`: its relays are heard on any.
+    pub interface: Option<Arc<str>>,
     /// Relays whose clients it serves, besides those inside its subnet; not empty: no clients on the interface itself.
     pub relays: Vec<Subnet>,
     /// Ports whose clients it serves; empty: any.
@@ -173,6 +173,16 @@ impl Scope {
     /// The place of the pool that `address` lies in.
     pub fn pool_of(&self, address: Ipv4Addr) -> Option<usize> {
         self.pools.iter().position(|pool| pool.contains(address))
+    }
+
+    /// Whether it is on this interface.
+    pub fn is_on(&self, interface: &str) -> bool {
+        self.interface.as_deref() == Some(interface)
+    }
+
+    /// Whether what comes in on this interface may be for it.
+    pub fn hears(&self, interface: &str) -> bool {
+        self.interface.as_deref().is_none_or(|own| own == interface)
     }
 
     /// The pools that a client of these classes may have an address from.
@@ -259,7 +269,7 @@ impl Scope {
             network,
             name: scope.name.as_str().into(),
             kind: scope.kind,
-            interface: scope.interface.as_str().into(),
+            interface: scope.interface.as_deref().map(Into::into),
             subnet: scope.subnet,
             server_address: scope.server_address,
             pools: scope.pools.iter().map(|pool| pool.range).collect(),
@@ -446,9 +456,9 @@ impl Scopes {
     /// The names of the interfaces served, each once, in the order of the scopes.
     pub fn interfaces(&self) -> Vec<Box<str>> {
         let mut names: Vec<Box<str>> = Vec::new();
-        for scope in self.iter() {
-            if !names.iter().any(|name| **name == *scope.interface) {
-                names.push((*scope.interface).into());
+        for interface in self.iter().filter_map(|scope| scope.interface.as_deref()) {
+            if !names.iter().any(|name| **name == *interface) {
+                names.push(interface.into());
             }
         }
         names
@@ -464,7 +474,7 @@ impl Scopes {
     /// What is selected goes first (RFC 3527, RFC 3011). Behind a relay it is a scope of that relay or one whose subnet holds `giaddr` (RFC 2131 §4.3.1); without
     /// one it is the one that holds `ciaddr`, else the first of the link. In each case a scope for the client's port goes before one for any port.
     pub fn select(&self, interface: &str, way: Way<'_>) -> Option<&Scope> {
-        let here = || self.scopes.iter().filter(|scope| &*scope.interface == interface);
+        let here = || self.scopes.iter().filter(|scope| scope.hears(interface));
         let at_port =
             |scope: &&Scope| way.circuit_id.is_some_and(|id| scope.circuit_ids.iter().any(|own| **own == *id));
         let any_port = |scope: &&Scope| scope.circuit_ids.is_empty();
@@ -494,7 +504,9 @@ impl Scopes {
         if by_way().is_some_and(|scope| scope.ignore_link_selection) {
             return by_way();
         }
-        let holds = |scope: &&Scope| scope.subnet.contains(&selected);
+        // Whoever is on a link of ours is behind no relay.
+        let in_reach = |scope: &&Scope| relayed || scope.interface.is_some() || scope.subnet.contains(&way.ciaddr);
+        let holds = |scope: &&Scope| scope.subnet.contains(&selected) && in_reach(scope);
         here()
             .find(|scope| holds(scope) && at_port(scope))
             .or_else(|| here().find(|scope| holds(scope) && any_port(scope)))

@@ -150,6 +150,10 @@ impl Default for Parser {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc1542#section-2.1
+//# BOOTP messages not meeting these consistency checks MUST be silently discarded.
+//= https://www.rfc-editor.org/rfc/rfc1542#section-2.1
+//# Therefore, BOOTP messages which, according to the IP Total Length and UDP Length fields, are larger than the minimal size specified by [2] MUST also be accepted.
 impl Parser {
     /// Reads one datagram's payload. The view borrows from both.
     ///
@@ -263,6 +267,10 @@ impl Parser {
             *span = Span { start: start as u16, len: len as u16, joined: false };
             return;
         }
+        //= https://www.rfc-editor.org/rfc/rfc3396#section-7
+        //# When a decoding agent is scanning an incoming DHCP packet's option buffer and finds two or more options with the same option code, it MUST consider them to be split portions of an option as described in the preceding section.
+        //= https://www.rfc-editor.org/rfc/rfc3396#section-7
+        //# In the case that a decoding agent finds a split option, it MUST treat the contents of that option as a single option, and the contents MUST be reassembled in the order that was described above under encoding agent behavior.
         //= https://www.rfc-editor.org/rfc/rfc3396#section-4
         //# However, an implementation which supports any concatenation-requiring option MUST be capable of concatenating received options for both concatenation-requiring and non-concatenation-requiring options.
         //= https://www.rfc-editor.org/rfc/rfc4702#section-2

@@ -48,7 +48,7 @@ pub struct ServedScope {
     pub is_static: bool,
     /// Whether it gives boot files alone, beside another server that gives the addresses. Kea has no such subnets.
     pub is_proxy: bool,
-    /// The interface on which it is heard.
+    /// The interface; empty for relays on any.
     pub interface: String,
     /// The first three octets of its /24.
     pub network: [u8; 3],
@@ -160,9 +160,9 @@ impl ServedScope {
         let (min, max) = self.lease_secs_limits;
         let _ = write!(
             text,
-            "interface = \"{}\"\nsubnet = \"{}/24\"\nserver_address = \"{}\"\npools = [{}]\nlease_secs = {}\n\
+            "{}subnet = \"{}/24\"\nserver_address = \"{}\"\npools = [{}]\nlease_secs = {}\n\
              lease_secs_min = {min}\nlease_secs_max = {max}\n{}{}",
-            self.interface,
+            if self.interface.is_empty() { String::new() } else { format!("interface = \"{}\"\n", self.interface) },
             self.address(0),
             self.server,
             pools.join(", "),
@@ -263,6 +263,7 @@ impl Served {
         let mut interfaces: Vec<_> = self.scopes.iter().map(|scope| scope.interface.as_str()).collect();
         interfaces.sort_unstable();
         interfaces.dedup();
+        interfaces.retain(|name| !name.is_empty());
         let (mut subnets, mut shared) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
         for (scope, id) in self.scopes.iter().zip(1..) {
             match &scope.shared_network {

@@ -100,6 +100,8 @@ impl Desk {
         //# As a consistency check, the allocating server SHOULD probe the reused address before allocating the address, e.g., with an ICMP echo request, and the client SHOULD probe the newly received address, e.g., with ARP.
         //= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
         //# When allocating a new address, servers SHOULD check that the offered network address is not already in use
+        //= https://www.rfc-editor.org/rfc/rfc4039#section-3.1
+        //# When allocating a new address, servers MUST check that the offered network address is not already in use;
         let relayed = !job.packet.giaddr().is_unspecified();
         let Some(method) = method(job.scope, relayed, chosen_by) else { return false };
         let in_use_by_client = client.binding.is_some_and(|own| own.address == address && own.remaining_secs > 0);

@@ -103,7 +103,7 @@ impl Desk {
     fn answer_query(&mut self, now: Now, packet: &PacketView<'_>, arrival: Arrival<'_>, scopes: &Scopes) {
         let link = self.links.get(arrival.link).map_or("", |name| name);
         // Any scope of the link says what this server is called there.
-        let unrelayed = || scopes.iter().find(|scope| *scope.interface == *link);
+        let unrelayed = || scopes.iter().find(|scope| scope.is_on(link));
         let scope = scope_of(scopes, link, packet, &Membership::none()).ok().or_else(unrelayed);
         let by = match (leasequery::question(packet), scope) {
             (Ok(_), _) if !scopes.may_query(packet.giaddr()) => Err(DropReason::NotARequestor),

@@ -6,6 +6,7 @@ use reveille_config::MacAddr;
 use socket2::{Domain, Socket, Type};
 
 use super::*;
+use crate::io::link::Frames;
 use crate::io::sys::{Arena, receive_coalesced, send_without_checksums};
 use crate::proto::reply::Reply;
 use crate::proto::scope::ScopeIndex;
@@ -21,7 +22,7 @@ fn bound() -> (UdpSocket, SocketAddrV4) {
 fn port(segmentation: bool) -> Port {
     let server = End { mac: MacAddr([2, 0, 0, 0, 0, 1]), address: Ipv4Addr::LOCALHOST, port: 67 };
     let packet = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
-    Port { socket: bound().0, packet, server, segmentation }
+    Port { socket: bound().0, frames: Some(Frames { packet, server }), segmentation }
 }
 
 fn reply(scope: u16, to: SocketAddrV4, bytes: usize, mark: u8) -> Outgoing {

@@ -427,3 +427,23 @@ proptest! {
         prop_assert_eq!(unique.len(), codes.len(), "no option twice");
     }
 }
+
+//= https://www.rfc-editor.org/rfc/rfc4039#section-3
+//= type=test
+//# A server MUST NOT include the Rapid Commit option in any other messages.
+#[test]
+fn rapid_commit_stands_in_the_ack_to_a_discover_and_nowhere_else() {
+    let scopes = scopes(&[]);
+    for packet in [Packet::discover(STRANGER), Packet::request(STRANGER), Packet::inform(STRANGER, ip(2, 100))] {
+        let packet = packet.option(code::RAPID_COMMIT, &[]).option(55, &[1, code::RAPID_COMMIT]);
+        packet.view(|view| {
+            let asker = asker(view, &scopes);
+            let rapid = asker.rapid_ack(Vec::new(), LEASE).open();
+            assert_eq!(option(&rapid, code::RAPID_COMMIT), Some(vec![]));
+            let (offer, ack) = (asker.offer(Vec::new(), LEASE), asker.ack(Vec::new(), LEASE).open());
+            for other in [offer, ack, asker.inform(Vec::new()), asker.nak(Vec::new(), NakReason::Taken)] {
+                assert_eq!(option(&other, code::RAPID_COMMIT), None);
+            }
+        });
+    }
+}

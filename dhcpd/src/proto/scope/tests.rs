@@ -97,6 +97,30 @@ fn the_way_of_a_packet_says_its_scope() {
 }
 
 #[test]
+fn a_scope_for_relays_needs_no_interface() {
+    let anywhere =
+        ("interface = \"vp0\"\nrelays = [\"10.98.0.1\"]\nignore_link_selection = true", "relays = [\"10.98.0.1\"]");
+    let scopes = more(&[anywhere]);
+    let discover = || Packet::discover(STRANGER);
+    let relayed = || discover().relayed_by(Ipv4Addr::new(10, 98, 0, 1));
+    let selecting = discover().relayed_by(Ipv4Addr::new(10, 99, 0, 9)).option(82, &[5, 4, 10, 77, 6, 0]);
+    for (why, interface, packet, expected) in [
+        ("its relay on one interface", "vp0", relayed(), Some("wrong")),
+        ("its relay on another", "vb0", relayed(), Some("wrong")),
+        ("its relay on an interface that no scope names", "", relayed(), Some("wrong")),
+        ("link selection", "vp0", selecting, Some("wrong")),
+        ("a renewal past its relay", "", Packet::renew(STRANGER, ip(6, 101)), Some("wrong")),
+        ("on a link", "vp0", discover(), Some("prov")),
+        ("on a link, and selects what is elsewhere", "vp0", discover().option(118, &[10, 77, 6, 0]), None),
+        ("on a link that no scope names", "", discover(), None),
+    ] {
+        let scope = packet.view(|view| scope_of(&scopes, interface, view, &Membership::none()).ok());
+        assert_eq!(scope.map(|scope| &*scope.name), expected, "{why}");
+    }
+    assert_eq!(scopes.interfaces(), [Box::from("vb0"), Box::from("vp0")]);
+}
+
+#[test]
 fn scopes_of_one_link_are_one_network() {
     let scopes = more(&[]);
     let of = |name| scopes.by_name(name).unwrap();

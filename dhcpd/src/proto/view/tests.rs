@@ -9,6 +9,9 @@ fn parse(octets: &[u8]) -> Result<MessageType, DropReason> {
     Parser::default().parse(octets).map(|view| view.message_type)
 }
 
+//= https://www.rfc-editor.org/rfc/rfc1542#section-2.1
+//= type=test
+//# BOOTP messages not meeting these consistency checks MUST be silently discarded.
 #[test]
 fn malformed_packets_are_dropped_with_their_reason() {
     use DropReason::*;
@@ -159,6 +162,15 @@ fn values_that_are_too_short_or_zero_count_as_missing() {
     });
 }
 
+//= https://www.rfc-editor.org/rfc/rfc1542#section-2.1
+//= type=test
+//# Therefore, BOOTP messages which, according to the IP Total Length and UDP Length fields, are larger than the minimal size specified by [2] MUST also be accepted.
+//= https://www.rfc-editor.org/rfc/rfc3396#section-7
+//= type=test
+//# When a decoding agent is scanning an incoming DHCP packet's option buffer and finds two or more options with the same option code, it MUST consider them to be split portions of an option as described in the preceding section.
+//= https://www.rfc-editor.org/rfc/rfc3396#section-7
+//= type=test
+//# In the case that a decoding agent finds a split option, it MUST treat the contents of that option as a single option, and the contents MUST be reassembled in the order that was described above under encoding agent behavior.
 //= https://www.rfc-editor.org/rfc/rfc3396#section-4
 //= type=test
 //# However, an implementation which supports any concatenation-requiring option MUST be capable of concatenating received options for both concatenation-requiring and non-concatenation-requiring options.

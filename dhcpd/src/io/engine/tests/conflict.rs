@@ -138,6 +138,9 @@ fn an_address_in_use_is_not_given_also_when_reserved() {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
 //= type=test
 //# Servers SHOULD be implemented so that network administrators MAY choose to disable probes of newly allocated addresses.
+//= https://www.rfc-editor.org/rfc/rfc4039#section-3.1
+//= type=test
+//# Servers MUST be implemented so that network administrators MAY choose to disable probes of newly allocated addresses.
 #[test]
 fn the_way_of_asking_is_the_scopes() {
     let relayed = |mac| Packet::discover(mac).asks(ip(2, 104)).relayed_by(ip(2, 254));
@@ -233,6 +236,9 @@ fn one_packet_does_not_try_for_ever() {
     assert_eq!(small.happened("dropped"), [(STRANGER, None, "pool-exhausted")]);
 }
 
+//= https://www.rfc-editor.org/rfc/rfc4039#section-3.1
+//= type=test
+//# When allocating a new address, servers MUST check that the offered network address is not already in use;
 #[test]
 fn a_rapid_commit_waits_for_the_check_as_an_offer_does() {
     let rapid = ("lease_secs = 3600", "lease_secs = 3600\nrapid_commit = true");

@@ -210,7 +210,7 @@ fn one_scope(scopes: &mut Scopes) {
 fn shared_link(scopes: &mut Scopes) {
     one_scope(scopes);
     let (networks, scopes) = scopes.parts_mut();
-    let interface = Arc::clone(&scopes[1].interface);
+    let interface = scopes[1].interface.clone();
     let bmc = &mut scopes[0];
     (bmc.kind, bmc.network, bmc.interface) = (ScopeKind::Dynamic, PROV, interface);
     (bmc.bootp, bmc.rapid_commit) = (true, true);
