@@ -27,8 +27,17 @@ demo: deps build images ## Take a simulated machine from powered-off to its own 
 test: deps build images ## Run the tests, the end-to-end deploy with the real agent included
 	.ci/test
 
+# A real Ironic for the matrix, with our DHCP provider as an operator would install it.
+$(TARGET)/ironic/bin/ironic: config/ironic-dhcp-reveille/pyproject.toml
+	python3 -m venv $(TARGET)/ironic
+	$(TARGET)/ironic/bin/pip install --quiet 'ironic>=39,<40'
+	touch $@
+
 matrix: deps build images ## The long matrix alone: every firmware, more clients
 	@$(PACKAGES) tests/matrix/packages.txt
+	$(MAKE) $(TARGET)/ironic/bin/ironic
+	$(TARGET)/ironic/bin/pip install --quiet --no-deps ./config/ironic-dhcp-reveille
+	PYTHONPATH=config/ironic-dhcp-reveille python3 config/ironic-dhcp-reveille/tests/test_options.py
 	$(CARGO) test --locked --test matrix
 
 test-all: test matrix ## The tests and the long matrix

@@ -6,5 +6,6 @@ mod dhcp_clients;
 mod elsewhere;
 mod firmware;
 mod guest;
+mod ironic;
 mod killed;
 mod proxy;

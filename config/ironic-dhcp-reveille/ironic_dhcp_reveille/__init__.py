@@ -1,0 +1,1 @@
+"""Reveille's lease API as a DHCP provider of Ironic."""
