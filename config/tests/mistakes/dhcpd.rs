@@ -402,3 +402,19 @@ fn advice_is_no_mistake() {
     let literal = Config::parse(RIGHT, Path::new("reveille.toml"), &environment()).unwrap();
     assert!(literal.advice().is_empty());
 }
+
+#[test]
+fn classes_and_boot_profiles_have_a_limit() {
+    use reveille_config::limit::{BOOT_PROFILES_MAX, CLASSES_MAX};
+    let class = |n: usize| format!("[[dhcpd.class]]\nname = \"c{n}\"\nmatch = {{ mac-prefix = \"02:00:00\" }}\n");
+    let boot = |n: usize| format!("[dhcpd.boot.b{n}]\nbios = \"b.kpxe\"\n");
+    let some = |one: &dyn Fn(usize) -> String, count| (0..count).map(one).collect::<String>();
+    for (one, most, what) in [
+        (&class as &dyn Fn(usize) -> String, CLASSES_MAX, "more than 16384 classes"),
+        (&boot, BOOT_PROFILES_MAX, "more than 1024 boot profiles"),
+    ] {
+        assert_eq!(mistakes(&format!("{RIGHT}\n{}", some(one, most))), [], "{what}");
+        let found = mistakes(&format!("{RIGHT}\n{}", some(one, most + 1)));
+        assert!(found.len() == 1 && found[0].what.starts_with(what), "{found:?}");
+    }
+}

@@ -89,3 +89,24 @@ impl WorkerQueue {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn at_the_limit_one_more_request_is_refused_until_one_is_taken() {
+        let (queue, requests) = WorkerQueue::new();
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&woken);
+        queue.wake_with(Arc::new(move || _ = count.fetch_add(1, Ordering::Relaxed)));
+        assert!((0..WORKER_QUEUE_MAX).all(|_| queue.push(Request::Reload).is_ok()));
+        assert_eq!(queue.push(Request::Reload), Err(QueueFull));
+        assert!(requests.try_recv().is_ok() && queue.push(Request::Reload).is_ok());
+        assert_eq!(woken.load(Ordering::Relaxed), WORKER_QUEUE_MAX + 1, "for each that was taken in");
+        drop(requests);
+        assert_eq!(queue.push(Request::Reload), Err(QueueFull), "the worker has ended");
+    }
+}

@@ -181,10 +181,13 @@ impl Server {
         }
     }
 
-    /// Rounds until nothing waits for the disk, or what waits is void.
+    /// Rounds until nothing waits for the disk or for the read model, or what waits is void.
     pub fn settle(&mut self) {
         self.until("nothing waits", |server| {
-            server.engines.iter().all(|engine| engine.desk.waiting.is_empty() && !engine.has_requests())
+            server.engines.iter().all(|engine| {
+                let desk = &engine.desk;
+                desk.waiting.is_empty() && desk.queries.count() == 0 && !engine.has_requests()
+            })
         });
         self.catch_up();
     }
