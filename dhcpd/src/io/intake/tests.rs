@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use super::*;
 
-const SERVER_BUFFER_BYTES: usize = 4 << 20;
+const SERVER_BUFFER_BYTES: usize = 16 << 20;
 
 /// Numbers of the messages served.
 #[derive(Default)]
