@@ -29,13 +29,15 @@ pub enum Contender {
     Dnsmasq,
     /// Ours over plain sockets.
     Reveille,
+    /// Ours as it is set up where nothing is said: its replies leave segmented, while the load knows nothing of that.
+    ReveilleDefault,
     /// Ours with segmentation offload.
     ReveilleOffload,
 }
 
 impl Contender {
     /// All of them, in the order of their turns.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ceiling,
         Self::KeaSingle,
         Self::Reveille,
@@ -44,6 +46,7 @@ impl Contender {
         Self::IscDhcpd,
         Self::ReveilleOffload,
         Self::Dnsmasq,
+        Self::ReveilleDefault,
     ];
 
     /// Its key in the results.
@@ -56,6 +59,7 @@ impl Contender {
             Self::IscDhcpd => "isc_dhcpd",
             Self::Dnsmasq => "dnsmasq",
             Self::Reveille => "reveille",
+            Self::ReveilleDefault => "reveille_default",
             Self::ReveilleOffload => "reveille_gso",
         }
     }
@@ -69,19 +73,25 @@ impl Contender {
             Self::KeaMulti => "Kea, memfile, multi-threaded",
             Self::IscDhcpd => "ISC dhcpd",
             Self::Dnsmasq => "dnsmasq",
-            Self::Reveille => "Reveille dhcpd",
-            Self::ReveilleOffload => "Reveille dhcpd, GSO",
+            Self::Reveille => "Reveille dhcpd, plain sockets",
+            Self::ReveilleDefault => "Reveille dhcpd, GSO at its end alone",
+            Self::ReveilleOffload => "Reveille dhcpd, GSO at both ends",
         }
     }
 
     /// Whether an ACK of its survives a power cut. Kea never syncs; dnsmasq syncs, but rewrites its only file in place.
     pub fn durable(self) -> bool {
-        matches!(self, Self::Reveille | Self::ReveilleOffload | Self::IscDhcpd)
+        matches!(self, Self::Reveille | Self::ReveilleDefault | Self::ReveilleOffload | Self::IscDhcpd)
     }
 
     /// Whether the load uses segmentation offload.
     pub fn offload(self) -> bool {
         matches!(self, Self::CeilingOffload | Self::ReveilleOffload)
+    }
+
+    /// Whether our dhcpd uses it.
+    pub fn segmentation(self) -> bool {
+        matches!(self, Self::ReveilleDefault | Self::ReveilleOffload)
     }
 
     /// Whether it remembers clients.
@@ -94,7 +104,7 @@ impl Contender {
         match self {
             Self::KeaSingle | Self::KeaMulti => 128,
             Self::IscDhcpd | Self::Dnsmasq => 64,
-            Self::Ceiling | Self::Reveille => 1_024,
+            Self::Ceiling | Self::Reveille | Self::ReveilleDefault => 1_024,
             Self::CeilingOffload | Self::ReveilleOffload => 2_048,
         }
     }

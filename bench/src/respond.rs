@@ -10,7 +10,7 @@ use crate::io::sys::{self, Inbox};
 use crate::packet::{ACK, DISCOVER, LENGTH, OFFER, REQUEST};
 
 /// Addresses that it gives; clients with consecutive numbers, fewer than this, all get different ones.
-const ADDRESSES: u32 = 0x003e_0000;
+const ADDRESSES: u32 = 0x00fe_0000;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -63,8 +63,8 @@ fn answer(message: &mut [u8], server: Ipv4Addr) -> bool {
     };
     message[0] = 2;
     let number = u32::from_be_bytes([message[30], message[31], message[32], message[33]]);
-    // Of 10.64.0.0/10, past the server's own /16: the load allows each address one owner, so no turn may have more clients than that.
-    let yiaddr = Ipv4Addr::from((u32::from(server) & 0xffc0_0000) + 0x0001_0000 + number % ADDRESSES);
+    // Of 10.0.0.0/8, from its second /16 on: the load allows each address one owner, and with segmentation there are millions of clients a second.
+    let yiaddr = Ipv4Addr::from((u32::from(server) & 0xff00_0000) + 0x0001_0000 + number % ADDRESSES);
     message[16..20].copy_from_slice(&yiaddr.octets());
     let [a, b, c, d] = server.octets();
     let options = [53, 1, kind, 54, 4, a, b, c, d, 51, 4, 0, 0, 14, 16, 255];
@@ -89,7 +89,7 @@ mod tests {
             let message = Message { kind, xid: 9, chaddr, ciaddr: none, requested: none, server: none };
             packet::write(&mut octets, &message, Ipv4Addr::new(10, 64, 0, 2));
             assert!(answer(&mut octets, server));
-            let yiaddr = Ipv4Addr::new(10, 65, 0, 7);
+            let yiaddr = Ipv4Addr::new(10, 1, 0, 7);
             assert_eq!(packet::read(&octets), Some(Reply { kind: expected, xid: 9, chaddr, yiaddr, server }));
             assert!(!answer(&mut octets, server), "an answer is not answered");
         }
@@ -99,7 +99,7 @@ mod tests {
     fn consecutive_clients_get_different_addresses_wherever_they_begin() {
         let server = Ipv4Addr::new(10, 64, 0, 1);
         // Across each edge of the addresses and of powers of two.
-        for edge in [ADDRESSES, 1 << 22, 2 * ADDRESSES, 1 << 23] {
+        for edge in [1 << 22, ADDRESSES, 1 << 24, 2 * ADDRESSES] {
             let mut given = std::collections::HashSet::new();
             for number in (edge - 200_000..edge + 200_000).step_by(7).chain([edge - 1, edge, edge + ADDRESSES / 2]) {
                 let mut octets = [0; LENGTH];
@@ -109,7 +109,7 @@ mod tests {
                 octets[240..243].copy_from_slice(&[53, 1, DISCOVER]);
                 assert!(answer(&mut octets, server));
                 let address: [u8; 4] = octets[16..20].try_into().unwrap();
-                assert!(u32::from_be_bytes(address) & 0xffc0_0000 == u32::from(server) & 0xffc0_0000);
+                assert!(u32::from_be_bytes(address) & 0xff00_0000 == u32::from(server) & 0xff00_0000);
                 given.insert((number, address));
             }
             let addresses: std::collections::HashSet<_> = given.iter().map(|(_, address)| address).collect();

@@ -132,8 +132,8 @@ impl Stage {
                 let program = pinned.arg(std::env::current_exe()?).args(["respond", "--address", &SERVER.to_string()]);
                 (if contender.offload() { program.arg("--offload") } else { program }, "ready")
             }
-            Contender::Reveille | Contender::ReveilleOffload => {
-                let ours = Ours { segmentation: contender.offload(), ..ours };
+            Contender::Reveille | Contender::ReveilleDefault | Contender::ReveilleOffload => {
+                let ours = Ours { segmentation: contender.segmentation(), ..ours };
                 std::fs::write(&config, contender::reveille(state, ours))?;
                 (pinned.arg(&self.reveille).args(["dhcpd", "--log", "info", "--config"]).arg(&config), "ready")
             }

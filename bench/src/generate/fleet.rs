@@ -15,9 +15,9 @@ use crate::packet::{ACK, DECLINE, DISCOVER, Message, NAK, OFFER, RELEASE, REQUES
 const SLOT_BITS: u32 = 20;
 /// Clients under way at a time at the most; the last slot number marks made-up clients.
 pub const SLOTS_MAX: usize = (1 << SLOT_BITS) - 1;
-/// Addresses that answers may bear: 10.64.0.0/10.
-const NETWORK: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 0);
-const ADDRESSES: u32 = 1 << 22;
+/// Addresses that answers may bear: 10.0.0.0/8. Servers give those of 10.64.0.0/10; the stateless responder binds more clients in a turn than those are.
+const NETWORK: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
+const ADDRESSES: u32 = 1 << 24;
 /// Clients whose addresses the file reserves have numbers from here.
 pub const RESERVED_FIRST: u32 = 0xf000_0000;
 /// Made-up clients have numbers from here.

@@ -59,7 +59,7 @@ fn an_address_has_one_owner_until_it_is_released() {
     fleet.decline(client);
     assert!(matches!(bind(&mut fleet, 3, address), Next::Refused));
     assert!(fleet.tally.first_violation.take().unwrap().contains("declined"));
-    assert!(matches!(bind(&mut fleet, 4, Ipv4Addr::new(10, 1, 0, 1)), Next::Refused));
+    assert!(matches!(bind(&mut fleet, 4, Ipv4Addr::new(11, 0, 0, 1)), Next::Refused));
     assert!(fleet.tally.first_violation.take().unwrap().contains("outside"));
 }
 

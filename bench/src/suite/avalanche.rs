@@ -17,7 +17,7 @@ const SHORT_LIMIT_MILLIS: u64 = 10_000;
 /// Ours and the peers; those that never finish take one turn.
 pub fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let mut map = Map::new();
-    let fast = [Contender::Ceiling, bench.kea(), Contender::Reveille];
+    let fast = [Contender::Ceiling, bench.kea(), Contender::Reveille, Contender::ReveilleDefault];
     for contender in fast.into_iter().chain([Contender::IscDhcpd, Contender::Dnsmasq]) {
         let rounds = if fast.contains(&contender) { bench.rounds } else { 1 };
         let short = bench.quick || !fast.contains(&contender);
@@ -35,8 +35,11 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         // All of every turn, or it does not count as finished.
         let all = bound.iter().all(|bound| *bound >= CLIENTS as f64);
         let seconds = if all { json!(rounded(median(&seconds), 3)) } else { Value::Null };
-        if contender == Contender::Reveille {
-            bench.figure("avalanche_20k_s", seconds.clone(), true);
+        match contender {
+            // As it is set up where nothing is said.
+            Contender::ReveilleDefault => bench.figure("avalanche_20k_s", seconds.clone(), true),
+            Contender::Reveille => bench.figure("avalanche_20k_plain_s", seconds.clone(), true),
+            _ => {}
         }
         let entry = json!({ "all_bound_s": seconds, "bound": median(&bound), "within_s": limit / 1_000,
                             "durable": contender.durable() });

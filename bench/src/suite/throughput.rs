@@ -102,6 +102,8 @@ pub fn dora(bench: &mut Bench) -> anyhow::Result<()> {
     let by_cpu = |who: Contender| turns.get(&who).map_or(f64::NAN, |turns| of(turns, Outcome::cpu_micros));
     bench.figure("dora_vs_kea_by_cpu", rounded(by_cpu(better) / cpu, 2), true);
     bench.figure("dora_vs_ceiling_by_cpu", rounded(by_cpu(Contender::Ceiling) / cpu, 3), true);
+    bench.figure("dora_default_per_s", rounded(rate(Contender::ReveilleDefault), 0), true);
+    bench.figure("dora_default_vs_kea", rounded(rate(Contender::ReveilleDefault) / kea, 2), true);
     bench.figure("dora_gso_per_s", rounded(rate(Contender::ReveilleOffload), 0), true);
     bench.figure("dora_gso_vs_kea", rounded(rate(Contender::ReveilleOffload) / kea, 2), true);
     Ok(())
