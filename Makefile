@@ -42,8 +42,9 @@ matrix: deps build images ## The long matrix alone: every firmware, more clients
 
 test-all: test matrix ## The tests and the long matrix
 
-fuzz: ## Fuzz the DHCP packet path for SECONDS (default 300), from SEED or from anywhere
+fuzz: ## Fuzz the DHCP packet path and the talk with BMCs for SECONDS each (default 300), from SEED or from anywhere
 	$(CARGO) run --locked -p reveille-fuzz --bin dhcp-fuzz -- --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
+	$(CARGO) run --locked -p reveille-fuzz --bin ipmi-fuzz -- --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
 check: ## Formatting, lints, documentation, dependency rules
 	$(CARGO) fmt --all --check

@@ -6,6 +6,7 @@
 //!
 //! Packets come from the corpus (`corpus/*.hex`, as clients sent them), from mutations of those, and from following up what the server said.
 
+pub mod ipmi;
 pub mod mutate;
 pub mod oracle;
 pub mod random;
