@@ -3,6 +3,7 @@
 //! Every figure is a ratio within one run: contenders take turns, each server has one core and the generator the other,
 //! joined by a veth pair between two namespaces made for the run. Traffic goes nowhere else, and is bounded in count and time.
 
+mod bmc;
 mod contender;
 mod generate;
 mod histogram;
@@ -44,6 +45,10 @@ enum Command {
     ServeSlow(serve_slow::Args),
     /// What a worker's table keeps of each lease, without sockets: octets
     LeaseMemory(lease_memory::Args),
+    /// Simulated BMCs alone, on loopback addresses, until standard input ends
+    SimulateBmcs(bmc::Simulate),
+    /// Asks simulated BMCs for their power, round after round; prints JSON
+    AskBmcs(bmc::Ask),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +58,8 @@ fn main() -> ExitCode {
         Command::Respond(args) => respond::run(&args),
         Command::ServeSlow(args) => serve_slow::run(&args),
         Command::LeaseMemory(args) => lease_memory::run(&args),
+        Command::SimulateBmcs(args) => bmc::simulate(&args),
+        Command::AskBmcs(args) => bmc::ask(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

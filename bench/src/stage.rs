@@ -99,6 +99,11 @@ impl Stage {
         self.start_in(contender, &state, Ours::default(), SERVER_CORE)
     }
 
+    /// The program under test.
+    pub fn reveille(&self) -> &Path {
+        &self.reveille
+    }
+
     /// A new empty state directory.
     ///
     /// # Errors

@@ -66,6 +66,11 @@ pub fn targets(results: &Map<String, Value>) -> Vec<Target> {
         ("goodput_at_overload", "goodput under overload, share of the peak", Bound::AtLeast(0.80)),
         ("table_bytes_per_lease", "octets of the packet path for a plain lease", Bound::AtMost(128.0)),
         ("replay_million_s", "restart with a million leases, seconds", Bound::AtMost(1.5)),
+        ("bmc_cold_vs_ipmipower", "1,000 BMCs from cold, times ipmipower", Bound::AtLeast(1.0)),
+        ("bmc_warm_vs_cold", "1,000 BMCs with sessions reused, times from cold", Bound::AtLeast(5.0)),
+        ("bmc_poll_10k_core_share", "10,000 BMCs each asked once a minute, share of a core", Bound::AtMost(0.05)),
+        ("bmc_poll_10k_mib", "10,000 BMCs each asked once a minute, MiB", Bound::AtMost(100.0)),
+        ("bmc_dead_slowdown", "living BMCs beside a tenth of dead ones, times alone", Bound::AtMost(1.05)),
         ("scaling_two_workers", "two workers, times one", Bound::AtLeast(1.7)),
     ];
     let value = |figure: &str| results.get(figure).and_then(Value::as_f64);

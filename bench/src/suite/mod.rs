@@ -1,6 +1,7 @@
 //! `reveille-bench run`: all measurements, one after the other, and what they come to.
 
 mod avalanche;
+mod bmc;
 mod calibrate;
 mod latency;
 mod memory;
@@ -78,10 +79,12 @@ pub enum Measurement {
     SlowDisk,
     /// A reload with 100,000 reservations under load
     Reload,
+    /// A thousand BMCs beside ipmipower, and ten thousand in view
+    Bmc,
 }
 
 impl Measurement {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Dora,
         Self::Renew,
         Self::Mixed,
@@ -94,6 +97,7 @@ impl Measurement {
         Self::Flood,
         Self::SlowDisk,
         Self::Reload,
+        Self::Bmc,
     ];
 
     fn name(self) -> &'static str {
@@ -110,6 +114,7 @@ impl Measurement {
             Self::Flood => "flood",
             Self::SlowDisk => "slow-disk",
             Self::Reload => "reload",
+            Self::Bmc => "bmc",
         }
     }
 
@@ -123,6 +128,7 @@ impl Measurement {
             Self::Memory => 20,
             Self::Calibrate => 10,
             Self::Flood | Self::SlowDisk | Self::Reload => 6,
+            Self::Bmc => 30,
         }
     }
 
@@ -140,6 +146,7 @@ impl Measurement {
             Self::Flood => scenario::flood(bench),
             Self::SlowDisk => scenario::slow_disk(bench),
             Self::Reload => scenario::reload(bench),
+            Self::Bmc => bmc::measure(bench),
         }
     }
 }
