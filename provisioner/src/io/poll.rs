@@ -5,6 +5,7 @@
 //!
 //! Metrics: `reveille_power_polls_total{outcome}`, `reveille_power_drift_total`, `reveille_bmc_silent`, `reveille_power_polled_nodes`.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ pub struct Poller<P> {
     settings: Arc<ArcSwap<Settings>>,
     schedule: Schedule<Uuid, BuildHasherDefault<DefaultHasher>>,
     interval: Duration,
-    silent: std::collections::HashSet<Uuid>,
+    silent: HashSet<Uuid>,
 }
 
 impl<P: bmc::Power + Send + Sync + 'static> Poller<P> {
@@ -90,8 +91,8 @@ impl<P: bmc::Power + Send + Sync + 'static> Poller<P> {
             self.interval = interval;
             self.schedule = Schedule::new(interval.max(Duration::from_secs(1)), BuildHasherDefault::default());
         }
-        let members: Vec<Uuid> = match interval.is_zero() {
-            true => Vec::new(),
+        let members: HashSet<Uuid> = match interval.is_zero() {
+            true => HashSet::new(),
             false => {
                 self.store.read(|tables| tables.nodes().filter(|node| is_polled(node)).map(|node| node.uuid).collect())
             }

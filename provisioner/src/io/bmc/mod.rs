@@ -1,4 +1,4 @@
-//! BMCs: one UDP socket for all of them, and the seam behind which other drivers will stand.
+//! BMCs: one UDP socket for all of them, what takes more than one command, and the seam behind which other drivers will stand.
 //!
 //! What is said to a BMC and what its answers mean is decided in [`crate::proto::ipmi`]; here are the socket, the
 //! clock, the random octets, the table of conversations and the counters.
