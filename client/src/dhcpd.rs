@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ::http::Method;
-use reveille_config::dto::dhcpd::{Approve, Lease, Link, Page, Reservation, ReservationPut, ScopeUse, Sighting};
+use reveille_config::dto::dhcpd::{
+    Approve, Batch, BatchDone, Lease, Link, Page, Reservation, ReservationPut, ScopeUse, Sighting,
+};
 use reveille_config::dto::event::{EventPage, EventQuery};
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::dto::token::{Token, TokenCreate, TokenCreated};
@@ -13,6 +15,9 @@ use crate::events::{self, EventStream};
 use crate::http::Http;
 use crate::query::{path, segment};
 use crate::{Access, ClientError};
+
+/// How much longer than another call a batch may take.
+const BATCH_WAIT: Duration = Duration::from_secs(110);
 
 /// A client of dhcpd's lease API.
 #[derive(Debug, Clone)]
@@ -49,6 +54,12 @@ impl Dhcpd {
     /// Puts a reservation; returns once it is durable and in force.
     pub async fn put_reservation(&self, mac: MacAddr, put: &ReservationPut) -> Result<Reservation, ClientError> {
         self.http.call(Method::PUT, &format!("/v1/reservations/{mac}"), Some(put)).await
+    }
+
+    /// Puts and deletes many reservations, all or none; returns once they are durable and in force. With `dry_run` only says what that would change.
+    pub async fn put_batch(&self, batch: &Batch, dry_run: bool) -> Result<BatchDone, ClientError> {
+        let http = self.http.with_more_time(BATCH_WAIT);
+        http.call(Method::POST, &path("/v1/reservations:batch", &[("dry_run", Some(&dry_run))]), Some(batch)).await
     }
 
     /// The reservation of `mac`, in `scope` where it has several.

@@ -310,5 +310,5 @@ pub(crate) fn plain_problem(status: StatusCode, text: &str) -> Problem {
     let title = status.canonical_reason().unwrap_or("refused").to_owned();
     let text: String = text.trim().chars().take(500).collect();
     let detail = if text.is_empty() { format!("{} {title}", status.as_u16()) } else { text };
-    Problem { status: status.as_u16(), title, detail, field: None }
+    Problem { status: status.as_u16(), title, detail, field: None, errors: Vec::new() }
 }

@@ -116,6 +116,20 @@ pub const LEASE_API_CONNECTIONS_MAX: usize = 4_096;
 pub const API_CONNECTIONS_MAX: usize = 256;
 /// Clients of the lease API whose certificates have a role by name.
 pub const API_CLIENTS_MAX: usize = 1_024;
+/// Changes of leases, renewals aside, that `GET /v1/history` remembers; the oldest makes room.
+pub const LEASE_HISTORY_MAX: usize = 65_536;
+/// Leases that one page of a filtered listing looks at; the page then ends, and its cursor goes on.
+pub const LEASES_LOOKED_AT_MAX: usize = 20_000;
+/// Rows of one batch of reservations; a longer one is refused.
+pub const BATCH_ROWS_MAX: usize = 100_000;
+/// Octets of the body of a batch.
+pub const BATCH_BYTES_MAX: usize = 64 << 20;
+/// Mistakes of a refused batch that its answer lists.
+pub const BATCH_MISTAKES_MAX: usize = 100;
+/// Labels of one reservation.
+pub const LABELS_MAX: usize = 64;
+/// Octets of a label's name, and of its value.
+pub const LABEL_BYTES_MAX: usize = 255;
 /// Tokens of the lease API; one more is refused until one is revoked.
 pub const TOKENS_MAX: usize = 1_024;
 /// Requests under way on one HTTP/2 connection to the lease API; more wait.

@@ -32,6 +32,7 @@ fn reservations() {
             boot_file: Some("undionly.kpxe".into()),
             options: [("routers".to_owned(), json!(["10.77.1.1"])), ("224".into(), json!("hex:0a"))].into(),
             node: Some("4f4e".into()),
+            ..ReservationPut::default()
         },
         r#"{"scope":"bmc","address":"10.77.1.10","hostname":"rack1-1","boot_file":"undionly.kpxe","options":{"224":"hex:0a","routers":["10.77.1.1"]},"node":"4f4e"}"#,
     );
@@ -45,6 +46,11 @@ fn reservations() {
                 boot_file: None,
                 options: Default::default(),
                 node: None,
+                boot: None,
+                boot_files: Default::default(),
+                lease_secs: None,
+                labels: Default::default(),
+                expires_unix: None,
                 origin: Origin::Config,
             }],
             next: Some("1".into()),
@@ -162,7 +168,13 @@ fn events_and_problems() {
     );
     golden(EventPage::default(), r#"{"events":[],"next":0}"#);
     golden(
-        Problem { status: 404, title: "not found".into(), detail: "no such lease".into(), field: Some("mac".into()) },
+        Problem {
+            status: 404,
+            title: "not found".into(),
+            detail: "no such lease".into(),
+            field: Some("mac".into()),
+            errors: vec![],
+        },
         r#"{"status":404,"title":"not found","detail":"no such lease","field":"mac"}"#,
     );
 }

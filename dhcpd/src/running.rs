@@ -244,6 +244,8 @@ impl Running {
         if let Some(certificates) = &self.certificates {
             certificates.refresh()?;
         }
+        // A batch of reservations under way was checked against what is in force.
+        let Ok(_changing) = self.store.changing.try_read() else { return Err(ReloadError::Busy) };
         self.store.shared.scopes.store(Arc::new(Scopes::compile(&config)));
         *current = config;
         let told = self.store.queues.iter().map(|queue| queue.push(Request::Reload)).filter(Result::is_err).count();

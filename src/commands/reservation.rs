@@ -1,13 +1,16 @@
 //! `reveille reservation`: which machine always gets which address.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Subcommand;
 use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::{Reservation, ReservationPut};
 use serde_json::Value;
+
+mod import;
 
 use crate::commands::events::{self, Source};
 use crate::output;
@@ -63,6 +66,39 @@ enum Verb {
         /// An option by name or number, as in routers='["10.77.2.1"]' or domain-name=example.net
         #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
         options: Vec<(String, Value)>,
+        /// Instead of an address: the pool to choose from, as in 10.77.2.100-10.77.2.199
+        #[arg(long, conflicts_with = "address")]
+        pool: Option<String>,
+        /// Its boot profile, one of the configuration
+        #[arg(long, conflicts_with_all = ["boot_file", "boot_files"])]
+        boot: Option<String>,
+        /// Its boot file for an architecture or stage, as in efi_x64=snponly.efi or ipxe=http://10.77.2.1:8080/boot.ipxe
+        #[arg(long = "boot-for", value_name = "STAGE=FILE", value_parser = pair)]
+        boot_files: Vec<(String, String)>,
+        /// Its lease time, seconds, whatever it asks for
+        #[arg(long)]
+        lease_secs: Option<u32>,
+        /// A label
+        #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
+        labels: Vec<(String, String)>,
+        /// The node's id
+        #[arg(long)]
+        node: Option<String>,
+        /// After how many seconds the reservation ends by itself ("for this deploy only")
+        #[arg(long, value_name = "SECS")]
+        expires_in: Option<u64>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the reservations of a CSV file, all or none: see below
+    #[command(after_help = IMPORT_HELP)]
+    Import {
+        /// The file; `-` is standard input
+        file: PathBuf,
+        /// Only say what it would change, and what is wrong
+        #[arg(long)]
+        dry_run: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -77,6 +113,20 @@ enum Verb {
         #[arg(long)]
         scope: Option<String>,
     },
+}
+
+const IMPORT_HELP: &str = "The first line names the columns, in any order; `mac` must be among them:\n  \
+    mac,address,scope,pool,hostname,boot,boot_file,lease_secs,node,expires_unix,label.NAME,option.NAME\n\n\
+    An empty field says nothing. For example:\n  \
+    mac,address,hostname,label.rack,option.routers\n  \
+    52:54:00:bb:00:01,10.77.2.21,rack1-1,r1,\"[\"\"10.77.2.1\"\"]\"\n  \
+    52:54:00:bb:00:02,10.77.2.22,rack1-2,r1,\n\n\
+    The same file again changes nothing. Reservations that it does not name stay.";
+
+/// `NAME=VALUE`, both texts.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// `NAME=VALUE`, the value as JSON where it is JSON, else as text.
@@ -104,12 +154,43 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if json { output::json(&all)? } else { print(&all)? }
         }
         Verb::Get { mac, scope, json } => show(dhcpd.reservation(mac, scope.as_deref()).await?, json)?,
-        Verb::Put { mac, address, scope, hostname, boot_file, options, json } => {
-            let options: BTreeMap<_, _> = options.into_iter().collect();
-            let put = ReservationPut { scope, address, hostname, boot_file, options, node: None };
+        Verb::Put {
+            mac,
+            address,
+            scope,
+            hostname,
+            boot_file,
+            options,
+            pool,
+            boot,
+            boot_files,
+            lease_secs,
+            labels,
+            node,
+            expires_in,
+            json,
+        } => {
+            let now =
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).context("the clock is wrong")?;
+            let put = ReservationPut {
+                scope,
+                address,
+                hostname,
+                boot_file,
+                options: options.into_iter().collect(),
+                node,
+                mac: None,
+                pool,
+                boot,
+                boot_files: boot_files.into_iter().collect(),
+                lease_secs,
+                labels: labels.into_iter().collect(),
+                expires_unix: expires_in.map(|secs| now.as_secs().saturating_add(secs)),
+            };
             show(dhcpd.put_reservation(mac, &put).await?, json)?;
         }
         Verb::Watch(args) => events::watch(args, &["reserved", "unreserved"], &Source::Dhcpd(dhcpd)).await?,
+        Verb::Import { file, dry_run, json } => return import::run(&dhcpd, &file, dry_run, json).await,
         Verb::Delete { mac, scope } => dhcpd.delete_reservation(mac, scope.as_deref()).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -47,6 +47,7 @@ fn every_command_helps() {
         "reservation list",
         "reservation get",
         "reservation put",
+        "reservation import",
         "reservation delete",
         "token create",
         "token list",

@@ -13,7 +13,13 @@ pub(super) struct Refusal(Box<Problem>);
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, title: &str, detail: impl Into<String>) -> Self {
-        Self(Box::new(Problem { status: status.as_u16(), title: title.into(), detail: detail.into(), field: None }))
+        Self(Box::new(Problem {
+            status: status.as_u16(),
+            title: title.into(),
+            detail: detail.into(),
+            field: None,
+            errors: Vec::new(),
+        }))
     }
 
     /// 400 for one field of the body, or one parameter.

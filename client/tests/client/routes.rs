@@ -54,6 +54,7 @@ async fn dhcpd() {
         boot_file: Some("x.efi".into()),
         options: [("routers".to_owned(), json!(["10.77.1.1"]))].into(),
         node: Some(UUID.into()),
+        ..ReservationPut::default()
     };
     let body = json!({ "scope": "bmc", "address": "10.77.1.10", "hostname": "bmc-1", "boot_file": "x.efi",
         "options": { "routers": ["10.77.1.1"] }, "node": UUID });

@@ -20,6 +20,16 @@ pub struct Boot {
     pub ipxe: Option<String>,
 }
 
+impl Boot {
+    /// A profile out of its keys and values, checked as those of the file are.
+    ///
+    /// # Errors
+    /// The first mistake in words.
+    pub fn from_files(files: &BTreeMap<String, String>) -> Result<Self, String> {
+        crate::read::boot_of_files(files)
+    }
+}
+
 /// Whether a boot file is fetched by HTTP.
 pub fn is_http_url(file: &str) -> bool {
     file.starts_with("http://") || file.starts_with("https://")

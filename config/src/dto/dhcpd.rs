@@ -6,7 +6,11 @@
 //! | `GET /v1/reservations/{mac}?scope=` | → [`Reservation`] |
 //! | `DELETE /v1/reservations/{mac}?scope=` | → 204, also where there was none |
 //! | `GET /v1/reservations?scope=&cursor=&limit=` | → [`Page`] of [`Reservation`] |
-//! | `GET /v1/leases?scope=&cursor=&limit=` | → [`Page`] of [`Lease`] |
+//! | `POST /v1/reservations:batch?dry_run=` | [`Batch`] → [`BatchDone`] |
+//! | `GET /v1/leases?scope=&cursor=&limit=` and filters: `address`, `mac`, `client_id`, `hostname`, `node`, `label`, `state` | → [`Page`] of [`Lease`] |
+//! | `GET /v1/leases:export?format=` | → a stream of [`Lease`]s, one a line (`jsonl`), or of Kea's CSV (`csv`) |
+//! | `DELETE /v1/leases/{mac or address}?scope=` | → 204, also where there is none: given up before its time |
+//! | `GET /v1/history?address=&mac=` | → [`Page`] of [`LeaseChange`] |
 //! | `GET /v1/leases/{mac or address}?scope=` | → [`Lease`] |
 //! | `GET /v1/sightings` | → [`Page`] of [`Sighting`] |
 //! | `POST /v1/sightings/{mac}/approve` | [`Approve`] → 201 [`Reservation`] |
@@ -54,6 +58,27 @@ pub struct ReservationPut {
     /// The node's UUID, for the reader; dhcpd gives it no meaning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// The machine, in a row of a batch; elsewhere the path says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// Instead of an address: the pool that one is chosen from, as the configuration writes its range, or any address of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The name of a boot profile of the configuration, instead of the scope's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+    /// Boot files by stage and architecture, with the keys of a boot profile: `bios`, `efi_x64`, `ipxe` …
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub boot_files: BTreeMap<String, String>,
+    /// The lease time, seconds, whatever the client asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_secs: Option<u32>,
+    /// Labels, for the reader and for filters; dhcpd gives them no meaning.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When the reservation ends by itself, Unix seconds; a lease that it gave runs on to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_unix: Option<u64>,
 }
 
 /// A reservation in force.
@@ -77,8 +102,75 @@ pub struct Reservation {
     /// The node's UUID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// The name of a boot profile of the configuration, instead of the scope's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+    /// Boot files by stage and architecture, with the keys of a boot profile: `bios`, `efi_x64`, `ipxe` …
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub boot_files: BTreeMap<String, String>,
+    /// The lease time, seconds, whatever the client asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_secs: Option<u32>,
+    /// Labels, for the reader and for filters; dhcpd gives them no meaning.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When the reservation ends by itself, Unix seconds; a lease that it gave runs on to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_unix: Option<u64>,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+/// The body of `POST /v1/reservations:batch?dry_run=`: all of it comes into force, or nothing. A machine or an address is named once.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// Reservations, each with its `mac`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub put: Vec<ReservationPut>,
+    /// Machines whose reservation is deleted; no error where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delete: Vec<MachineRef>,
+}
+
+/// A machine's reservation in a scope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineRef {
+    /// The machine.
+    pub mac: MacAddr,
+    /// The scope, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}
+
+/// What a batch has changed, or would.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchDone {
+    /// Whether nothing was changed, as was asked.
+    pub dry_run: bool,
+    /// Reservations made.
+    pub created: u64,
+    /// Reservations that were others before.
+    pub changed: u64,
+    /// Rows that were so already.
+    pub unchanged: u64,
+    /// Reservations deleted.
+    pub deleted: u64,
+    /// The addresses of rows that left them open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen: Vec<ChosenAddress>,
+}
+
+/// An address chosen for a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenAddress {
+    /// The machine.
+    pub mac: MacAddr,
+    /// Its scope.
+    pub scope: String,
+    /// Its address.
+    pub address: Ipv4Addr,
 }
 
 /// Where a reservation comes from.
@@ -135,6 +227,25 @@ pub struct Lease {
     /// Whether a reservation chose the address.
     pub reserved: bool,
     /// Sequence of the journal record that holds the promise.
+    pub sequence: u64,
+}
+
+/// A change of a lease, renewals aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseChange {
+    /// When, Unix seconds.
+    pub at_unix: u64,
+    /// `bound`, `released` or `declined`.
+    pub change: String,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The machine.
+    pub mac: MacAddr,
+    /// The scope.
+    pub scope: String,
+    /// When the promise or the quarantine was to end then, Unix seconds; renewals move it on.
+    pub ends_unix: u64,
+    /// Sequence of the journal record.
     pub sequence: u64,
 }
 

@@ -9,4 +9,4 @@ mod problem;
 pub mod reload;
 pub mod token;
 
-pub use problem::Problem;
+pub use problem::{Problem, RowProblem};

@@ -14,4 +14,21 @@ pub struct Problem {
     /// The field of the body or the parameter at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The rows of a batch that cannot be, the first of them; nothing of the batch was done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<RowProblem>,
+}
+
+/// What is wrong with a row of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowProblem {
+    /// `put` or `delete`.
+    pub list: String,
+    /// Its place there, from 0 on.
+    pub row: u64,
+    /// The field at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What is wrong with it and what would be right.
+    pub detail: String,
 }

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use super::reader::{At, Table, Value};
+use toml::de::DeTable;
+
+use super::reader::{At, Reader, Table, Value};
 use super::shape;
 use crate::dhcpd::{Architecture, Boot, Fetches, ScopeBoot};
+use crate::environment::System;
 use crate::limit::{BOOT_FILE_BYTES_MAX, BOOT_PROFILES_MAX, BOOT_URL_BYTES_MAX};
+use crate::print::quoted;
 
 /// The profiles, by name; one that is wrong is among them as an empty one, so that its name is known.
 pub(super) fn profiles(dhcpd: &Table<'_, '_>) -> BTreeMap<String, Boot> {
@@ -47,6 +51,22 @@ pub(super) fn of_scope(scope: &Table<'_, '_>, server_address: Option<Ipv4Addr>) 
 /// The name of a profile; whether it exists is checked when all are known.
 pub(super) fn profile_name(value: &Value<'_, '_>) -> Option<At<String>> {
     shape::name(value, "a boot profile", "\"default\"")
+}
+
+/// A profile that stands in no file.
+pub(crate) fn of_files(files: &BTreeMap<String, String>) -> Result<Boot, String> {
+    let line = |(key, value): (&String, &String)| format!("{} = {}\n", quoted(key), quoted(value));
+    let text: String = files.iter().map(line).collect();
+    let parsed = DeTable::parse(&text).map_err(|error| error.message().to_owned())?;
+    let reader = Reader::new(&System);
+    let profile = boot(Table::new(&reader, "boot_files".into(), 0..text.len(), Some(parsed.get_ref())), None);
+    match (reader.finish().notes.into_iter().next(), profile) {
+        (None, Some(profile)) => Ok(profile),
+        (Some(note), _) => {
+            Err(note.instead.map_or_else(|| note.what.clone(), |instead| format!("{}: {instead}", note.what)))
+        }
+        (None, None) => Err("this is no boot profile".into()),
+    }
 }
 
 /// One table of boot files. In a scope the scope's own address is the default for `next_server`; a profile has none.

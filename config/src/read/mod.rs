@@ -26,6 +26,7 @@ use crate::environment::Environment;
 use crate::limit::{CONFIG_BYTES_MAX, MISTAKES_MAX};
 use crate::mistake::{Mistake, Severity, Source};
 use crate::{Config, Part};
+pub(crate) use boot::of_files as boot_of_files;
 use listeners::Listeners;
 use reader::{Note, Reader, Table};
 

@@ -28,15 +28,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             }
         })?;
         let octets = if octets.is_empty() { Bytes::from_static(b"{}") } else { octets };
-        let mut reader = serde_json::Deserializer::from_slice(&octets);
-        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let path = error.path().to_string();
-            let detail = error.into_inner().to_string();
-            ApiError::malformed((path != ".").then_some(&*path), detail)
-        })?;
-        reader.end().map_err(|error| ApiError::malformed(None, error.to_string()))?;
-        Ok(Self(value))
+        read(&octets).map(Self)
     }
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// 400, naming the field.
+pub fn read<T: DeserializeOwned>(octets: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(octets);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let detail = error.into_inner().to_string();
+        ApiError::malformed((path != ".").then_some(&*path), detail)
+    })?;
+    reader.end().map_err(|error| ApiError::malformed(None, error.to_string()))?;
+    Ok(value)
 }
 
 /// The query's parameters by name.

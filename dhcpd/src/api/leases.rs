@@ -6,52 +6,107 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use reveille_config::dto::dhcpd::{Lease, LeaseState, Page};
+use reveille_config::limit::LEASES_LOOKED_AT_MAX;
+use tokio::sync::oneshot;
 
 use super::body::Query;
+use super::lease_filter::{FILTERS, Filter};
 use super::problem::ApiError;
+use super::reservations::{busy, waited};
 use super::{ApiState, page, unix_now};
 use crate::proto::relay_agent::RelayAgent;
-use crate::proto::scope::Machine;
+use crate::proto::scope::{Machine, ScopeIndex};
 use crate::store::journal::Sequence;
 use crate::store::model::{LeaseRow, RowState};
+use crate::store::queue::Request;
+
+/// Leases that a listing looks at between two moments in which others may.
+const LEASES_AT_ONCE: usize = 256;
 
 /// How long an answer waits for what it shows to be durable.
 const DURABLE_WAIT: Duration = Duration::from_secs(5);
 
-/// A page of leases in the order of scopes and addresses.
+/// A page of leases in the order of scopes and addresses. A page of a filtered listing may hold fewer than there are, and then says how to go on.
 pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Json<Page<Lease>>, ApiError> {
-    let query = query.only(&["scope", "cursor", "limit"])?;
+    let query = query.only(&[&FILTERS[..], &["cursor", "limit"]].concat())?;
     let limit = page::limit(&query)?;
-    let only = page::scope(&state, &query)?;
-    let mut after: Option<Ipv4Addr> = match query.text("cursor") {
-        Some(cursor) => {
-            Some(cursor.parse().map_err(|_| ApiError::malformed(Some("cursor"), "not one of this listing"))?)
-        }
-        None => None,
-    };
+    let filter = Filter::of(&state, &query)?;
+    let wrong = |_| ApiError::malformed(Some("cursor"), "not one of this listing");
+    let after: Option<Ipv4Addr> = query.text("cursor").map(|cursor| cursor.parse().map_err(wrong)).transpose()?;
     caught_up(&state).await?;
-    let shared = &state.store.shared;
-    let (mut items, mut sequence) = (Vec::new(), 0);
-    for scope in shared.scopes.load().iter().filter(|scope| only.is_none_or(|only| only == scope.index)) {
-        // The cursor's scope and those after it.
-        if let Some(cursor) = after
-            && !scope.subnet.contains(&cursor)
-            && items.is_empty()
-        {
-            continue;
+    let mut found = Found { filter, limit, items: Vec::new(), sequence: 0 };
+    let looked_through = match found.filter.indexed(&state) {
+        Some(rows) => {
+            rows.into_iter().filter(|(address, _)| after.is_none_or(|after| *address > after)).for_each(
+                |(address, row)| {
+                    found.look(&state, address, row);
+                },
+            );
+            None
         }
-        let mut at = after.take();
-        while items.len() <= limit
-            && let Some((address, row)) = shared.model.next_lease(scope.index, at)
-        {
-            at = Some(address);
-            sequence = sequence.max(row.sequence);
-            items.push(lease(&state, address, row));
+        None => look_through(&state, &mut found, after).await,
+    };
+    durable(&state, found.sequence).await?;
+    let Json(mut page) = page::page(found.items, limit, |lease| lease.address.to_string());
+    page.next = page.next.or(looked_through.map(|address| address.to_string()));
+    Ok(Json(page))
+}
+
+/// What a listing has found.
+struct Found {
+    filter: Filter,
+    limit: usize,
+    items: Vec<Lease>,
+    sequence: Sequence,
+}
+
+impl Found {
+    fn look(&mut self, state: &ApiState, address: Ipv4Addr, row: LeaseRow) {
+        if self.items.len() > self.limit || !self.filter.may_show(address, &row) {
+            return;
+        }
+        let (machine, sequence) = (Machine { scope: row.scope, mac: row.mac }, row.sequence);
+        let lease = lease(state, address, row);
+        if self.filter.shows(state, &lease, machine) {
+            self.sequence = self.sequence.max(sequence);
+            self.items.push(lease);
         }
     }
-    durable(&state, sequence).await?;
-    Ok(page::page(items, limit, |lease| lease.address.to_string()))
+}
+
+/// Looks at one lease after the other; says the last one, if it has looked at [`LEASES_LOOKED_AT_MAX`] before it had a page.
+async fn look_through(state: &ApiState, found: &mut Found, after: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+    let shared = &state.store.shared;
+    let scopes = shared.scopes.load_full();
+    let mut looked_at = 0;
+    // The cursor's scope and those after it.
+    let first = after.and_then(|after| scopes.of_address(after)).map(|scope| scope.index);
+    if after.is_some() && first.is_none() {
+        return None;
+    }
+    let mut at = after;
+    for scope in scopes.iter().skip_while(|scope| first.is_some_and(|first| first != scope.index)) {
+        if found.filter.scope.is_none_or(|only| only == scope.index) {
+            loop {
+                let rows = shared.model.leases_after(scope.index, at, LEASES_AT_ONCE);
+                let Some((last, _)) = rows.last() else { break };
+                at = Some(*last);
+                looked_at += rows.len();
+                rows.into_iter().for_each(|(address, row)| found.look(state, address, row));
+                if found.items.len() > found.limit {
+                    return None;
+                }
+                if looked_at >= LEASES_LOOKED_AT_MAX {
+                    return at;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        at = None;
+    }
+    None
 }
 
 /// The lease of an address or of a machine.
@@ -61,25 +116,54 @@ pub async fn get(
     query: Query,
 ) -> Result<Json<Lease>, ApiError> {
     let query = query.only(&["scope"])?;
-    let only = page::scope(&state, &query)?;
-    caught_up(&state).await?;
-    let model = &state.store.shared.model;
-    let found = if let Ok(address) = which.parse::<Ipv4Addr>() {
-        model.lease(address).map(|row| (address, row)).filter(|(_, row)| only.is_none_or(|only| only == row.scope))
-    } else {
-        let mac = which.parse().map_err(|_| {
-            ApiError::malformed(
-                Some("mac or address"),
-                format!("`{which}` is neither an IPv4 address nor a MAC address"),
-            )
-        })?;
-        let leases = model.leases_of(mac).into_iter();
-        // A machine with leases in several scopes: the one that lasts longest is the one in use.
-        leases.filter(|(_, row)| only.is_none_or(|only| only == row.scope)).max_by_key(|(_, row)| row.ends)
-    };
+    let found = find(&state, &which, page::scope(&state, &query)?).await?;
     let (address, row) = found.ok_or_else(|| ApiError::not_found(format!("there is no lease of {which}")))?;
     durable(&state, row.sequence).await?;
     Ok(Json(lease(&state, address, row)))
+}
+
+/// Gives a lease up before its time, as if its client had released it; the client itself is not told.
+pub async fn release(
+    State(state): State<Arc<ApiState>>,
+    Path(which): Path<String>,
+    query: Query,
+) -> Result<StatusCode, ApiError> {
+    let query = query.only(&["scope"])?;
+    let Some((address, row)) = find(&state, &which, page::scope(&state, &query)?).await? else {
+        return Ok(StatusCode::NO_CONTENT);
+    };
+    if row.state == RowState::Declined && row.ends > unix_now() {
+        let until = row.ends.0;
+        return Err(ApiError::conflict(
+            None,
+            format!("{address} rests until {until} (Unix time): it is in use by somebody else"),
+        ));
+    }
+    let (answer, answered) = oneshot::channel();
+    state.store.queue_of_client(row.client).push(Request::Release(row.client, address, answer)).map_err(busy)?;
+    waited(answered).await?.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn find(
+    state: &ApiState,
+    which: &str,
+    only: Option<ScopeIndex>,
+) -> Result<Option<(Ipv4Addr, LeaseRow)>, ApiError> {
+    caught_up(state).await?;
+    let model = &state.store.shared.model;
+    if let Ok(address) = which.parse::<Ipv4Addr>() {
+        return Ok(model
+            .lease(address)
+            .map(|row| (address, row))
+            .filter(|(_, row)| only.is_none_or(|only| only == row.scope)));
+    }
+    let mac = which.parse().map_err(|_| {
+        ApiError::malformed(Some("mac or address"), format!("`{which}` is neither an IPv4 address nor a MAC address"))
+    })?;
+    let leases = model.leases_of(mac).into_iter();
+    // A machine with leases in several scopes: the one that lasts longest is the one in use.
+    Ok(leases.filter(|(_, row)| only.is_none_or(|only| only == row.scope)).max_by_key(|(_, row)| row.ends))
 }
 
 /// Waits until the read model shows every lease that is durable now, so that whoever was answered finds it.
@@ -110,7 +194,8 @@ pub async fn durable(state: &ApiState, sequence: Sequence) -> Result<(), ApiErro
     Err(ApiError::unavailable("what would be shown is not on disk yet, and the journal does not get on; see /readyz"))
 }
 
-fn lease(state: &ApiState, address: Ipv4Addr, row: LeaseRow) -> Lease {
+/// A lease as the API shows it.
+pub fn lease(state: &ApiState, address: Ipv4Addr, row: LeaseRow) -> Lease {
     let shared = &state.store.shared;
     let machine = Machine { scope: row.scope, mac: row.mac };
     let reservation = shared.model.reservation(machine).map(|(own, _)| own).filter(|own| own.address == address);

@@ -3,11 +3,16 @@
 //! The routes are the table of `reveille_config::dto::dhcpd`. Every error is a `problem+json` that names the field at fault.
 
 mod access;
+mod batch;
 mod body;
 mod certificate;
 mod connection;
+mod draft;
 mod events;
+mod export;
 mod health;
+mod history;
+mod lease_filter;
 mod leases;
 mod links;
 mod listen;
@@ -26,10 +31,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
-use reveille_config::limit::BODY_BYTES_MAX;
+use reveille_config::limit::{BATCH_BYTES_MAX, BODY_BYTES_MAX};
 
 use reveille_config::dto::reload::ReloadStatus;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::proto::time::UnixSecs;
 use crate::store::Store;
@@ -44,6 +49,7 @@ pub struct ApiState {
     tokens: Arc<Tokens>,
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
     closing: watch::Sender<bool>,
+    batches: Arc<Semaphore>,
     reload: Mutex<ReloadStatus>,
     streams: events::Streams,
 }
@@ -56,6 +62,7 @@ impl ApiState {
             tokens,
             metrics_text,
             closing: watch::Sender::new(false),
+            batches: Arc::new(Semaphore::new(1)),
             reload: Mutex::default(),
             streams: events::Streams::default(),
         }
@@ -99,9 +106,12 @@ impl std::fmt::Debug for ApiState {
 pub fn router(state: Arc<ApiState>) -> Router {
     Router::new()
         .route("/v1/reservations", get(reservations::list))
+        .route("/v1/reservations:batch", post(batch::post).layer(DefaultBodyLimit::max(BATCH_BYTES_MAX)))
         .route("/v1/reservations/{mac}", put(reservations::put).get(reservations::get).delete(reservations::delete))
         .route("/v1/leases", get(leases::list))
-        .route("/v1/leases/{which}", get(leases::get))
+        .route("/v1/leases:export", get(export::export))
+        .route("/v1/leases/{which}", get(leases::get).delete(leases::release))
+        .route("/v1/history", get(history::list))
         .route("/v1/sightings", get(sightings::list))
         .route("/v1/sightings/{mac}/approve", post(sightings::approve))
         .route("/v1/scopes", get(scopes::list))

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use reveille_config::dto::Problem;
+use reveille_config::dto::{Problem, RowProblem};
 
 /// An error answer.
 #[derive(Debug)]
@@ -15,7 +15,29 @@ impl ApiError {
             title: title.into(),
             detail: detail.into(),
             field: field.map(Into::into),
+            errors: Vec::new(),
         })
+    }
+
+    /// What it says.
+    pub fn into_problem(self) -> Problem {
+        self.0
+    }
+
+    /// 422: rows of a batch that cannot be.
+    pub fn rows(detail: impl Into<String>, errors: Vec<RowProblem>) -> Self {
+        let Self(problem) = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "rows that cannot be", detail, None);
+        Self(Problem { errors, ..problem })
+    }
+
+    /// 408.
+    pub fn too_slow(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too slow", detail, None)
+    }
+
+    /// 412.
+    pub fn precondition(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition failed", detail, None)
     }
 
     /// 400: not what the route reads.

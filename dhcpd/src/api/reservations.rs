@@ -6,58 +6,68 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use reveille_config::MacAddr;
 use reveille_config::dto::dhcpd::{Origin, Page, Reservation as Shown, ReservationPut};
 use tokio::sync::oneshot;
 
 use super::body::{Body, Query, mac};
+use super::draft::draft;
 use super::leases::durable;
 use super::problem::ApiError;
 use super::{ApiState, page, unix_now};
-use crate::proto::scope::{self, Machine, Reservation, ScopeIndex, with_hostname};
+use crate::proto::scope::{self, Machine, Reservation, ScopeIndex};
 use crate::store::model::RowState;
 use crate::store::queue::{QueueFull, Request};
-use crate::store::reservation::{Put, PutError, ReservationDraft, may_reserve};
+use crate::store::reservation::{Expected, Put, PutError, ReservationDraft, tag};
 
 /// The longest wait for a worker's answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(8);
-/// RFC 1035 §2.3.4.
-const HOSTNAME_BYTES_MAX: usize = 253;
-/// Octets of a node's id.
-const NODE_BYTES_MAX: usize = 255;
 
 /// Puts a reservation; the same again is no change.
 pub async fn put(
     State(state): State<Arc<ApiState>>,
     Path(which): Path<String>,
+    headers: HeaderMap,
     Body(body): Body<ReservationPut>,
-) -> Result<(StatusCode, Json<Shown>), ApiError> {
-    let machine = Machine { mac: mac(&which)?, scope: scope_for(&state, body.scope.as_deref(), body.address)? };
-    let hostname = checked_hostname(body.hostname)?;
-    let scopes = state.store.shared.scopes.load();
-    let set = scopes.definitions.options(&body.options);
-    let set = set.map_err(|error| ApiError::invalid("options", error.to_string()))?;
-    let options = with_hostname(set.iter(), hostname.as_deref());
-    let options_given =
-        if body.options.is_empty() { String::new() } else { serde_json::to_string(&body.options).unwrap_or_default() };
-    let draft = ReservationDraft {
-        machine,
-        address: body.address,
-        pools: scopes.pools_of_machine(machine, &[]),
-        hostname,
-        boot_file: checked("boot_file", body.boot_file, 255)?,
-        options,
-        options_given: options_given.into(),
-        node: checked("node", body.node, NODE_BYTES_MAX)?,
+) -> Result<Answer, ApiError> {
+    let mac = mac(&which)?;
+    let draft = {
+        let scopes = state.store.shared.scopes.load();
+        draft(&state, &scopes, mac, body, expected(&headers)?)?
     };
     answer(&state, put_draft(&state, draft).await?)
 }
 
+/// A reservation with its tag (RFC 9110 §8.8.3).
+pub type Answer = (StatusCode, [(HeaderName, String); 1], Json<Shown>);
+
 /// The answer to a put.
-pub fn answer(state: &ApiState, put: Put) -> Result<(StatusCode, Json<Shown>), ApiError> {
+pub fn answer(state: &ApiState, put: Put) -> Result<Answer, ApiError> {
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(shown(state, &put.reservation))))
+    Ok(tagged(state, status, &put.reservation))
+}
+
+/// An answer that shows a reservation.
+pub fn tagged(state: &ApiState, status: StatusCode, own: &Reservation) -> Answer {
+    (status, [(header::ETAG, format!("\"{}\"", tag(own)))], Json(shown(state, own)))
+}
+
+/// What `If-Match` and `If-None-Match` expect (RFC 9110 §13.1).
+fn expected(headers: &HeaderMap) -> Result<Expected, ApiError> {
+    let text = |name: HeaderName| {
+        let values: Vec<_> = headers.get_all(&name).iter().filter_map(|value| value.to_str().ok()).collect();
+        (!values.is_empty()).then(|| values.join(","))
+    };
+    let tags = |text: &str| text.split(',').map(|tag| tag.trim().trim_matches('"').into()).collect();
+    match (text(header::IF_MATCH), text(header::IF_NONE_MATCH)) {
+        (None, None) => Ok(Expected::Anything),
+        (Some(any), None) if any.trim() == "*" => Ok(Expected::Something),
+        (Some(some), None) => Ok(Expected::Tagged(tags(&some))),
+        (None, Some(any)) if any.trim() == "*" => Ok(Expected::Nothing),
+        (None, Some(_)) => Err(ApiError::malformed(Some("if-none-match"), "only `*` has a meaning here")),
+        (Some(_), Some(_)) => Err(ApiError::malformed(Some("if-match"), "either If-Match or If-None-Match")),
+    }
 }
 
 /// A machine's reservation.
@@ -65,7 +75,7 @@ pub async fn get(
     State(state): State<Arc<ApiState>>,
     Path(which): Path<String>,
     query: Query,
-) -> Result<Json<Shown>, ApiError> {
+) -> Result<Answer, ApiError> {
     let query = query.only(&["scope"])?;
     let mac = mac(&which)?;
     let Some(client) = reserved_client(&state, mac, page::scope(&state, &query)?)? else {
@@ -75,22 +85,25 @@ pub async fn get(
         return Err(ApiError::not_found(format!("there is no reservation for {mac}")));
     };
     durable(&state, sequence).await?;
-    Ok(Json(shown(&state, &reservation)))
+    Ok(tagged(&state, StatusCode::OK, &reservation))
 }
 
 /// Deletes a machine's reservation; a lease that it has runs on to its end.
 pub async fn delete(
     State(state): State<Arc<ApiState>>,
     Path(which): Path<String>,
+    headers: HeaderMap,
     query: Query,
 ) -> Result<StatusCode, ApiError> {
     let query = query.only(&["scope"])?;
     let mac = mac(&which)?;
+    let expected = expected(&headers)?;
+    let _changing = state.store.changing.read().await;
     let Some(client) = reserved_client(&state, mac, page::scope(&state, &query)?)? else {
         return Ok(StatusCode::NO_CONTENT);
     };
     let (answer, answered) = oneshot::channel();
-    ask(&state, mac, Request::Delete(client, answer))?;
+    ask(&state, mac, Request::Delete(client, expected, answer))?;
     waited(answered).await?.map_err(|error| explain(&state, mac, &error))?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -122,17 +135,15 @@ pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Js
 /// Puts a draft in force and waits until it is durable. Conflicts are explained.
 pub async fn put_draft(state: &ApiState, draft: ReservationDraft) -> Result<Put, ApiError> {
     let mac = draft.machine.mac;
-    if let Some(address) = draft.address {
-        check_address(state, draft.machine.scope, address)?;
-    }
+    let _changing = state.store.changing.read().await;
     let mut tried_again = false;
     loop {
         let (answer, answered) = oneshot::channel();
-        ask(state, mac, Request::Put(draft.clone(), answer))?;
+        ask(state, mac, Request::Put(Box::new(draft.clone()), answer))?;
         match waited(answered).await? {
             Ok(put) => return Ok(put),
             // Another worker's client may hold it with a lease that has expired.
-            Err(PutError::Taken(address)) if !tried_again && give_up(state, draft.machine, address).await? => {
+            Err(PutError::Taken(address)) if !tried_again && state.store.make_room(draft.machine, address).await => {
                 tried_again = true;
             }
             Err(error) => return Err(explain(state, mac, &error)),
@@ -140,28 +151,15 @@ pub async fn put_draft(state: &ApiState, draft: ReservationDraft) -> Result<Put,
     }
 }
 
-async fn give_up(state: &ApiState, machine: Machine, address: Ipv4Addr) -> Result<bool, ApiError> {
-    let model = &state.store.shared.model;
-    if model.reserved_for(address).is_some_and(|mac| mac != machine.mac) {
-        return Ok(false);
-    }
-    let client = state.store.shared.scopes.load().client_of(machine);
-    let Some(row) = model.lease(address).filter(|row| Some(row.client) != client) else { return Ok(false) };
-    let (answer, answered) = oneshot::channel();
-    let request = Request::GiveUp(row.client.network, address, Some(answer));
-    state.store.queue_of_client(row.client).push(request).map_err(busy)?;
-    waited(answered).await
-}
-
 fn ask(state: &ApiState, mac: MacAddr, request: Request) -> Result<(), ApiError> {
     state.store.queue_of(mac).push(request).map_err(busy)
 }
 
-fn busy(_: QueueFull) -> ApiError {
+pub fn busy(_: QueueFull) -> ApiError {
     ApiError::unavailable("the worker's queue is full; try again")
 }
 
-async fn waited<T>(answered: oneshot::Receiver<T>) -> Result<T, ApiError> {
+pub async fn waited<T>(answered: oneshot::Receiver<T>) -> Result<T, ApiError> {
     match tokio::time::timeout(ANSWER_WAIT, answered).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err(ApiError::unavailable("the worker has ended")),
@@ -172,13 +170,14 @@ async fn waited<T>(answered: oneshot::Receiver<T>) -> Result<T, ApiError> {
 }
 
 /// A worker's refusal in words.
-fn explain(state: &ApiState, mac: MacAddr, error: &PutError) -> ApiError {
+pub fn explain(state: &ApiState, mac: MacAddr, error: &PutError) -> ApiError {
     match error {
         PutError::NoScope => ApiError::not_found(error.to_string()),
         PutError::Configured(_) => ApiError::conflict(None, error.to_string()),
         PutError::Taken(address) => ApiError::conflict(Some("address"), holder(state, mac, *address)),
         PutError::PoolExhausted => ApiError::conflict(Some("address"), error.to_string()),
         PutError::TooLong => ApiError::invalid("options", error.to_string()),
+        PutError::Unexpected(_) => ApiError::precondition(error.to_string()),
         PutError::Journal(_) => ApiError::unavailable(error.to_string()),
     }
 }
@@ -200,39 +199,8 @@ fn holder(state: &ApiState, mac: MacAddr, address: Ipv4Addr) -> String {
     }
 }
 
-/// The scope that a request means: named, or that of the address, or the only one.
-fn scope_for(state: &ApiState, name: Option<&str>, address: Option<Ipv4Addr>) -> Result<ScopeIndex, ApiError> {
-    if let Some(name) = name {
-        return page::scope_named(state, name);
-    }
-    let scopes = state.store.shared.scopes.load();
-    if let Some(address) = address {
-        let outside = || ApiError::invalid("address", format!("{address} lies in no scope's subnet"));
-        return scopes.of_address(address).map(|scope| scope.index).ok_or_else(outside);
-    }
-    let mut all = scopes.iter();
-    match (all.next(), all.next()) {
-        (Some(only), None) => Ok(only.index),
-        _ => Err(ApiError::malformed(Some("scope"), "there are several scopes: name one, or an address")),
-    }
-}
-
-fn check_address(state: &ApiState, index: ScopeIndex, address: Ipv4Addr) -> Result<(), ApiError> {
-    let scopes = state.store.shared.scopes.load();
-    match scopes.get(index) {
-        Some(scope) if !may_reserve(scope, address) => Err(ApiError::invalid(
-            "address",
-            format!(
-                "{address} cannot be reserved in scope `{}`: it must lie inside {} and be neither the server's own ({}) nor the network's",
-                scope.name, scope.subnet, scope.server_address
-            ),
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// The scope in which a machine has a reservation: the one named, or the only one.
-fn reserved_client(state: &ApiState, mac: MacAddr, only: Option<ScopeIndex>) -> Result<Option<Machine>, ApiError> {
+pub fn reserved_client(state: &ApiState, mac: MacAddr, only: Option<ScopeIndex>) -> Result<Option<Machine>, ApiError> {
     let scopes = state.store.shared.scopes.load();
     let mut found = scopes
         .iter()
@@ -247,30 +215,6 @@ fn reserved_client(state: &ApiState, mac: MacAddr, only: Option<ScopeIndex>) -> 
     }
 }
 
-/// A host name as option 12 carries it: letters, digits, `-` and `.`.
-pub fn checked_hostname(hostname: Option<String>) -> Result<Option<Box<str>>, ApiError> {
-    let legal = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
-    match checked("hostname", hostname, HOSTNAME_BYTES_MAX)? {
-        Some(name) if !legal(&name) => Err(ApiError::invalid("hostname", "letters, digits, `-` and `.` are expected")),
-        hostname => Ok(hostname),
-    }
-}
-
-/// A text without control characters and not longer than `bytes_max`.
-pub fn checked(field: &str, text: Option<String>, bytes_max: usize) -> Result<Option<Box<str>>, ApiError> {
-    match text {
-        Some(text) if text.is_empty() || text.len() > bytes_max || text.chars().any(char::is_control) => {
-            Err(ApiError::invalid(field, format!("1 to {bytes_max} octets without control characters are expected")))
-        }
-        text => Ok(text.map(Into::into)),
-    }
-}
-
-/// A node's id.
-pub fn checked_node(node: Option<String>) -> Result<Option<Box<str>>, ApiError> {
-    checked("node", node, NODE_BYTES_MAX)
-}
-
 /// A reservation as the API shows it.
 pub fn shown(state: &ApiState, own: &Reservation) -> Shown {
     let text = |text: &Option<Box<str>>| text.as_deref().map(Into::into);
@@ -283,6 +227,11 @@ pub fn shown(state: &ApiState, own: &Reservation) -> Shown {
         boot_file: text(&own.boot_file),
         options: serde_json::from_str(&own.options_given).unwrap_or_default(),
         node: text(&own.node),
+        boot: (!own.terms.boot.is_empty()).then(|| own.terms.boot.to_string()),
+        boot_files: serde_json::from_str(&own.terms.boot_files).unwrap_or_default(),
+        lease_secs: (own.terms.lease_secs > 0).then_some(own.terms.lease_secs),
+        labels: serde_json::from_str(&own.terms.labels).unwrap_or_default(),
+        expires_unix: (own.terms.expires.0 > 0).then_some(own.terms.expires.0.into()),
         origin: match own.origin {
             scope::Origin::Config => Origin::Config,
             scope::Origin::Api => Origin::Api,

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use reveille_config::dto::dhcpd::{Approve, Page, Reservation as Shown, Sighting};
+use reveille_config::dto::dhcpd::{Approve, Page, Sighting};
 
 use super::body::{Body, Query, mac};
+use super::draft::{check_address, checked_hostname, checked_node};
 use super::problem::ApiError;
-use super::reservations::{answer, checked_hostname, checked_node, put_draft, shown};
+use super::reservations::{Answer, answer, put_draft, tagged};
 use super::{ApiState, page};
-use crate::proto::scope::{Machine, with_hostname};
+use crate::proto::scope::{Machine, Terms, with_hostname};
 use crate::store::model::SightingRow;
-use crate::store::reservation::ReservationDraft;
+use crate::store::reservation::{Expected, ReservationDraft};
 
 /// All sightings, the latest first (bounded, so one page).
 pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Json<Page<Sighting>>, ApiError> {
@@ -41,7 +42,7 @@ pub async fn approve(
     State(state): State<Arc<ApiState>>,
     Path(which): Path<String>,
     Body(body): Body<Approve>,
-) -> Result<(StatusCode, Json<Shown>), ApiError> {
+) -> Result<Answer, ApiError> {
     let mac = mac(&which)?;
     let only = body.scope.as_deref().map(|name| page::scope_named(&state, name)).transpose()?;
     let model = &state.store.shared.model;
@@ -55,6 +56,10 @@ pub async fn approve(
         [] => return known_already(&state, mac, only, &body),
         _ => return Err(ApiError::malformed(Some("scope"), format!("{mac} was seen on several scopes: name one"))),
     };
+    let scopes = state.store.shared.scopes.load_full();
+    if let (Some(address), Some(scope)) = (body.address, scopes.get(machine.scope)) {
+        check_address(scope, address)?;
+    }
     let hostname = checked_hostname(body.hostname)?;
     let draft = ReservationDraft {
         machine,
@@ -65,6 +70,10 @@ pub async fn approve(
         boot_file: None,
         options_given: "".into(),
         node: checked_node(body.node)?,
+        pools_named: false,
+        boot: None,
+        terms: Terms::default(),
+        expected: Expected::Anything,
     };
     answer(&state, put_draft(&state, draft).await?)
 }
@@ -75,7 +84,7 @@ fn known_already(
     mac: reveille_config::MacAddr,
     only: Option<crate::proto::scope::ScopeIndex>,
     body: &Approve,
-) -> Result<(StatusCode, Json<Shown>), ApiError> {
+) -> Result<Answer, ApiError> {
     let scopes = state.store.shared.scopes.load();
     let known = scopes
         .iter()
@@ -83,7 +92,7 @@ fn known_already(
         .find_map(|scope| state.store.shared.model.reservation(Machine { scope: scope.index, mac }));
     match known {
         Some((own, _)) if body.address.is_none_or(|address| address == own.address) => {
-            Ok((StatusCode::OK, Json(shown(state, &own))))
+            Ok(tagged(state, StatusCode::OK, &own))
         }
         Some((own, _)) => Err(ApiError::conflict(
             Some("address"),

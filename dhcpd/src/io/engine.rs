@@ -171,7 +171,7 @@ impl Engine {
                     self.handle_packet(now, arrival);
                 }
                 Ok(Request::Answered(address, holder)) => self.handle_probe_result(now, address, holder),
-                Ok(request) => self.desk.request(request),
+                Ok(request) => self.desk.request(now, request),
                 Err(_) => break,
             }
         }

@@ -79,6 +79,9 @@ impl<'a> Rules<'a> {
 
     /// The lease time for what the client asks, seconds.
     pub fn lease_secs(&self, asked: Option<u32>) -> u32 {
+        if let Some(own) = self.reservation.map(|own| own.terms.lease_secs).filter(|&secs| secs > 0) {
+            return own;
+        }
         let of = |time: fn(&LeaseTimes) -> Option<u32>| self.classes().find_map(|class| time(&class.lease));
         let min = of(|lease| lease.min).unwrap_or(self.scope.lease_secs_min);
         let max = of(|lease| lease.max).unwrap_or(self.scope.lease_secs_max);

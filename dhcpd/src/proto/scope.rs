@@ -19,6 +19,7 @@ use super::identity::{IdentifiedBy, Identity};
 use super::option::OptionBlock;
 use super::pool::{AddressMask, PoolSet};
 use super::reply::Templates;
+use super::time::UnixSecs;
 use super::view::code;
 
 /// Position of a scope in [`Scopes`].
@@ -88,8 +89,25 @@ pub struct Reservation {
     pub options_given: Box<str>,
     /// The node's id, for the reader.
     pub node: Option<Box<str>>,
+    /// What else was said when it was made.
+    pub terms: Terms,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+/// What a reservation of the API may say besides; each part is empty or 0 where it does not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// The name of a boot profile.
+    pub boot: Box<str>,
+    /// Boot files by stage and architecture as they were given, a JSON object.
+    pub boot_files: Box<str>,
+    /// Labels, a JSON object of texts.
+    pub labels: Box<str>,
+    /// The lease time, seconds, whatever the client asks for.
+    pub lease_secs: u32,
+    /// When it ends by itself.
+    pub expires: UnixSecs,
 }
 
 /// A scope, compiled.
@@ -237,6 +255,7 @@ impl Scope {
                     options: with_hostname(own.options.iter(), own.hostname.as_deref()),
                     options_given: "".into(),
                     node: None,
+                    terms: Terms::default(),
                     origin: Origin::Config,
                 })
             };
@@ -382,6 +401,15 @@ impl Scopes {
     /// The boot profile called `name`.
     pub fn boot(&self, name: &str) -> Option<Arc<Boot>> {
         self.boots.get(name).cloned()
+    }
+
+    /// The boot profile that a reservation names or spells out.
+    pub fn boot_of(&self, terms: &Terms) -> Option<Arc<Boot>> {
+        if terms.boot_files.is_empty() {
+            return self.boot(&terms.boot);
+        }
+        // What was stored was checked when it was put.
+        serde_json::from_str(&terms.boot_files).ok().and_then(|files| Boot::from_files(&files).ok()).map(Arc::new)
     }
 
     /// The scope at `index`.

@@ -4,11 +4,13 @@
 //! events, the scopes in force, and the queues into the workers.
 
 mod atomic;
+pub mod batch;
 pub mod bitmap;
 #[cfg(test)]
 mod bitmap_tests;
 mod clients;
 pub mod event;
+pub mod history;
 pub mod journal;
 mod list;
 pub mod model;
@@ -130,6 +132,8 @@ pub struct Store {
     pub journal: Journal,
     /// The queue of each worker.
     pub queues: Vec<WorkerQueue>,
+    /// Reservations are changed one by one under a shared lock, by a batch under an exclusive one.
+    pub changing: tokio::sync::RwLock<()>,
 }
 
 /// What a worker thread takes with it.
@@ -228,7 +232,7 @@ impl Store {
             queues: queues.clone(),
         });
         let parts = parts.collect();
-        Ok((Self { shared, journal, queues }, parts))
+        Ok((Self { shared, journal, queues, changing: tokio::sync::RwLock::default() }, parts))
     }
 
     /// The queue of the worker that owns this machine: its reservations, its sighting, and its lease where it is identified by its MAC.

@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use dashmap::DashMap;
 use reveille_config::MacAddr;
 
+use super::history::PastChange;
 use super::journal::Sequence;
 use super::rows::LeaseRows;
 use crate::proto::identity::IdentityKey;
@@ -134,6 +135,18 @@ impl Model {
     /// The next lease of a scope in the order of addresses.
     pub fn next_lease(&self, scope: ScopeIndex, after: Option<Ipv4Addr>) -> Option<(Ipv4Addr, LeaseRow)> {
         self.leases().next(scope, after)
+    }
+
+    /// The next leases of a scope in the order of addresses, at most `most`. The journal's reader waits for this long.
+    pub fn leases_after(&self, scope: ScopeIndex, after: Option<Ipv4Addr>, most: usize) -> Vec<(Ipv4Addr, LeaseRow)> {
+        let leases = self.leases();
+        let next = |at: Option<Ipv4Addr>| leases.next(scope, at);
+        std::iter::successors(next(after), |(address, _)| next(Some(*address))).take(most).collect()
+    }
+
+    /// The last changes of an address, of a machine's leases or of both, the latest first.
+    pub fn history(&self, address: Option<Ipv4Addr>, mac: Option<MacAddr>, most: usize) -> Vec<PastChange> {
+        self.leases().history.of(address, mac, most)
     }
 
     /// Addresses of a scope in quarantine at `now`.

@@ -1,6 +1,7 @@
 //! The bounded queues into the workers: what the API and other workers ask of the one that owns a client. Served between batches of packets.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -8,16 +9,26 @@ use reveille_config::MacAddr;
 use reveille_config::limit::WORKER_QUEUE_MAX;
 use tokio::sync::oneshot;
 
-use super::reservation::{Put, PutError, ReservationDraft};
-use crate::proto::scope::{Machine, NetworkIndex};
+use super::batch::{Prepared, Row};
+use super::journal::Sequence;
+use super::reservation::{Expected, Put, PutError, ReservationDraft};
+use crate::proto::scope::{ClientKey, Machine, NetworkIndex};
 
 /// Something for a worker to do.
 #[derive(Debug)]
 pub enum Request {
     /// Put a reservation in force; answered once durable.
-    Put(ReservationDraft, oneshot::Sender<Result<Put, PutError>>),
+    Put(Box<ReservationDraft>, oneshot::Sender<Result<Put, PutError>>),
     /// Delete a reservation; answered once durable with whether there was one.
-    Delete(Machine, oneshot::Sender<Result<bool, PutError>>),
+    Delete(Machine, Expected, oneshot::Sender<Result<bool, PutError>>),
+    /// Make rows of a batch ready; answered with each one's outcome.
+    Prepare(Vec<Row>, oneshot::Sender<Vec<Result<Prepared, PutError>>>),
+    /// Take back what was prepared.
+    Abandon(Vec<Prepared>, oneshot::Sender<()>),
+    /// Put rows in force whose batch ends with this record.
+    PutInForce(Vec<Prepared>, Sequence, oneshot::Sender<()>),
+    /// Give up a client's binding of an address before its time; answered once durable with whether there was one.
+    Release(ClientKey, Ipv4Addr, oneshot::Sender<Result<bool, PutError>>),
     /// Another machine is to have this address: give it up if its lease has expired. Answered, where wanted, with whether that was so.
     GiveUp(NetworkIndex, Ipv4Addr, Option<oneshot::Sender<bool>>),
     /// A packet of a client that this worker owns, received by another.
@@ -55,6 +66,7 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 #[derive(Clone)]
 pub struct WorkerQueue {
     sender: Sender<Request>,
+    closed: Arc<AtomicBool>,
     wake: Arc<OnceLock<Wake>>,
 }
 
@@ -68,7 +80,7 @@ impl WorkerQueue {
     /// A queue of at most [`WORKER_QUEUE_MAX`] requests, and its other end.
     pub fn new() -> (Self, Receiver<Request>) {
         let (sender, receiver) = bounded(WORKER_QUEUE_MAX);
-        (Self { sender, wake: Arc::new(OnceLock::new()) }, receiver)
+        (Self { sender, closed: Arc::default(), wake: Arc::new(OnceLock::new()) }, receiver)
     }
 
     /// Says how the worker is woken; once, before it first sleeps.
@@ -77,12 +89,22 @@ impl WorkerQueue {
         let _ = self.wake.set(wake);
     }
 
+    /// Whether the worker has been found to have ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Queues a request.
     ///
     /// # Errors
     /// The queue is full or the worker has ended: the request is dropped, and whoever waits for its answer hears that.
     pub fn push(&self, request: Request) -> Result<(), QueueFull> {
-        self.sender.try_send(request).map_err(|_| QueueFull)?;
+        self.sender.try_send(request).map_err(|error| {
+            if error.is_disconnected() {
+                self.closed.store(true, Ordering::Relaxed);
+            }
+            QueueFull
+        })?;
         if let Some(wake) = self.wake.get() {
             wake();
         }

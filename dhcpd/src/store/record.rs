@@ -51,7 +51,7 @@ pub enum Record {
         /// End of the quarantine.
         until: UnixSecs,
     },
-    /// Kind 4: a reservation made over the API.
+    /// Kind 4, or 8 with further terms: a reservation made over the API.
     Reserve {
         /// The machine.
         mac: MacAddr,
@@ -67,6 +67,8 @@ pub enum Record {
         options: Box<[u8]>,
         /// The options as they were given (JSON); empty where there are none.
         options_given: Box<str>,
+        /// What else it says (kind 8).
+        terms: TermsRecord,
     },
     /// Kind 5: no reservation of this address for this machine.
     Unreserve {
@@ -92,6 +94,42 @@ pub enum Record {
         /// Option 12 as text; empty where there was none.
         hostname: Box<str>,
     },
+    /// Kind 9: a record of a batch, which counts once the batch's end is there. Parts do not nest.
+    BatchPart {
+        /// The batch's number.
+        batch: u64,
+        /// The record: of kind 4, 5 or 8.
+        part: Box<Record>,
+    },
+    /// Kind 10: the end of a batch: its parts count from here on.
+    BatchEnd {
+        /// The batch's number.
+        batch: u64,
+        /// How many parts it has.
+        count: u32,
+    },
+}
+
+/// What a reservation of kind 8 has besides; each part is empty or 0 where it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TermsRecord {
+    /// The name of a boot profile.
+    pub boot: Box<str>,
+    /// Boot files as they were given (JSON).
+    pub boot_files: Box<str>,
+    /// Labels (JSON).
+    pub labels: Box<str>,
+    /// The lease time, seconds.
+    pub lease_secs: u32,
+    /// When it ends.
+    pub expires: UnixSecs,
+}
+
+/// The payload of a part of a batch.
+pub fn batch_part(batch: u64, record: &Record) -> Vec<u8> {
+    let mut inner = Vec::new();
+    let kind = record.encode(&mut inner);
+    [&batch.to_le_bytes()[..], &[kind], &inner].concat()
 }
 
 /// A payload that this version cannot read.
@@ -127,7 +165,7 @@ impl Record {
                 to.extend_from_slice(&until.0.to_le_bytes());
                 3
             }
-            Self::Reserve { mac, address, hostname, boot_file, node, options, options_given } => {
+            Self::Reserve { mac, address, hostname, boot_file, node, options, options_given, terms } => {
                 to.extend_from_slice(&mac.octets());
                 to.extend_from_slice(&address.octets());
                 for part in
@@ -135,7 +173,15 @@ impl Record {
                 {
                     put_long(to, part);
                 }
-                4
+                if *terms == TermsRecord::default() {
+                    return 4;
+                }
+                for part in [&terms.boot, &terms.boot_files, &terms.labels] {
+                    put_long(to, part.as_bytes());
+                }
+                to.extend_from_slice(&terms.lease_secs.to_le_bytes());
+                to.extend_from_slice(&terms.expires.0.to_le_bytes());
+                8
             }
             Self::Unreserve { mac, address } => {
                 to.extend_from_slice(&mac.octets());
@@ -152,6 +198,15 @@ impl Record {
                 }
                 6
             }
+            Self::BatchPart { batch, part } => {
+                to.extend_from_slice(&batch_part(*batch, part));
+                9
+            }
+            Self::BatchEnd { batch, count } => {
+                to.extend_from_slice(&batch.to_le_bytes());
+                to.extend_from_slice(&count.to_le_bytes());
+                10
+            }
         }
     }
 
@@ -160,7 +215,7 @@ impl Record {
     /// # Errors
     /// The kind is unknown or the payload is not of its kind.
     pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, RecordError> {
-        if !(1..=7).contains(&kind) {
+        if !(1..=10).contains(&kind) {
             return Err(RecordError::UnknownKind(kind));
         }
         let mut reader = Reader(payload);
@@ -263,7 +318,7 @@ impl<'a> Reader<'a> {
             }
             2 => Record::Release { address: self.address()?, mac: self.mac()?, at: self.time()? },
             3 => Record::Decline { address: self.address()?, mac: self.mac()?, at: self.time()?, until: self.time()? },
-            4 => Record::Reserve {
+            4 | 8 => Record::Reserve {
                 mac: self.mac()?,
                 address: self.address()?,
                 hostname: self.text()?,
@@ -271,6 +326,7 @@ impl<'a> Reader<'a> {
                 node: self.text()?,
                 options: self.long()?.into(),
                 options_given: self.text()?,
+                terms: if kind == 8 { self.terms()? } else { TermsRecord::default() },
             },
             5 => Record::Unreserve { mac: self.mac()?, address: self.address()? },
             6 => Record::Sighting {
@@ -282,8 +338,29 @@ impl<'a> Reader<'a> {
                 vendor_class: self.text()?,
                 hostname: self.text()?,
             },
+            9 => {
+                let batch = u64::from_le_bytes(self.array()?);
+                let kind = self.array::<1>()?[0];
+                let part = if matches!(kind, 4 | 5 | 8) { self.record(kind)? } else { return None };
+                Record::BatchPart { batch, part: Box::new(part) }
+            }
+            10 => {
+                Record::BatchEnd { batch: u64::from_le_bytes(self.array()?), count: u32::from_le_bytes(self.array()?) }
+            }
             _ => return None,
         })
+    }
+
+    /// Terms that say something, so that each record has one encoding.
+    fn terms(&mut self) -> Option<TermsRecord> {
+        let terms = TermsRecord {
+            boot: self.text()?,
+            boot_files: self.text()?,
+            labels: self.text()?,
+            lease_secs: u32::from_le_bytes(self.array()?),
+            expires: self.time()?,
+        };
+        (terms != TermsRecord::default()).then_some(terms)
     }
 
     fn take(&mut self, n: usize) -> Option<&'a [u8]> {
@@ -379,6 +456,7 @@ mod tests {
                     node: "id".into(),
                     options: [224, 0].into(),
                     options_given: "{}".into(),
+                    terms: TermsRecord::default(),
                 },
                 4,
                 [
@@ -411,6 +489,39 @@ mod tests {
                 ]
                 .concat(),
             ),
+            (
+                Record::Reserve {
+                    mac: MAC,
+                    address: ADDRESS,
+                    hostname: "".into(),
+                    boot_file: "".into(),
+                    node: "".into(),
+                    options: [].into(),
+                    options_given: "".into(),
+                    terms: TermsRecord {
+                        boot: "arm".into(),
+                        boot_files: "".into(),
+                        labels: "{}".into(),
+                        lease_secs: 600,
+                        expires: UnixSecs(258),
+                    },
+                },
+                8,
+                [
+                    &[2, 3, 4, 5, 6, 7, 10, 77, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..],
+                    &text(b"arm"),
+                    &text(b""),
+                    &text(b"{}"),
+                    &[88, 2, 0, 0, 2, 1, 0, 0],
+                ]
+                .concat(),
+            ),
+            (
+                Record::BatchPart { batch: 7, part: Box::new(Record::Unreserve { mac: MAC, address: ADDRESS }) },
+                9,
+                vec![7, 0, 0, 0, 0, 0, 0, 0, 5, 2, 3, 4, 5, 6, 7, 10, 77, 1, 9],
+            ),
+            (Record::BatchEnd { batch: 7, count: 258 }, 10, vec![7, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0]),
         ]
     }
 
@@ -438,6 +549,6 @@ mod tests {
             assert_eq!(Record::decode(kind, &[&octets[..], &[0]].concat()), Err(RecordError::Malformed(kind)));
         }
         assert_eq!(Record::decode(0, &[]), Err(RecordError::UnknownKind(0)));
-        assert_eq!(Record::decode(8, &[]), Err(RecordError::UnknownKind(8)));
+        assert_eq!(Record::decode(11, &[]), Err(RecordError::UnknownKind(11)));
     }
 }

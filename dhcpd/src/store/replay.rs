@@ -11,12 +11,12 @@ use super::event::tell::Replayed;
 use super::journal::Sequence;
 use super::model::SightingRow;
 use super::note::{self, Note};
-use super::record::{Record, RecordError};
+use super::record::{Record, RecordError, TermsRecord};
 use super::rows::{Applied, LeaseFacts};
 use super::table::Table;
 use crate::proto::option::OptionBlock;
 use crate::proto::owner::{owner_of, worker_of};
-use crate::proto::scope::{Machine, Origin, Reservation, Scopes};
+use crate::proto::scope::{Machine, Origin, Reservation, Scopes, Terms};
 use crate::proto::time::Now;
 
 /// The state that the records replayed so far say.
@@ -27,6 +27,8 @@ pub(super) struct Recovery<'a> {
     reservations: HashMap<Machine, (Reservation, Sequence)>,
     sightings: HashMap<Machine, SightingRow>,
     events: Replayed,
+    /// The number and the parts of a batch whose end has not come yet.
+    batch: (u64, Vec<Record>),
     /// Records of scopes that the configuration no longer has.
     pub(super) orphans: u64,
     /// The first record that could not be read.
@@ -41,6 +43,7 @@ impl<'a> Recovery<'a> {
             reservations: HashMap::new(),
             sightings: HashMap::new(),
             events: Replayed::default(),
+            batch: (0, Vec::new()),
             orphans: 0,
             error: None,
         }
@@ -81,11 +84,13 @@ impl<'a> Recovery<'a> {
         match record {
             // The model has taken them in.
             Record::Bind { .. } | Record::Release { .. } | Record::Decline { .. } => {}
-            Record::Reserve { mac, address, hostname, boot_file, node, options, options_given } => {
+            Record::Reserve { mac, address, hostname, boot_file, node, options, options_given, terms } => {
+                let TermsRecord { boot, boot_files, labels, lease_secs, expires } = terms;
+                let terms = Terms { boot, boot_files, labels, lease_secs, expires };
                 let machine = self.machine(address, mac)?;
                 let text = |text: Box<str>| (!text.is_empty()).then_some(text);
                 let reservation = Reservation {
-                    boot: None,
+                    boot: self.scopes.boot_of(&terms),
                     scope: machine.scope,
                     mac: Some(mac),
                     address,
@@ -94,10 +99,27 @@ impl<'a> Recovery<'a> {
                     options: OptionBlock::from_octets(&options),
                     options_given,
                     node: text(node),
+                    terms,
                     origin: Origin::Api,
                 };
                 self.sightings.remove(&machine);
                 self.reservations.insert(machine, (reservation, sequence));
+            }
+            Record::BatchPart { batch, part } => {
+                if self.batch.0 != batch {
+                    // The end of the one before was torn off: it never was.
+                    self.batch = (batch, Vec::new());
+                }
+                self.batch.1.push(*part);
+            }
+            Record::BatchEnd { batch, count } => {
+                let (begun, parts) = std::mem::take(&mut self.batch);
+                if begun != batch || parts.len() != count as usize {
+                    _ = self.error.get_or_insert((sequence, RecordError::Malformed(10)));
+                }
+                // Each counts for itself: one may be of a scope that is gone.
+                let known = parts.into_iter().map(|part| self.take(sequence, part)).filter(Option::is_none).count();
+                self.orphans += known as u64;
             }
             Record::Unreserve { mac, address } => {
                 let machine = self.machine(address, mac)?;

@@ -5,18 +5,21 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use reveille_config::MacAddr;
+use reveille_config::dhcpd::Boot;
 use reveille_config::limit::JOURNAL_PAYLOAD_BYTES_MAX;
+use sha2::{Digest as _, Sha256};
 
 use super::Shared;
 use super::journal::{Durable, Pending, Refusal};
-use super::record::Record;
+use super::record::{Record, TermsRecord};
 use super::table::{Reserved, Table};
 use crate::proto::fixed::Circuit;
 use crate::proto::identity::IdentifiedBy;
 use crate::proto::option::OptionBlock;
 use crate::proto::owner::worker_of;
 use crate::proto::pool::PoolSet;
-use crate::proto::scope::{ClientKey, Machine, NetworkIndex, Origin, Reservation, Scope, ScopeIndex, Scopes};
+use crate::proto::scope::{ClientKey, Machine, NetworkIndex, Origin, Reservation, Scope, ScopeIndex, Scopes, Terms};
+use crate::proto::time::Now;
 
 /// A reservation as it is asked for; its address may be open.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub struct ReservationDraft {
     pub address: Option<Ipv4Addr>,
     /// The pools that one may be chosen from.
     pub pools: PoolSet,
+    /// Whether these were named, so that an address of another does not do.
+    pub pools_named: bool,
     /// Option 12.
     pub hostname: Option<Box<str>>,
     /// The boot file.
@@ -37,6 +42,65 @@ pub struct ReservationDraft {
     pub options_given: Box<str>,
     /// The node's id.
     pub node: Option<Box<str>>,
+    /// The boot profile that [`Terms`] name or spell out.
+    pub boot: Option<Arc<Boot>>,
+    /// What else it says.
+    pub terms: Terms,
+    /// What the machine must have had before.
+    pub expected: Expected,
+}
+
+impl ReservationDraft {
+    /// The reservation with its address.
+    pub(super) fn reservation(self, address: Ipv4Addr) -> Reservation {
+        Reservation {
+            boot: self.boot,
+            scope: self.machine.scope,
+            mac: Some(self.machine.mac),
+            address,
+            hostname: self.hostname,
+            boot_file: self.boot_file,
+            options: self.options,
+            options_given: self.options_given,
+            node: self.node,
+            terms: self.terms,
+            origin: Origin::Api,
+        }
+    }
+}
+
+/// What a change expects to find (RFC 9110 §13.1): where two writers meet, the second is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever there is.
+    #[default]
+    Anything,
+    /// No reservation.
+    Nothing,
+    /// Some reservation.
+    Something,
+    /// One with one of these tags.
+    Tagged(Vec<Box<str>>),
+}
+
+impl Expected {
+    fn check(&self, found: Option<&Reservation>) -> Result<(), PutError> {
+        let good = match (self, found) {
+            (Self::Anything, _) | (Self::Nothing, None) | (Self::Something, Some(_)) => true,
+            (Self::Tagged(tags), Some(own)) => tags.contains(&tag(own)),
+            _ => false,
+        };
+        if good { Ok(()) } else { Err(PutError::Unexpected(found.is_some())) }
+    }
+}
+
+/// A word that says what a reservation is like: another one has another.
+pub fn tag(reservation: &Reservation) -> Box<str> {
+    let mut octets = Vec::new();
+    let kind = reserve_record(reservation).encode(&mut octets);
+    octets.push(kind);
+    let hash = Sha256::digest(&octets);
+    hash[..16].iter().map(|octet| format!("{octet:02x}")).collect::<String>().into()
 }
 
 /// A reservation that was put.
@@ -57,6 +121,9 @@ pub enum PutError {
     /// The configuration has one for this machine.
     #[error("the configuration file reserves {0} for this machine; change it there")]
     Configured(Ipv4Addr),
+    /// The machine has another reservation than was expected, or none.
+    #[error("{}", if *.0 { "the reservation has changed since you read it" } else { "there is no reservation" })]
+    Unexpected(bool),
     /// Somebody else holds the address.
     #[error("the address {0} is in use by another machine or in quarantine")]
     Taken(Ipv4Addr),
@@ -93,19 +160,10 @@ impl Table {
         if let Some((fixed, ..)) = former.as_ref().filter(|(own, ..)| own.origin == Origin::Config) {
             return Err(PutError::Configured(fixed.address));
         }
+        draft.expected.check(former.as_ref().map(|(own, ..)| &**own))?;
         let address = self.claim_for(key, &draft, former.as_ref().map(|(own, ..)| own.address))?;
-        let reservation = Arc::new(Reservation {
-            boot: None,
-            scope: draft.machine.scope,
-            mac: Some(draft.machine.mac),
-            address,
-            hostname: draft.hostname,
-            boot_file: draft.boot_file,
-            options: draft.options,
-            options_given: draft.options_given,
-            node: draft.node,
-            origin: Origin::Api,
-        });
+        let machine = draft.machine;
+        let reservation = Arc::new(draft.reservation(address));
         let put = Put { reservation: Arc::clone(&reservation), created: former.is_none() };
         if let Some((own, true, sequence)) = &former
             && *own == reservation
@@ -126,22 +184,12 @@ impl Table {
             }
         })?;
         let sequence = pending.sequence();
-        self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
-        self.reservations.insert(key, Reserved { reservation, holds: true, sequence });
-        if let Some((own, holds, _)) = former {
-            if own.scope != draft.machine.scope {
-                self.shared.model.remove_reservation(Machine { scope: own.scope, ..draft.machine });
-            }
-            if holds && own.address != address {
-                self.let_go_reserved(key, own.address);
-            }
-        }
-        self.forget_sighting(draft.machine);
+        self.enforce(key, machine, reservation, sequence);
         Ok(Change::Pending(pending))
     }
 
     /// Finds the address of a new reservation and claims it.
-    fn claim_for(
+    pub(super) fn claim_for(
         &mut self,
         key: ClientKey,
         draft: &ReservationDraft,
@@ -150,7 +198,12 @@ impl Table {
         let mac = draft.machine.mac;
         let scopes = self.shared.scopes.load_full();
         let scope = scopes.get(draft.machine.scope).ok_or(PutError::NoScope)?;
-        if let Some(address) = draft.address.or(reserved) {
+        // One of other pools than those named is given up for one of these.
+        let named = draft.pools_named;
+        let among = |address: &Ipv4Addr| {
+            !named || scope.pool_of(*address).is_some_and(|pool| draft.pools.contains(pool) && scope.in_pools(*address))
+        };
+        if let Some(address) = draft.address.or(reserved.filter(among)) {
             let for_another = self.shared.model.reserved_for(address).is_some_and(|holder| holder != mac);
             let held = self.holds(key, address);
             let own_lease = self.keeps(key) && self.shared.model.lease(address).is_some_and(|row| row.mac == mac);
@@ -162,7 +215,7 @@ impl Table {
             }
             return if claimed { Ok(address) } else { Err(PutError::Taken(address)) };
         }
-        if let Some(address) = self.bound_address(key).filter(|address| scope.in_pools(*address))
+        if let Some(address) = self.bound_address(key).filter(|address| scope.in_pools(*address) && among(address))
             && self.acquire(key, address)
         {
             self.keep_instead(key, address, false);
@@ -177,9 +230,15 @@ impl Table {
     ///
     /// # Errors
     /// The configuration has it, or the journal takes no record.
-    pub fn delete_reservation<T>(&mut self, machine: Machine, promise: T) -> Result<Option<Pending<T>>, PutError> {
+    pub fn delete_reservation<T>(
+        &mut self,
+        machine: Machine,
+        expected: &Expected,
+        promise: T,
+    ) -> Result<Option<Pending<T>>, PutError> {
         let Some(key) = self.client_of(machine) else { return Ok(None) };
         let own = self.reservations.get(&key).filter(|own| own.reservation.scope == machine.scope);
+        expected.check(own.map(|own| &*own.reservation))?;
         let Some(reserved) = own else { return Ok(None) };
         let address = reserved.reservation.address;
         if reserved.reservation.origin == Origin::Config {
@@ -199,6 +258,9 @@ impl Table {
         self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
         let address = reservation.address;
         let holds = self.keeps(key);
+        if reservation.terms.expires.0 > 0 {
+            self.expiring.insert((reservation.terms.expires, key));
+        }
         self.keep_instead(key, address, false);
         self.reservations.insert(key, Reserved { reservation, holds, sequence });
         if !holds {
@@ -262,7 +324,7 @@ impl Table {
         }
     }
 
-    fn let_go_reserved(&mut self, key: ClientKey, address: Ipv4Addr) {
+    pub(super) fn let_go_reserved(&mut self, key: ClientKey, address: Ipv4Addr) {
         if !self.keeps(key) {
             return self.let_go(key, address);
         }
@@ -299,6 +361,7 @@ impl Table {
         for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.remove_reserved(key);
         }
+        self.find_boot_profiles(scopes);
         for (key, reservation) in fixed {
             match self.reservations.get(&key) {
                 Some(own) if is_config(own) => continue,
@@ -307,7 +370,7 @@ impl Table {
                     let machine = Machine { scope: own.reservation.scope, mac };
                     tracing::warn!(mac = %machine.mac, "the configuration's reservation replaces the one made over the API");
                     // Where the journal takes no record now, the next start tries again.
-                    if self.delete_reservation(machine, ()).is_err() {
+                    if self.delete_reservation(machine, &Expected::Anything, ()).is_err() {
                         self.remove_reserved(key);
                     }
                 }
@@ -317,7 +380,42 @@ impl Table {
         }
     }
 
-    fn remove_reserved(&mut self, key: ClientKey) {
+    /// Has the reservations of the API boot what the profile that they name says now; where there is none any more, what the scope says.
+    fn find_boot_profiles(&mut self, scopes: &Scopes) {
+        for reserved in self.reservations.values_mut() {
+            let own = &reserved.reservation;
+            if own.terms.boot.is_empty() || scopes.boot(&own.terms.boot) == own.boot {
+                continue;
+            }
+            let boot = scopes.boot(&own.terms.boot);
+            if boot.is_none() {
+                tracing::warn!(mac = ?own.mac, profile = %own.terms.boot, "a reservation names a boot profile that is gone");
+            }
+            reserved.reservation = Arc::new(Reservation { boot, ..Reservation::clone(own) });
+            self.shared.model.put_reservation(Arc::clone(&reserved.reservation), reserved.sequence);
+        }
+    }
+
+    /// Deletes reservations whose time is over. Where the journal takes no record now, the next look tries again.
+    pub(super) fn end_reservations(&mut self, now: Now) {
+        if self.expiring.is_empty() || now.monotonic < self.next_expiry_look {
+            return;
+        }
+        self.next_expiry_look = now.monotonic.plus_secs(1);
+        while let Some(&(expires, key)) = self.expiring.first().filter(|(expires, _)| *expires <= now.unix) {
+            let own = self.reservations.get(&key).map(|own| Arc::clone(&own.reservation));
+            if let Some(own) = own.filter(|own| own.terms.expires == expires) {
+                let mac = own.mac.unwrap_or_default();
+                let gone = self.delete_reservation(Machine { scope: own.scope, mac }, &Expected::Anything, ());
+                if !matches!(gone, Ok(Some(_))) {
+                    return;
+                }
+            }
+            self.expiring.remove(&(expires, key));
+        }
+    }
+
+    pub(super) fn remove_reserved(&mut self, key: ClientKey) {
         if let Some(former) = self.reservations.remove(&key) {
             let (own, holds) = (&former.reservation, former.holds);
             if let Some(mac) = own.mac {
@@ -341,7 +439,9 @@ impl Shared {
 /// A reservation as the journal keeps it.
 pub(super) fn reserve_record(reservation: &Reservation) -> Record {
     let text = |text: &Option<Box<str>>| text.clone().unwrap_or_default();
+    let Terms { boot, boot_files, labels, lease_secs, expires } = reservation.terms.clone();
     Record::Reserve {
+        terms: TermsRecord { boot, boot_files, labels, lease_secs, expires },
         mac: reservation.mac.unwrap_or_default(),
         address: reservation.address,
         hostname: text(&reservation.hostname),

@@ -12,6 +12,7 @@ use reveille_config::MacAddr;
 
 use super::bitmap::AddressMap;
 use super::clients::{hash_address, hash_client_id, hash_key, hash_said};
+use super::history::{History, PastChange, What};
 use super::journal::Sequence;
 use super::model::{LeaseRow, RowState};
 use super::note::Note;
@@ -67,6 +68,8 @@ pub(super) struct LeaseRows {
     by_mac: HashTable<u32>,
     /// Which addresses have a row, by scope, so that listings walk in order.
     listed: Vec<AddressMap>,
+    /// What changed last.
+    pub(super) history: History,
     /// For the subnets and networks, which stay the same.
     scopes: Arc<Scopes>,
     identity_key: IdentityKey,
@@ -123,6 +126,7 @@ impl LeaseRows {
             by_client: HashTable::new(),
             by_client_id: HashTable::new(),
             by_mac: HashTable::new(),
+            history: History::default(),
             listed: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
             scopes,
             identity_key,
@@ -288,16 +292,19 @@ impl LeaseRows {
         }
         if !renewed {
             self.index_client(at, client);
+            self.history.add(PastChange { at: starts, what: What::Bound, address, mac, scope, ends, sequence });
         }
         self.index_names(at);
         Some(if runs { Change::Renewed } else { Change::Bound })
     }
 
     fn release(&mut self, sequence: Sequence, address: Ipv4Addr, mac: MacAddr, when: UnixSecs) -> Option<Change> {
-        self.scopes.of_address(address)?;
+        let scope = self.scopes.of_address(address)?.index;
         if let Some(at) = self.find(address) {
             let row = self.rows.get_mut(at);
             if row.mac == mac {
+                let ends = row.ends.min(when);
+                self.history.add(PastChange { at: when, what: What::Released, address, mac, scope, ends, sequence });
                 (row.state, row.ends, row.sequence) = (RowState::Released, row.ends.min(when), sequence);
                 return Some(Change::Ended);
             }
@@ -328,6 +335,7 @@ impl LeaseRows {
         let scope = self.scopes.of_address(address)?.index;
         let at = self.row_at(address, scope, true);
         self.unindex_names(at);
+        self.history.add(PastChange { at: starts, what: What::Declined, address, mac, scope, ends, sequence });
         let row = self.rows.get_mut(at);
         (row.mac, row.starts, row.ends, row.sequence) = (mac, starts, ends, sequence);
         (row.state, row.said) = (RowState::Declined, None);

@@ -31,6 +31,8 @@ impl Store {
     /// # Errors
     /// See [`TakeError`].
     pub fn take_snapshot(&self) -> Result<SnapshotReport, TakeError> {
+        // What a batch has written and not yet put in force would be covered and not shown.
+        let changing = self.changing.blocking_read();
         let mut writer = self.journal.begin_snapshot()?;
         // What a worker appended before it answers is in the model, but for leases, which show when they are durable.
         let mut barriers = Vec::new();
@@ -42,6 +44,7 @@ impl Store {
         for barrier in barriers {
             barrier.blocking_recv().map_err(|_| TakeError::Worker)?;
         }
+        drop(changing);
         self.journal.wait_followed(writer.covers()).map_err(SnapshotError::Log)?;
         self.put_state(&mut writer)?;
         Ok(writer.finish()?)

@@ -74,6 +74,11 @@ pub struct Table {
     lists: PoolLists,
     pub(super) reservations: Map<ClientKey, Reserved>,
     pub(super) sightings: SightingBook,
+    /// Addresses claimed for reservations of a batch that is under way.
+    pub(super) prepared: Map<ClientKey, Ipv4Addr>,
+    /// Reservations that end by themselves, by their ends; one that was replaced meanwhile is looked at in vain.
+    pub(super) expiring: BTreeSet<(UnixSecs, ClientKey)>,
+    pub(super) next_expiry_look: Millis,
     quarantine: Map<Ipv4Addr, (UnixSecs, ClientKey)>,
     quarantine_ends: BTreeSet<(Millis, Ipv4Addr)>,
     pub(super) payload: Vec<u8>,
@@ -92,6 +97,9 @@ impl Table {
             appender,
             reservations: Map::default(),
             sightings: SightingBook::new(workers),
+            prepared: Map::default(),
+            expiring: BTreeSet::new(),
+            next_expiry_look: now.monotonic,
             quarantine: Map::default(),
             quarantine_ends: BTreeSet::new(),
             payload: Vec::new(),
@@ -352,6 +360,7 @@ impl Table {
                 self.let_go(key, address);
             }
         }
+        self.end_reservations(now);
         let shared = Arc::clone(&self.shared);
         for (map, scope) in shared.maps.iter().zip(0..) {
             // Who has nothing to give leaves the wish to others.
@@ -365,7 +374,9 @@ impl Table {
     /// When [`Self::tick`] is due next.
     pub fn next_tick(&self) -> Option<Millis> {
         let rests = self.quarantine_ends.first().map(|entry| entry.0);
-        rests.into_iter().chain(self.due_waits_until.or_else(|| self.clients.next_due())).min()
+        let ends = (!self.expiring.is_empty()).then_some(self.next_expiry_look);
+        let due = self.due_waits_until.or_else(|| self.clients.next_due());
+        rests.into_iter().chain(due).chain(ends).min()
     }
 
     /// Gives up an expired binding's hold of `address`, for another client that is to have it.
@@ -467,6 +478,7 @@ impl Table {
             || (!self.keeps(key)
                 && self.reservations.get(&key).is_some_and(|own| own.holds && own.reservation.address == address))
             || self.quarantine.contains_key(&address)
+            || (!self.prepared.is_empty() && self.prepared.get(&key) == Some(&address))
     }
 
     /// Claims a reserved address that could not be claimed before, also from an expired lease of another client.
@@ -481,6 +493,11 @@ impl Table {
     /// Takes `address` if nobody holds it.
     fn claim(&self, network: NetworkIndex, address: Ipv4Addr) -> bool {
         self.shared.place(network, address).is_some_and(|(_, map)| map.claim(address))
+    }
+
+    /// Whether the client is bound to `address`, also where its time is over.
+    pub fn is_bound_to(&self, key: ClientKey, address: Ipv4Addr) -> bool {
+        self.bound_address(key) == Some(address)
     }
 
     /// The address of the client's binding, active or expired.

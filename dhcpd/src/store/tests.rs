@@ -89,6 +89,10 @@ impl Desk {
             options: OptionBlock::default(),
             options_given: "".into(),
             node: None,
+            pools_named: false,
+            boot: None,
+            terms: Default::default(),
+            expected: Default::default(),
         };
         match self.table.put_reservation(draft)? {
             Change::Pending(pending) => _ = pending.sequence(),
@@ -110,6 +114,7 @@ fn fixed(address: Ipv4Addr) -> Arc<Reservation> {
         options: OptionBlock::default(),
         options_given: "".into(),
         node: None,
+        terms: crate::proto::scope::Terms::default(),
         origin: Origin::Config,
     })
 }

@@ -17,7 +17,7 @@ use reveille_dhcpd::io::Clock;
 use reveille_dhcpd::io::engine::{Arrival, Engine};
 use reveille_dhcpd::proto::scope::Scopes;
 use reveille_dhcpd::store::Store;
-use reveille_dhcpd::store::journal::{CrashDisk, JournalOptions};
+use reveille_dhcpd::store::journal::{CrashDisk, JournalOptions, Loss};
 use reveille_dhcpd::store::tokens::Tokens;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -60,6 +60,7 @@ pub struct Server {
     stop: Arc<AtomicBool>,
     worker: Option<JoinHandle<()>>,
     pub directory: tempfile::TempDir,
+    config: String,
 }
 
 impl Server {
@@ -68,9 +69,22 @@ impl Server {
     }
 
     pub fn of(config: &str) -> Self {
+        Self::on(CrashDisk::new(), config)
+    }
+
+    /// The same after a crash that lost what was not promised.
+    pub fn restart(mut self, loss: Loss) -> Self {
+        self.end();
+        let disk = self.disk.crash(loss);
+        let config = self.config.clone();
+        drop(self);
+        Self::on(disk, &config)
+    }
+
+    fn on(disk: CrashDisk, text: &str) -> Self {
+        let config = text;
         let config = Config::parse(config, Path::new("test.toml"), &Imagined::with_all_directories()).unwrap();
         let scopes = Arc::new(Scopes::compile(&config.dhcpd.unwrap()));
-        let disk = CrashDisk::new();
         let clock = Clock::default();
         let options = JournalOptions { retry_gap: Duration::from_millis(1), ..JournalOptions::default() };
         let (store, parts) = Store::open(disk.storage(), options, scopes, 1, clock.now()).unwrap();
@@ -101,7 +115,7 @@ impl Server {
         let metrics_text = Arc::new(|| "reveille_test 1\n".into());
         let state = Arc::new(ApiState::new(Arc::clone(&store), Arc::clone(&tokens), metrics_text));
         let router = router(Arc::clone(&state));
-        Self { disk, store, state, tokens, router, packets, stop, worker: Some(worker), directory }
+        Self { disk, store, state, tokens, router, packets, stop, worker: Some(worker), directory, config: text.into() }
     }
 
     pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
@@ -163,6 +177,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Server {
+    fn end(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(worker) = self.worker.take() {
             worker.join().unwrap();

@@ -1,6 +1,8 @@
 //! The lease API: request in, answer out.
 
+mod batches;
 mod harness;
+mod leases;
 mod transport;
 
 use std::net::Ipv4Addr;
@@ -93,7 +95,7 @@ async fn what_is_wrong_is_named() {
         ("DELETE", put(FIXED), json!({}), 409, "", "configuration file"),
         ("GET", "/v1/leases?limit=0".into(), json!({}), 400, "limit", "at least 1"),
         ("GET", "/v1/leases?cursor=x".into(), json!({}), 400, "cursor", "listing"),
-        ("GET", "/v1/leases?colour=red".into(), json!({}), 400, "colour", "scope, cursor, limit"),
+        ("GET", "/v1/leases?colour=red".into(), json!({}), 400, "colour", "state, cursor, limit"),
         ("GET", "/v1/leases/nonsense".into(), json!({}), 400, "mac or address", "neither"),
         ("GET", "/v1/leases/10.77.2.102".into(), json!({}), 404, "", "no lease"),
         ("GET", "/v1/events?since=x".into(), json!({}), 400, "since", "number"),

@@ -44,6 +44,10 @@ fn draft(server: &Server, scope: &str, mac: MacAddr, address: Option<Ipv4Addr>) 
         options: OptionBlock::default(),
         options_given: "".into(),
         node: None,
+        pools_named: false,
+        boot: None,
+        terms: Default::default(),
+        expected: Default::default(),
     }
 }
 

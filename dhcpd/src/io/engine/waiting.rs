@@ -8,7 +8,7 @@ use super::{Desk, Outgoing};
 use crate::proto::reason::DropReason;
 use crate::proto::reply::Ack;
 use crate::proto::scope::ScopeIndex;
-use crate::proto::time::Millis;
+use crate::proto::time::{Millis, Now};
 use crate::store::journal::{Pending, Settled};
 use crate::store::promise;
 use crate::store::queue::Request;
@@ -29,19 +29,40 @@ pub(super) enum Waiting {
 
 impl Desk {
     /// Does what the API, another worker or the configuration asks.
-    pub(super) fn request(&mut self, request: Request) {
+    pub(super) fn request(&mut self, now: Now, request: Request) {
         // Whoever asked may have gone away meanwhile: then nobody needs the answer.
         match request {
-            Request::Put(draft, answer) => match self.table.put_reservation(draft) {
+            Request::Put(draft, answer) => match self.table.put_reservation(*draft) {
                 Ok(Change::Pending(pending)) => self.waiting.push_back(Waiting::Put { pending, answer }),
                 Ok(Change::Unchanged(put)) => _ = answer.send(Ok(put.into_inner())),
                 Err(error) => _ = answer.send(Err(error)),
             },
-            Request::Delete(machine, answer) => match self.table.delete_reservation(machine, ()) {
+            Request::Prepare(rows, answer) => {
+                _ = answer.send(rows.into_iter().map(|row| self.table.prepare(row)).collect());
+            }
+            Request::Abandon(rows, answer) => {
+                rows.iter().for_each(|row| self.table.abandon(row));
+                _ = answer.send(());
+            }
+            Request::PutInForce(rows, sequence, answer) => {
+                rows.into_iter().for_each(|row| self.table.put_in_force(row, sequence));
+                _ = answer.send(());
+            }
+            Request::Delete(machine, expected, answer) => match self.table.delete_reservation(machine, &expected, ()) {
                 Ok(Some(pending)) => self.waiting.push_back(Waiting::Deleted { pending, answer }),
                 Ok(None) => _ = answer.send(Ok(false)),
                 Err(error) => _ = answer.send(Err(error)),
             },
+            Request::Release(key, address, answer) => {
+                if !self.table.is_bound_to(key, address) {
+                    _ = answer.send(Ok(false));
+                    return;
+                }
+                match self.table.release(now, key, address, ()) {
+                    Ok(pending) => self.waiting.push_back(Waiting::Deleted { pending, answer }),
+                    Err(refused) => _ = answer.send(Err(PutError::Journal(refused.reason))),
+                }
+            }
             Request::GiveUp(network, address, answer) => {
                 let gave_up = self.table.give_up(network, address);
                 if let Some(answer) = answer {

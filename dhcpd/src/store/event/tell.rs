@@ -43,7 +43,12 @@ pub(in crate::store) fn tell(
             Some(RawEvent { amount, ..event(kind, scope_of(address)?, mac, address, Some(starts)) })
         }
         Applied::Lease(Change::Ended) | Applied::Other if !crate::store::note::KINDS.contains(&kind) => {
-            match Record::decode(kind, payload).ok()? {
+            // A part of a batch is written when all of the batch has been checked: it is told with its own sequence, not with the batch's end.
+            let record = match Record::decode(kind, payload).ok()? {
+                Record::BatchPart { part, .. } => *part,
+                record => record,
+            };
+            match record {
                 Record::Release { address, mac, at } => {
                     Some(event(EventKind::Released, scope_of(address)?, mac, address, Some(at)))
                 }
@@ -57,7 +62,9 @@ pub(in crate::store) fn tell(
                     Some(event(EventKind::Unreserved, scope_of(address)?, mac, address, None))
                 }
                 // A sighting is told when it is seen.
-                Record::Sighting { .. } | Record::Bind { .. } => None,
+                Record::Sighting { .. } | Record::Bind { .. } | Record::BatchPart { .. } | Record::BatchEnd { .. } => {
+                    None
+                }
             }
         }
         Applied::Lease(Change::Ended) | Applied::Other => match Note::decode(kind, payload).ok()? {

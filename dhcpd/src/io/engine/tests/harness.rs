@@ -249,7 +249,7 @@ impl Server {
 
     pub fn put(&mut self, draft: ReservationDraft) -> Result<Put, PutError> {
         let (answer, mut answered) = oneshot::channel();
-        self.store.queue_of(draft.machine.mac).push(Request::Put(draft, answer)).unwrap();
+        self.store.queue_of(draft.machine.mac).push(Request::Put(Box::new(draft), answer)).unwrap();
         self.settle();
         answered.try_recv().unwrap()
     }
@@ -257,7 +257,10 @@ impl Server {
     pub fn delete(&mut self, scope: &str, mac: MacAddr) -> Result<bool, PutError> {
         let (answer, mut answered) = oneshot::channel();
         let key = Machine { scope: self.scope(scope), mac };
-        self.store.queue_of(mac).push(Request::Delete(key, answer)).unwrap();
+        self.store
+            .queue_of(mac)
+            .push(Request::Delete(key, crate::store::reservation::Expected::Anything, answer))
+            .unwrap();
         self.settle();
         answered.try_recv().unwrap()
     }

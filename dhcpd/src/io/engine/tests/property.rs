@@ -192,6 +192,7 @@ fn reservation(address: Ipv4Addr) -> Arc<Reservation> {
         options: OptionBlock::default(),
         options_given: "".into(),
         node: None,
+        terms: crate::proto::scope::Terms::default(),
         origin: Origin::Config,
     })
 }
