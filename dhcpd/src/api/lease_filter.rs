@@ -108,7 +108,7 @@ impl Filter {
 
 fn hex(text: &str) -> Option<Vec<u8>> {
     let octets = text.as_bytes();
-    let whole = !octets.is_empty() && octets.len() % 2 == 0 && octets.iter().all(u8::is_ascii_hexdigit);
+    let whole = !octets.is_empty() && octets.len().is_multiple_of(2) && octets.iter().all(u8::is_ascii_hexdigit);
     whole.then(|| {
         octets.chunks(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
     })
