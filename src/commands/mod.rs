@@ -4,6 +4,7 @@ pub mod bmc;
 pub mod check;
 pub mod completion;
 pub mod events;
+pub mod hostsdir;
 pub mod lease;
 pub mod links;
 pub mod node;

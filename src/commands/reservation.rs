@@ -13,6 +13,7 @@ use serde_json::Value;
 mod import;
 
 use crate::commands::events::{self, Source};
+use crate::commands::hostsdir;
 use crate::output;
 use crate::target::DhcpdTarget;
 
@@ -105,6 +106,8 @@ enum Verb {
     },
     /// Print what becomes of reservations, as it happens
     Watch(events::Watch),
+    /// Keep reservations as the files say that Ironic's own `dnsmasq` provider writes
+    FollowDnsmasq(hostsdir::Args),
     /// Delete a reservation; no error where there is none
     Delete {
         /// The machine
@@ -191,6 +194,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Verb::Watch(args) => events::watch(args, &["reserved", "unreserved"], &Source::Dhcpd(dhcpd)).await?,
         Verb::Import { file, dry_run, json } => return import::run(&dhcpd, &file, dry_run, json).await,
+        Verb::FollowDnsmasq(args) => return hostsdir::run(args, &dhcpd).await,
         Verb::Delete { mac, scope } => dhcpd.delete_reservation(mac, scope.as_deref()).await?,
     }
     Ok(ExitCode::SUCCESS)

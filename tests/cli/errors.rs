@@ -71,7 +71,7 @@ fn a_daemon_that_hangs_up_is_an_error_and_a_reader_that_goes_away_is_none() {
 fn wrong_arguments_are_told_before_anything_is_asked() {
     for (args, words) in [
         (&["lease", "approve", "52:54"][..], "MAC"),
-        (&["lease", "list", "--api", "localhost"], "`unix:/absolute/path` or `address:port`"),
+        (&["lease", "list", "--api", "localhost"], "`unix:/absolute/path`, `address:port`"),
         (&["reservation", "put", "52:54:00:aa:00:01", "--address", "10.77.1"], "--address"),
         (&["reservation", "put", "52:54:00:aa:00:01", "--option", "routers"], "NAME=VALUE"),
         (&["node", "add", "n", "--bmc", "10.77.1.9"], "--mac"),

@@ -1,4 +1,5 @@
-//! A real, stand-alone Ironic whose conductor has dhcpd as its DHCP provider: `config/ironic-dhcp-reveille` in Ironic's own environment, which `make matrix` makes.
+//! A real, stand-alone Ironic whose conductor has dhcpd as its DHCP provider: by `config/ironic-dhcp-reveille` in Ironic's own environment, which `make matrix` makes, or without
+//! a plug-in, by the files that its `dnsmasq` provider writes.
 //!
 //! Nothing of Ironic is simulated but the machine (fake hardware); what it asks of its provider goes over the lease API, and a client sees what comes of it.
 
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use reveille_config::MacAddr;
-use reveille_lab::{Client, DhcpServer, Product, Run, Served, ServedScope, TwoNetworks};
+use reveille_config::dto::dhcpd::{Page, Reservation};
+use reveille_lab::{Client, Deadline, DhcpServer, Product, Run, Served, ServedScope, TwoNetworks};
 
 const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0x77, 0xee, 1]);
 
@@ -16,7 +18,11 @@ fn environment() -> PathBuf {
     let binary = Path::new(env!("CARGO_BIN_EXE_reveille"));
     let target = binary.ancestors().nth(2).expect("target/debug/reveille");
     let environment = target.join("ironic");
-    assert!(environment.join("bin/ironic").exists(), "no Ironic in {}: `make matrix` installs it", environment.display());
+    assert!(
+        environment.join("bin/ironic").exists(),
+        "no Ironic in {}: `make matrix` installs it",
+        environment.display()
+    );
     environment
 }
 
@@ -67,25 +73,59 @@ impl Drop for Conductor {
     }
 }
 
-#[test]
-fn a_stock_conductor_reserves_over_the_lease_api_and_cleans_up() {
+/// What a conductor with such a provider has dhcpd do, from a deploy to its end.
+fn deploys_and_cleans_up(
+    run: &Run,
+    networks: &TwoNetworks,
+    server: &DhcpServer,
+    provider: &str,
+    bears: impl Fn(&str) -> String,
+) {
+    let api = server.api();
+    let mut conductor = Conductor::start(&run.dir().join("ironic"), provider);
+    let node = conductor.ask(&format!("deploy {MAC}"));
+    let there = async || api.reservations(None, None).await;
+    let own = |page: Page<Reservation>| page.items.into_iter().find(|own| own.mac == MAC);
+    let patience = || Deadline::secs(60);
+    let reserved = server.ask_until("a reservation", patience(), there, own).expect("a reservation");
+    assert_eq!(reserved.node, Some(bears(&node)));
+    assert!(reserved.boot_file.is_some(), "{reserved:?}");
+    let client = Client::on_provisioning_network(networks, "machine", MAC).expect("a client");
+    assert_eq!(client.udhcpc(&[]).expect("a lease").address, reserved.address);
+
+    conductor.ask("undeploy");
+    let gone = |page| own(page).is_none().then_some(());
+    server.ask_until("the reservation to go", patience(), there, gone).expect("cleaned up");
+}
+
+fn stage() -> (Run, TwoNetworks, DhcpServer) {
     let run = Run::start().expect("a lab: root and the lab's packages are needed");
     let networks = TwoNetworks::create(&run).expect("two networks");
     let served = Served::of([ServedScope::provisioning()]);
     let reveille = Product::Reveille(env!("CARGO_BIN_EXE_reveille").into());
     let server = DhcpServer::start(&run, networks.host(), reveille, &served).expect("dhcpd");
-    let api = server.api();
-    let socket = run.dir().join("dhcpd.sock");
-    let mut conductor = Conductor::start(&run.dir().join("ironic"), &format!("reveille=unix:{}", socket.display()));
+    (run, networks, server)
+}
 
-    let node = conductor.ask(&format!("deploy {MAC}"));
-    let reserved = server.ask(api.reservation(MAC, None)).expect("a reservation");
-    assert_eq!(reserved.node.as_deref(), Some(&*node));
-    assert!(reserved.boot_file.is_some(), "{reserved:?}");
-    let client = Client::on_provisioning_network(&networks, "machine", MAC).expect("a client");
-    assert_eq!(client.udhcpc(&[]).expect("a lease").address, reserved.address);
+#[test]
+fn a_conductor_with_our_provider_reserves_over_the_lease_api_and_cleans_up() {
+    let (run, networks, server) = stage();
+    let provider = format!("reveille=unix:{}", run.dir().join("dhcpd.sock").display());
+    deploys_and_cleans_up(&run, &networks, &server, &provider, |node| node.to_owned());
+}
 
-    conductor.ask("undeploy");
-    let gone = server.ask(api.reservation(MAC, None)).expect_err("cleaned up");
-    assert!(gone.is_not_found(), "{gone}");
+#[test]
+fn a_conductor_without_a_plug_in_is_followed_through_the_files_of_its_dnsmasq_provider() {
+    let (run, networks, server) = stage();
+    let files = run.dir().join("files");
+    let (hosts, options) = (files.join("hosts"), files.join("options"));
+    for directory in [&hosts, &options] {
+        std::fs::create_dir_all(directory).expect("a directory");
+    }
+    let follow = run.program(env!("CARGO_BIN_EXE_reveille")).args(["reservation", "follow-dnsmasq", "--hostsdir"]);
+    let follow = follow.arg(&hosts).arg("--optsdir").arg(&options).arg("--api");
+    let follow = follow.arg(format!("unix:{}", run.dir().join("dhcpd.sock").display()));
+    let _follow = follow.start("follow-dnsmasq").expect("the follower");
+    let provider = format!("dnsmasq={}", files.display());
+    deploys_and_cleans_up(&run, &networks, &server, &provider, |_| format!("dnsmasq:ironic-{MAC}.conf"));
 }

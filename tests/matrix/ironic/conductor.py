@@ -1,7 +1,7 @@
 """A real, stand-alone Ironic (sqlite, no authentication, fake hardware) whose DHCP provider is dhcpd, from a deploy to its end.
 
 usage: conductor.py VENV DIRECTORY PROVIDER
-PROVIDER: reveille=unix:/path/of/dhcpd.sock
+PROVIDER: reveille=unix:/path/of/dhcpd.sock, or dnsmasq=/directory for files in its `hosts` and `options`
 
 Commands on standard input, one answer each on standard output, the node: `deploy MAC` has one with that port wait for its agent, `undeploy` ends it.
 Everything that Ironic says goes to DIRECTORY/ironic.log.
@@ -85,7 +85,11 @@ class Ironic:
         conf = os.path.join(directory, "ironic.conf")
         with open(conf, "w", encoding="utf-8") as file:
             file.write(CONF.format(dir=directory, port=self.port, files=serve(os.path.join(directory, "http"))))
-            file.write("[dhcp]\ndhcp_provider = %s\n[reveille]\napi = %s\n" % (name, where))
+            file.write("[dhcp]\ndhcp_provider = %s\n" % name)
+            if name == "reveille":
+                file.write("[reveille]\napi = %s\n" % where)
+            else:
+                file.write("[dnsmasq]\ndhcp_hostsdir = {0}/hosts\ndhcp_optsdir = {0}/options\n".format(where))
         self.directory = directory
         with open(os.path.join(directory, "ironic.log"), "ab") as log:
             def start(program, *arguments, run=subprocess.Popen):
