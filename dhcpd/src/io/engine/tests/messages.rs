@@ -1,5 +1,7 @@
 //! Whole conversations of the messages that are not DISCOVER and REQUEST: BOOTP, rapid commit, copies through a relay.
 
+use std::sync::Mutex;
+
 use super::*;
 use crate::proto::view::code;
 
@@ -99,4 +101,45 @@ fn every_choice_refusal_and_failure_is_an_event_with_its_reason() {
     assert_eq!(told(server.transient_events()), expected);
     let bound = |address| (EventKind::Bound, Some(address), "");
     assert_eq!(told(server.durable_events()), [bound(first), bound(other)]);
+}
+
+/// Where a subscriber of a test writes.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn exhausted_pools_are_silence_a_count_for_each_client_and_one_line_a_minute() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    metrics::with_local_recorder(&recorder, || {
+        tracing::subscriber::with_default(subscriber, || {
+            let mut server = Server::new(&[SMALL]);
+            let addresses = [server.bind(client(0)), server.bind(client(1))];
+            for (n, minute) in [(2, 0), (3, 0), (4, 0), (5, 1)] {
+                server.advance(61 * minute);
+                assert_eq!(server.send(&Packet::discover(client(n))), None);
+            }
+            // Before anybody is turned away, leases that have ended are given to others.
+            server.advance(4_000);
+            let again = server.bind(client(6));
+            assert!(addresses.contains(&again), "{again}");
+        });
+    });
+    let count = "reveille_dhcpd_dropped_total{reason=\"pool-exhausted\"} 4";
+    assert!(recorder.handle().render().lines().any(|line| line == count), "{}", recorder.handle().render());
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.lines().filter(|line| line.contains("no address is left in the scope's pools")).count(), 2, "{log}");
 }
