@@ -61,7 +61,7 @@ pub const CLASSES_MAX: usize = 16_384;
 /// Conditions within conditions (`all`, `any`, `not`) of one class.
 pub const CONDITION_DEPTH_MAX: usize = 8;
 /// Options that a configuration defines.
-pub const OPTION_DEFINITIONS_MAX: usize = 512;
+pub const OPTION_DEFINITIONS_MAX: usize = 256;
 /// Boot profiles of one dhcpd.
 pub const BOOT_PROFILES_MAX: usize = 1_024;
 /// How long a reply may be held back, milliseconds.

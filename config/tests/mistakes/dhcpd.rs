@@ -418,3 +418,15 @@ fn classes_and_boot_profiles_have_a_limit() {
         assert!(found.len() == 1 && found[0].what.starts_with(what), "{found:?}");
     }
 }
+
+#[test]
+fn options_of_ones_own_have_a_limit() {
+    use reveille_config::limit::OPTION_DEFINITIONS_MAX;
+    // There are fewer codes than that, so that most of them are defined twice.
+    let one = |n: usize| format!("[[dhcpd.option]]\nname = \"own-{n}\"\ncode = 224\ntype = \"text\"\n");
+    let told = |count: usize| {
+        let text = format!("{RIGHT}\n{}", (0..count).map(one).collect::<String>());
+        mistakes(&text).iter().filter(|mistake| mistake.what.starts_with("more than 256 options")).count()
+    };
+    assert_eq!((told(OPTION_DEFINITIONS_MAX), told(OPTION_DEFINITIONS_MAX + 1)), (0, 1));
+}

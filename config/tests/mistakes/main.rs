@@ -122,6 +122,7 @@ fn keys_and_types() {
             "from 1 to 64 threads, without quotes",
         ),
         ("workers = 2", "workers = ¦0", "`workers` = 0 is out of bounds", "it goes from 1 to 64 threads"),
+        ("workers = 2", "workers = ¦65", "`workers` = 65 is out of bounds", "it goes from 1 to 64 threads"),
         ("workers = 2", "workers = ¦-1", "`workers` = -1 is out of bounds", "from 1 to 64"),
         ("workers = 2", "workers = ¦99999999999999999999999", "out of bounds", "from 1 to 64"),
         ("workers = 2", "workers = ¦2.0", "is a float, not an integer", "from 1 to 64"),
