@@ -10,7 +10,7 @@ use crate::limit::{CLIENT_PACKETS_PER_SEC, CONFLICT_WAIT_MILLIS_MAX, LIST_ITEMS_
 //= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
 //# Servers SHOULD be implemented so that network administrators MAY choose to disable probes of newly allocated addresses.
 //= https://www.rfc-editor.org/rfc/rfc4039#section-3.1
-//# Servers MUST be implemented so that network administrators MAY choose to disable probes of newly allocated addresses.
+//# Servers SHOULD be implemented so that network administrators MAY choose to disable probes of newly allocated addresses.
 pub(super) fn conflict(table: &Table<'_, '_>) -> ConflictCheck {
     let method = table.or("conflict_check", ConflictMethod::Auto, |value| match value.text("\"auto\"")?.value {
         "auto" => Some(ConflictMethod::Auto),

@@ -313,6 +313,8 @@ impl Desk {
             mac: packet.chaddr(),
             client_id,
             hostname: &hostname,
+            //= https://www.rfc-editor.org/rfc/rfc4388#section-6.7
+            //# relay-agent-info option from client packet: MUST store with binding.
             relay_agent: packet.relay_agent().octets(),
         };
         let client = self.table.client(now, key, reservation.as_deref(), &facts);

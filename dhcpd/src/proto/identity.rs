@@ -72,10 +72,12 @@ impl Identity {
             //= https://www.rfc-editor.org/rfc/rfc2131#section-4.2
             //# If the client supplies a 'client identifier', the client MUST use the same 'client identifier' in all subsequent messages, and the server MUST use that identifier to identify the client.
             //= https://www.rfc-editor.org/rfc/rfc4361#section-6.3
-            //# DHCP servers that conform to this specification MUST use the 'client identifier' option to identify the client if the client sends it.
+            //# DHCPv4 servers that conform to this specification MUST use the 'client identifier' option to identify the client if the client sends it.
             IdentifiedBy::ClientId if !client_id.is_empty() => Self::of_client_id(key, client_id),
             //= https://www.rfc-editor.org/rfc/rfc2131#section-4.2
             //# If the client does not provide a 'client identifier' option, the server MUST use the contents of the 'chaddr' field to identify the client.
+            //= https://www.rfc-editor.org/rfc/rfc4361#section-6.4
+            //# DHCPv4 servers MUST use 'chaddr' as an identifier in cases where 'client identifier' is not sent, in order to support old clients that do not conform with this document.
             IdentifiedBy::ClientId | IdentifiedBy::Mac => Self::of_mac(mac),
         }
     }
@@ -123,7 +125,10 @@ mod tests {
     //# Identifiers SHOULD be treated as opaque objects by DHCP servers.
     //= https://www.rfc-editor.org/rfc/rfc4361#section-6.3
     //= type=test
-    //# DHCP servers that conform to this specification MUST use the 'client identifier' option to identify the client if the client sends it.
+    //# DHCPv4 servers that conform to this specification MUST use the 'client identifier' option to identify the client if the client sends it.
+    //= https://www.rfc-editor.org/rfc/rfc4361#section-6.4
+    //= type=test
+    //# DHCPv4 servers MUST use 'chaddr' as an identifier in cases where 'client identifier' is not sent, in order to support old clients that do not conform with this document.
     #[test]
     fn what_counts_is_what_the_network_goes_by() {
         let long = [7u8; CLIENT_ID_BYTES_MAX + 1];

@@ -64,10 +64,16 @@ pub enum Answer {
 /// It comes from nobody who can be answered, or names nothing, or more than one thing.
 pub fn question<'a>(packet: &PacketView<'a>) -> Result<By<'a>, DropReason> {
     //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.3
-    //# If the giaddr field is zero, then the DHCP server MUST NOT reply to the DHCPLEASEQUERY message.
+    //# If the "giaddr" field is zero, then the DHCP server MUST NOT reply to the DHCPLEASEQUERY message.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.3
+    //# A DHCPLEASEQUERY message MUST have a non-zero giaddr.
     if packet.giaddr().is_unspecified() {
         return Err(DropReason::NotARequestor);
     }
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.3
+    //# A server that implements the DHCPLEASEQUERY message MUST implement all three query regimes: query by IP address, query by MAC address, and query by Client-identifier.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.3
+    //# The DHCPLEASEQUERY message MUST have exactly one of the following: a non-zero ciaddr, a non-zero htype/hlen/chaddr, or a Client-identifier option.
     let (_, hlen, chaddr) = packet.hardware();
     let mac = (hlen == 6 && chaddr[..6] != [0; 6]).then(|| packet.chaddr());
     match (packet.ciaddr(), packet.option(code::CLIENT_ID).filter(|id| !id.is_empty()), mac) {
@@ -96,6 +102,10 @@ pub fn reply(
         Answer::Active(found) => {
             out[1..3].copy_from_slice(&[1, 6]);
             out[12..16].copy_from_slice(&found.address.octets());
+            //= https://www.rfc-editor.org/rfc/rfc4388#section-5
+            //# The DHCPLEASEACTIVE message SHOULD contain the physical address of the IP address lease owner in the "htype", "hlen", and "chaddr" fields.
+            //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+            //# The MAC address of the DHCPLEASEACTIVE message MUST be set to the values that identify the client associated with the IP address in the "ciaddr" field of the DHCPLEASEUNASSIGNED message.
             out[28..34].copy_from_slice(&found.mac.octets());
             LEASE_ACTIVE
         }
@@ -116,6 +126,8 @@ pub fn reply(
     append(&mut out, code::SERVER_ID, &server_address.octets());
     //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
     //# When responding with a DHCPLEASEUNKNOWN, the DHCP server MUST NOT include other DHCP options in the response.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //# If there is no valid lease for the IP address, then the server MUST NOT return the IP Address Lease Time option (option 51).
     if let Answer::Active(found) = answer {
         put_found(&mut out, packet, found);
     }
@@ -138,22 +150,32 @@ fn put_found(out: &mut Vec<u8>, packet: &PacketView<'_>, found: &Found) {
     let total = found.total_secs;
     // What the client was told.
     let [t1, t2] = t1_and_t2(found.mac, total);
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //# If the IP Address Lease Time option (option 51) is specified in the Parameter Request List and if there is a currently valid lease for the IP address specified in the ciaddr, then the DHCP server MUST return this option in the DHCPLEASEACTIVE message with its value equal to the time remaining until lease expiration.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //# A request for the Renewal (T1) Time Value option or the Rebinding (T2) Time Value option in the Parameter Request List of the DHCPLEASEQUERY message MUST be handled like the IP Address Lease Time option is handled.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //# If there is a valid lease and these times are not yet in the past, then the DHCP server SHOULD return these options (when requested) with the remaining time until renewal or rebinding, respectively.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //# If these times are already in the past, or if there is not currently a valid lease for this IP address, the DHCP server MUST NOT return these options.
     for (code, end) in [(code::LEASE_TIME, total), (code::RENEWAL_TIME, t1), (code::REBINDING_TIME, t2)] {
         let left = if total == u32::MAX { u32::MAX } else { end.saturating_sub(found.since_secs) };
         if left > 0 {
             put(code, &left.to_be_bytes());
         }
     }
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //# If the Client-identifier option (option 61) is specified in the Parameter Request List option (option 55), then the Client-identifier (if any) of the client associated with the IP address in the "ciaddr" field SHOULD be returned in the DHCPLEASEACTIVE message.
     put(code::CLIENT_ID, &found.client_id);
     //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
     //# This MUST NOT be an absolute time.
     //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
     //# This MUST NOT be an absolute number of seconds since Jan. 1, 1970.
-    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
-    //# Instead, this MUST be an integer number of seconds in the past from the time the DHCPLEASEACTIVE message is sent that the client last dealt with this server about this IP address.
     put(code::LAST_TRANSACTION_TIME, &found.since_secs.to_be_bytes());
     if found.associated.len() > 1 {
         let octets: Vec<u8> = found.associated.iter().take(63).flat_map(|address| address.octets()).collect();
+        //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
+        //# The minimum length for this option is 4 octets, and the length MUST always be a multiple of 4.
         put(code::ASSOCIATED_ADDRESS, &octets);
     }
     //= https://www.rfc-editor.org/rfc/rfc3046#section-3.2
@@ -175,7 +197,16 @@ mod tests {
 
     //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.3
     //= type=test
-    //# If the giaddr field is zero, then the DHCP server MUST NOT reply to the DHCPLEASEQUERY message.
+    //# If the "giaddr" field is zero, then the DHCP server MUST NOT reply to the DHCPLEASEQUERY message.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.3
+    //= type=test
+    //# A DHCPLEASEQUERY message MUST have a non-zero giaddr.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.3
+    //= type=test
+    //# A server that implements the DHCPLEASEQUERY message MUST implement all three query regimes: query by IP address, query by MAC address, and query by Client-identifier.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.3
+    //= type=test
+    //# The DHCPLEASEQUERY message MUST have exactly one of the following: a non-zero ciaddr, a non-zero htype/hlen/chaddr, or a Client-identifier option.
     #[test]
     fn a_query_names_one_thing() {
         let id = [255, 1, 2, 3];
@@ -226,9 +257,27 @@ mod tests {
     //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
     //= type=test
     //# This MUST NOT be an absolute number of seconds since Jan. 1, 1970.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-5
+    //= type=test
+    //# The DHCPLEASEACTIVE message SHOULD contain the physical address of the IP address lease owner in the "htype", "hlen", and "chaddr" fields.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //= type=test
+    //# The MAC address of the DHCPLEASEACTIVE message MUST be set to the values that identify the client associated with the IP address in the "ciaddr" field of the DHCPLEASEUNASSIGNED message.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //= type=test
+    //# A request for the Renewal (T1) Time Value option or the Rebinding (T2) Time Value option in the Parameter Request List of the DHCPLEASEQUERY message MUST be handled like the IP Address Lease Time option is handled.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //= type=test
+    //# If there is a valid lease and these times are not yet in the past, then the DHCP server SHOULD return these options (when requested) with the remaining time until renewal or rebinding, respectively.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //= type=test
+    //# If these times are already in the past, or if there is not currently a valid lease for this IP address, the DHCP server MUST NOT return these options.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //= type=test
+    //# If the Client-identifier option (option 61) is specified in the Parameter Request List option (option 55), then the Client-identifier (if any) of the client associated with the IP address in the "ciaddr" field SHOULD be returned in the DHCPLEASEACTIVE message.
     //= https://www.rfc-editor.org/rfc/rfc4388#section-6.1
     //= type=test
-    //# Instead, this MUST be an integer number of seconds in the past from the time the DHCPLEASEACTIVE message is sent that the client last dealt with this server about this IP address.
+    //# The minimum length for this option is 4 octets, and the length MUST always be a multiple of 4.
     #[test]
     fn an_active_lease_is_told_with_what_is_left_of_it() {
         let (octets, options) = options(&query(NOBODY).at(12, &[10, 77, 2, 100]), &Answer::Active(found()));
@@ -250,6 +299,9 @@ mod tests {
         assert_eq!(options, expected);
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //= type=test
+    //# If the IP Address Lease Time option (option 51) is specified in the Parameter Request List and if there is a currently valid lease for the IP address specified in the ciaddr, then the DHCP server MUST return this option in the DHCPLEASEACTIVE message with its value equal to the time remaining until lease expiration.
     #[test]
     fn only_what_is_listed_is_told() {
         let (_, options) = options(&query(STRANGER).option(55, &[51, 82]), &Answer::Active(found()));
@@ -263,6 +315,9 @@ mod tests {
     //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
     //= type=test
     //# When responding with a DHCPLEASEUNKNOWN, the DHCP server MUST NOT include other DHCP options in the response.
+    //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+    //= type=test
+    //# If there is no valid lease for the IP address, then the server MUST NOT return the IP Address Lease Time option (option 51).
     #[test]
     fn what_is_not_leased_and_what_is_not_known_are_told_apart() {
         let (octets, options) = options(&query(NOBODY).at(12, &[10, 77, 2, 9]), &Answer::Unassigned(ip(2, 9)));

@@ -109,6 +109,22 @@ impl OptionBlock {
             // RFC 3396 §6: what is longer than one option holds goes into several of the same code.
             //= https://www.rfc-editor.org/rfc/rfc3396#section-4
             //# A DHCP protocol agent SHOULD NOT split an option as described in this document unless it has no choice, or it knows that its peer can properly handle split options.
+            //= https://www.rfc-editor.org/rfc/rfc3396#section-1
+            //# We specify here the ordering that MUST be used by DHCP protocol agents when sending options with more than 255 bytes.
+            //= https://www.rfc-editor.org/rfc/rfc3396#section-4
+            //# In this case, the encoding agent MUST follow the algorithm specified here.
+            //= https://www.rfc-editor.org/rfc/rfc3396#section-6
+            //# The split portions of the option MUST be stored in the aggregate option buffer in sequential order - the first split portion MUST be stored first in the aggregate option buffer, then the second portion, and so on.
+            //= https://www.rfc-editor.org/rfc/rfc3396#section-6
+            //# The encoding agent MUST NOT attempt to specify any semantic information based on how the option is split.
+            //= https://www.rfc-editor.org/rfc/rfc3396#section-6
+            //# Each split portion of an option MUST be stored in the aggregate option buffer as if it were a normal variable-length option as described in RFC 2132 [4].
+            //= https://www.rfc-editor.org/rfc/rfc3396#section-6
+            //# The length fields of each split portion of the option MUST add up to the total length of the option data.
+            //= https://www.rfc-editor.org/rfc/rfc3396#section-6
+            //# For any given option being split, the option code field in each split portion MUST be the same.
+            //= https://www.rfc-editor.org/rfc/rfc3442#page-6
+            //# DHCP clients requesting this option, and DHCP servers sending this option, MUST implement DHCP option concatenation [5].
             for part in parts(value) {
                 if part.is_empty() {
                     // The library leaves out what has no value; a flag option consists of its presence.
@@ -233,6 +249,30 @@ mod tests {
         assert_eq!(codes, [1, 67, 224], "in the order of the codes");
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc3396#section-1
+    //= type=test
+    //# We specify here the ordering that MUST be used by DHCP protocol agents when sending options with more than 255 bytes.
+    //= https://www.rfc-editor.org/rfc/rfc3396#section-4
+    //= type=test
+    //# In this case, the encoding agent MUST follow the algorithm specified here.
+    //= https://www.rfc-editor.org/rfc/rfc3396#section-6
+    //= type=test
+    //# The split portions of the option MUST be stored in the aggregate option buffer in sequential order - the first split portion MUST be stored first in the aggregate option buffer, then the second portion, and so on.
+    //= https://www.rfc-editor.org/rfc/rfc3396#section-6
+    //= type=test
+    //# The encoding agent MUST NOT attempt to specify any semantic information based on how the option is split.
+    //= https://www.rfc-editor.org/rfc/rfc3396#section-6
+    //= type=test
+    //# Each split portion of an option MUST be stored in the aggregate option buffer as if it were a normal variable-length option as described in RFC 2132 [4].
+    //= https://www.rfc-editor.org/rfc/rfc3396#section-6
+    //= type=test
+    //# The length fields of each split portion of the option MUST add up to the total length of the option data.
+    //= https://www.rfc-editor.org/rfc/rfc3396#section-6
+    //= type=test
+    //# For any given option being split, the option code field in each split portion MUST be the same.
+    //= https://www.rfc-editor.org/rfc/rfc3442#page-6
+    //= type=test
+    //# DHCP clients requesting this option, and DHCP servers sending this option, MUST implement DHCP option concatenation [5].
     #[test]
     fn a_long_value_lies_in_parts_of_the_same_code() {
         let value: Vec<u8> = (0..600u16).map(|i| i as u8).collect();

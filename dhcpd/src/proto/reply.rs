@@ -405,7 +405,7 @@ impl Asker<'_> {
             if matches!(code, code::ROUTERS | code::STATIC_ROUTES) {
                 if classless {
                     put(stamp, code::CLASSLESS_ROUTES);
-                    //= https://www.rfc-editor.org/rfc/rfc3442#page-5
+                    //= https://www.rfc-editor.org/rfc/rfc3442#page-6
                     //# When a DHCP client requests the Classless Static Routes option and also requests either or both of the Router option and the Static Routes option, and the DHCP server is sending Classless Static Routes options to that client, the server SHOULD NOT include the Router or Static Routes options.
                     if stamp.has(code::CLASSLESS_ROUTES) {
                         continue;

@@ -151,8 +151,6 @@ impl Default for Parser {
 }
 
 //= https://www.rfc-editor.org/rfc/rfc1542#section-2.1
-//# BOOTP messages not meeting these consistency checks MUST be silently discarded.
-//= https://www.rfc-editor.org/rfc/rfc1542#section-2.1
 //# Therefore, BOOTP messages which, according to the IP Total Length and UDP Length fields, are larger than the minimal size specified by [2] MUST also be accepted.
 impl Parser {
     /// Reads one datagram's payload. The view borrows from both.
@@ -275,6 +273,12 @@ impl Parser {
         //# However, an implementation which supports any concatenation-requiring option MUST be capable of concatenating received options for both concatenation-requiring and non-concatenation-requiring options.
         //= https://www.rfc-editor.org/rfc/rfc4702#section-2
         //# DHCP clients and servers supporting this option MUST implement DHCP option concatenation
+        //= https://www.rfc-editor.org/rfc/rfc3396#section-1
+        //# DHCP protocol agents MUST use this method whenever they receive a DHCP packet containing more than one occurrence of a certain type of option.
+        //= https://www.rfc-editor.org/rfc/rfc3396#section-4
+        //# In this case, the agent MUST concatenate these separate instances of the same option in the way that we specify here.
+        //= https://www.rfc-editor.org/rfc/rfc3396#section-7
+        //# There is no semantic meaning to where an option is split - the encoding agent is free to split the option at any point, and the decoding agent MUST reassemble the split option parts into a single object, and MUST NOT treat each split portion of the option as a separate object.
         let before = usize::from(span.len);
         let last_in_buffer = span.joined && usize::from(span.start) + before == self.used;
         let copy = if last_in_buffer { 0 } else { before };

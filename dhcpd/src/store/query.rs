@@ -13,6 +13,10 @@ impl Shared {
     pub fn lease_query(&self, now: UnixSecs, scopes: &Scopes, by: By<'_>) -> Answer {
         let active = |row: &LeaseRow| row.state == RowState::Bound && row.ends > now;
         let mut rows: Vec<(Ipv4Addr, LeaseRow)> = match by {
+            //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.1
+            //# In the event that an IP address appears in the "ciaddr" field of a DHCPLEASEQUERY message, if that IP address is one managed by the DHCP server, then that IP address MUST be set in the "ciaddr" field of a DHCPLEASEUNASSIGNED message.
+            //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+            //# The IP address in the "ciaddr" field of the DHCPLEASEUNASSIGNED or DHCPLEASEACTIVE message MUST be one for which this server is responsible (or a DHCPLEASEUNKNOWN message would be have already been returned early in the processing described in the previous section).
             By::Address(address) => match self.model.lease(address).filter(active) {
                 Some(row) => return Answer::Active(found(now, address, row, Vec::new())),
                 None if scopes.of_address(address).is_some_and(|scope| scope.in_pools(address)) => {
@@ -21,6 +25,10 @@ impl Shared {
                 None if self.model.reserved_for(address).is_some() => return Answer::Unassigned(address),
                 None => return Answer::Unknown,
             },
+            //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.1
+            //# If the "ciaddr" field is zero in a DHCPLEASEQUERY message, then the IP address placed in the "ciaddr" field of a DHCPLEASEACTIVE message MUST be that of an IP address for which the client that most recently used the IP address matches the Client-identifier or MAC address specified in the DHCPLEASEQUERY message.
+            //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.1
+            //# If there is only a single IP address that fulfills this criteria, then it MUST be placed in the "ciaddr" field of the DHCPLEASEACTIVE message.
             By::Mac(mac) => self.model.leases_of(mac),
             By::ClientId(id) => self.model.leases_of_client_id(id),
         };
@@ -30,6 +38,8 @@ impl Shared {
         let associated = rows.iter().map(|(address, _)| *address).collect();
         match rows.into_iter().next() {
             Some((address, row)) => Answer::Active(found(now, address, row, associated)),
+            //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.1
+            //# If, after all of the above processing, no value is set in the "ciaddr" field of the DHCPLEASEUNASSIGNED or DHCPLEASEACTIVE message, then a DHCPLEASEUNKNOWN message MUST be returned instead.
             None => Answer::Unknown,
         }
     }

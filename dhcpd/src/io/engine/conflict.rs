@@ -101,7 +101,7 @@ impl Desk {
         //= https://www.rfc-editor.org/rfc/rfc2131#section-3.1
         //# When allocating a new address, servers SHOULD check that the offered network address is not already in use
         //= https://www.rfc-editor.org/rfc/rfc4039#section-3.1
-        //# When allocating a new address, servers MUST check that the offered network address is not already in use;
+        //# When allocating a new address, servers SHOULD check that the offered network address is not already in use; e.g., the server may probe the offered address with an ICMP Echo Request.
         let relayed = !job.packet.giaddr().is_unspecified();
         let Some(method) = method(job.scope, relayed, chosen_by) else { return false };
         let in_use_by_client = client.binding.is_some_and(|own| own.address == address && own.remaining_secs > 0);

@@ -82,6 +82,8 @@ impl Desk {
         if !scopes.may_query(packet.giaddr()) {
             return self.counters.dropped(DropReason::NotARequestor);
         }
+        //= https://www.rfc-editor.org/rfc/rfc4388#section-7
+        //# DHCP servers supporting the DHCPLEASEQUERY message SHOULD ensure that they cannot be successfully attacked by being flooded with large quantities of DHCPLEASEQUERY messages in a short time.
         if self.queries.waiting.len() == LEASE_QUERIES_WAITING_MAX {
             return self.counters.dropped(DropReason::QueriesFull);
         }
@@ -117,6 +119,8 @@ impl Desk {
                 //# The server MUST respond with a DHCPLEASEUNASSIGNED message if this server has information about the IP address, but there is no active lease for the IP address.
                 //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
                 //# The server MUST respond with a DHCPLEASEACTIVE message when the IP address returned in the "ciaddr" field is currently leased.
+                //= https://www.rfc-editor.org/rfc/rfc4388#section-6.3
+                //# The DHCP server that receives a DHCPLEASEQUERY message MUST base its response on the particular data item used in the query.
                 let answer = self.shared.lease_query(now.unix, scopes, by);
                 let buffer = self.buffers.pop().unwrap_or_default();
                 let reply = leasequery::reply(buffer, packet, arrival.from.port(), scope.server_address, &answer);

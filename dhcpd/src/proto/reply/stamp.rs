@@ -49,7 +49,9 @@ impl Stamp {
         if let (Some(at), Some(id)) = (template.server_id, packet.server_id_override()) {
             // RFC 5107 §4: towards the client the server is called what the relay says.
             //= https://www.rfc-editor.org/rfc/rfc5107#section-4
-            //# DHCP servers that implement this Relay Agent Information suboption MUST use this value, if present in a DHCP message received from a client, as the value to insert into the Server Identifier option of the corresponding response.
+            //# DHCP servers that implement this Relay Agent Information suboption MUST use this value, if present in a DHCP message received from a client, as the value to insert into the Server Identifier option in the corresponding response.
+            //= https://www.rfc-editor.org/rfc/rfc5107#section-4
+            //# The octets "a1" through "a4" specify the value that MUST be inserted into the Server Identifier option by the DHCP Server upon reply.
             out[at..at + 4].copy_from_slice(&id.octets());
         }
         let echoed = |code| packet.option(code).map_or(0, split_bytes);
@@ -116,6 +118,14 @@ impl Stamp {
         }
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
         //# Any individual option in the 'options', 'sname' and 'file' fields MUST be entirely contained in that field.
+        //= https://www.rfc-editor.org/rfc/rfc3396#section-4
+        //# In this case, the encoding agent MUST either use this algorithm or not send the option at all.
+        //= https://www.rfc-editor.org/rfc/rfc3396#section-5
+        //# This is a logical aggregation - the buffers MUST appear in the locations in the DHCP packet described in RFC 2131 [3].
+        //= https://www.rfc-editor.org/rfc/rfc3396#section-5
+        //# Options MUST NOT be stored in the aggregate option buffer in such a way that they cross either boundary between the three fields in the aggregate buffer.
+        //= https://www.rfc-editor.org/rfc/rfc3396#section-5
+        //# If the encoding agent does not choose to use either or both of these two fields, then they MUST NOT be considered part of the aggregate option buffer in that case.
         // The octet kept free in either field is for its END.
         let mut at = if self.out.len() + len <= self.limit {
             parts.iter().for_each(|part| self.out.extend_from_slice(part));

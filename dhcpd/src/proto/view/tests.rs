@@ -9,9 +9,6 @@ fn parse(octets: &[u8]) -> Result<MessageType, DropReason> {
     Parser::default().parse(octets).map(|view| view.message_type)
 }
 
-//= https://www.rfc-editor.org/rfc/rfc1542#section-2.1
-//= type=test
-//# BOOTP messages not meeting these consistency checks MUST be silently discarded.
 #[test]
 fn malformed_packets_are_dropped_with_their_reason() {
     use DropReason::*;
@@ -183,6 +180,15 @@ fn values_that_are_too_short_or_zero_count_as_missing() {
 //= https://www.rfc-editor.org/rfc/rfc4702#section-2
 //= type=test
 //# DHCP clients and servers supporting this option MUST implement DHCP option concatenation
+//= https://www.rfc-editor.org/rfc/rfc3396#section-1
+//= type=test
+//# DHCP protocol agents MUST use this method whenever they receive a DHCP packet containing more than one occurrence of a certain type of option.
+//= https://www.rfc-editor.org/rfc/rfc3396#section-4
+//= type=test
+//# In this case, the agent MUST concatenate these separate instances of the same option in the way that we specify here.
+//= https://www.rfc-editor.org/rfc/rfc3396#section-7
+//= type=test
+//# There is no semantic meaning to where an option is split - the encoding agent is free to split the option at any point, and the decoding agent MUST reassemble the split option parts into a single object, and MUST NOT treat each split portion of the option as a separate object.
 #[test]
 fn parts_of_an_option_are_joined_in_order_across_fields() {
     let packet = Packet::discover(STRANGER)

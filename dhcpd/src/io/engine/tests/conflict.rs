@@ -140,7 +140,7 @@ fn an_address_in_use_is_not_given_also_when_reserved() {
 //# Servers SHOULD be implemented so that network administrators MAY choose to disable probes of newly allocated addresses.
 //= https://www.rfc-editor.org/rfc/rfc4039#section-3.1
 //= type=test
-//# Servers MUST be implemented so that network administrators MAY choose to disable probes of newly allocated addresses.
+//# Servers SHOULD be implemented so that network administrators MAY choose to disable probes of newly allocated addresses.
 #[test]
 fn the_way_of_asking_is_the_scopes() {
     let relayed = |mac| Packet::discover(mac).asks(ip(2, 104)).relayed_by(ip(2, 254));
@@ -238,7 +238,7 @@ fn one_packet_does_not_try_for_ever() {
 
 //= https://www.rfc-editor.org/rfc/rfc4039#section-3.1
 //= type=test
-//# When allocating a new address, servers MUST check that the offered network address is not already in use;
+//# When allocating a new address, servers SHOULD check that the offered network address is not already in use; e.g., the server may probe the offered address with an ICMP Echo Request.
 #[test]
 fn a_rapid_commit_waits_for_the_check_as_an_offer_does() {
     let rapid = ("lease_secs = 3600", "lease_secs = 3600\nrapid_commit = true");

@@ -35,6 +35,27 @@ fn asked(server: &mut Server, packet: &Packet) -> Option<(u8, Ipv4Addr)> {
 //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4
 //= type=test
 //# The server MUST respond with a DHCPLEASEACTIVE message when the IP address returned in the "ciaddr" field is currently leased.
+//= https://www.rfc-editor.org/rfc/rfc4388#section-6.3
+//= type=test
+//# The DHCP server that receives a DHCPLEASEQUERY message MUST base its response on the particular data item used in the query.
+//= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.1
+//= type=test
+//# In the event that an IP address appears in the "ciaddr" field of a DHCPLEASEQUERY message, if that IP address is one managed by the DHCP server, then that IP address MUST be set in the "ciaddr" field of a DHCPLEASEUNASSIGNED message.
+//= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.2
+//= type=test
+//# The IP address in the "ciaddr" field of the DHCPLEASEUNASSIGNED or DHCPLEASEACTIVE message MUST be one for which this server is responsible (or a DHCPLEASEUNKNOWN message would be have already been returned early in the processing described in the previous section).
+//= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.1
+//= type=test
+//# If the "ciaddr" field is zero in a DHCPLEASEQUERY message, then the IP address placed in the "ciaddr" field of a DHCPLEASEACTIVE message MUST be that of an IP address for which the client that most recently used the IP address matches the Client-identifier or MAC address specified in the DHCPLEASEQUERY message.
+//= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.1
+//= type=test
+//# If there is only a single IP address that fulfills this criteria, then it MUST be placed in the "ciaddr" field of the DHCPLEASEACTIVE message.
+//= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.1
+//= type=test
+//# If, after all of the above processing, no value is set in the "ciaddr" field of the DHCPLEASEUNASSIGNED or DHCPLEASEACTIVE message, then a DHCPLEASEUNKNOWN message MUST be returned instead.
+//= https://www.rfc-editor.org/rfc/rfc4388#section-6.7
+//= type=test
+//# relay-agent-info option from client packet: MUST store with binding.
 #[test]
 fn lease_queries_are_answered_to_those_who_may_ask() {
     for workers in [1, 3] {
@@ -132,6 +153,9 @@ fn a_query_sees_what_was_acknowledged_before_it_came() {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc4388#section-7
+//= type=test
+//# DHCP servers supporting the DHCPLEASEQUERY message SHOULD ensure that they cannot be successfully attacked by being flooded with large quantities of DHCPLEASEQUERY messages in a short time.
 #[test]
 fn a_query_waits_for_so_long_and_in_no_longer_a_queue() {
     let mut server = Server::new(&[QUERIES]);

@@ -39,6 +39,15 @@ fn hex(octets: usize) -> String {
 //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
 //= type=test
 //# If the 'option overload' option is present in the 'options' field, the options in the 'options' field MUST be terminated by an 'end' option, and MAY contain one or more 'pad' options to fill the options field.
+//= https://www.rfc-editor.org/rfc/rfc3396#section-5
+//= type=test
+//# This is a logical aggregation - the buffers MUST appear in the locations in the DHCP packet described in RFC 2131 [3].
+//= https://www.rfc-editor.org/rfc/rfc3396#section-5
+//= type=test
+//# Options MUST NOT be stored in the aggregate option buffer in such a way that they cross either boundary between the three fields in the aggregate buffer.
+//= https://www.rfc-editor.org/rfc/rfc3396#section-5
+//= type=test
+//# If the encoding agent does not choose to use either or both of these two fields, then they MUST NOT be considered part of the aggregate option buffer in that case.
 #[test]
 fn what_does_not_fit_lies_in_sname_and_file() {
     // 225 fills what a client of 576 octets takes; the others find room elsewhere.
@@ -165,7 +174,10 @@ fn subnet_selection_comes_back() {
 //# Server identifier MUST MUST MUST
 //= https://www.rfc-editor.org/rfc/rfc5107#section-4
 //= type=test
-//# DHCP servers that implement this Relay Agent Information suboption MUST use this value, if present in a DHCP message received from a client, as the value to insert into the Server Identifier option of the corresponding response.
+//# DHCP servers that implement this Relay Agent Information suboption MUST use this value, if present in a DHCP message received from a client, as the value to insert into the Server Identifier option in the corresponding response.
+//= https://www.rfc-editor.org/rfc/rfc5107#section-4
+//= type=test
+//# The octets "a1" through "a4" specify the value that MUST be inserted into the Server Identifier option by the DHCP Server upon reply.
 #[test]
 fn a_relay_says_what_the_server_calls_itself() {
     // RFC 5107: in every reply that has a server identifier.
@@ -188,7 +200,7 @@ fn a_relay_says_what_the_server_calls_itself() {
     assert_eq!(option(&offer_to(&direct), 54), Some(vec![10, 77, 2, 1]), "only a relay's word counts");
 }
 
-//= https://www.rfc-editor.org/rfc/rfc3442#page-5
+//= https://www.rfc-editor.org/rfc/rfc3442#page-6
 //= type=test
 //# When a DHCP client requests the Classless Static Routes option and also requests either or both of the Router option and the Static Routes option, and the DHCP server is sending Classless Static Routes options to that client, the server SHOULD NOT include the Router or Static Routes options.
 #[test]
@@ -247,6 +259,9 @@ fn options_come_in_the_order_asked_for_with_the_mask_before_the_routers() {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc3396#section-4
+//= type=test
+//# In this case, the encoding agent MUST either use this algorithm or not send the option at all.
 #[test]
 fn a_long_option_goes_out_in_parts() {
     let scopes = with_options(&format!("225 = {}", hex(600)));
