@@ -15,8 +15,8 @@ use rustix::process::Signal;
 
 /// A segment holds a little more than the 4 MiB that may wait in memory, so that the disk is soon full.
 const SEGMENT_BYTES: u64 = 5 << 20;
-/// Room for three segments, the open one and two spares, and for the next only after the filler is gone.
-const DISK_BYTES: u64 = 18 << 20;
+/// Room for three segments, the open one and two spares, and for one more once the filler is gone.
+const DISK_BYTES: u64 = 23 << 20;
 /// More records than three segments hold: each commit takes a page of 4 KiB at least.
 const RECORDS_MAX: u64 = 3 * SEGMENT_BYTES / 4_096 + 1;
 

@@ -23,7 +23,7 @@ pub async fn run(dhcpd: &Dhcpd, file: &Path, dry_run: bool, json: bool) -> anyho
         Some("-") => read(std::io::stdin().lock()),
         _ => read(File::open(file).with_context(|| format!("cannot open {name}"))?),
     };
-    let (batch, lines) = batch.with_context(|| format!("{name}"))?;
+    let (batch, lines) = batch.with_context(|| name.to_string())?;
     let done = match dhcpd.put_batch(&batch, dry_run).await {
         Err(ClientError::Refused { problem }) if !problem.errors.is_empty() => {
             for error in &problem.errors {
@@ -47,8 +47,10 @@ pub async fn run(dhcpd: &Dhcpd, file: &Path, dry_run: bool, json: bool) -> anyho
 }
 
 /// The rows, and the line that each stands on.
-fn read(text: impl Read) -> anyhow::Result<(Batch, Vec<u64>)> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
+fn read(mut from: impl Read) -> anyhow::Result<(Batch, Vec<u64>)> {
+    let mut text = String::new();
+    from.read_to_string(&mut text)?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let columns = reader.headers()?.clone();
     if let Some(unknown) = columns.iter().find(|name| !is_column(name)) {
         bail!("line 1: no column is called `{unknown}`; there are: {}, label.NAME, option.NAME", COLUMNS.join(", "));
@@ -59,7 +61,7 @@ fn read(text: impl Read) -> anyhow::Result<(Batch, Vec<u64>)> {
     let (mut batch, mut lines) = (Batch::default(), Vec::new());
     for record in reader.records() {
         let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |at| line_of(&text, at));
         let mut row = Map::new();
         for (column, field) in columns.iter().zip(&record).filter(|(_, field)| !field.is_empty()) {
             match column.split_once('.') {
@@ -80,6 +82,13 @@ fn read(text: impl Read) -> anyhow::Result<(Batch, Vec<u64>)> {
         lines.push(line);
     }
     Ok((batch, lines))
+}
+
+/// The line of a record that was read from `at` on: empty lines before it are skipped without a record.
+fn line_of(text: &str, at: &csv::Position) -> u64 {
+    let rest = usize::try_from(at.byte()).ok().and_then(|byte| text.as_bytes().get(byte..)).unwrap_or_default();
+    let skipped = rest.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).filter(|octet| **octet == b'\n');
+    at.line() + skipped.count() as u64
 }
 
 fn is_column(name: &str) -> bool {
