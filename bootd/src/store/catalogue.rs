@@ -178,7 +178,7 @@ impl OpenFile {
     }
 
     /// Whether the octets `offset..offset + bytes` can be sent without waiting for the disk, as far as samples tell: one octet of each
-    /// [`SAMPLED_BYTES`], and the last. What the kernel drops, it drops in larger pieces than that.
+    /// [`SAMPLED_BYTES`], and the last. What was dropped between two samples, or after them, costs whoever sends it one wait.
     pub fn is_in_memory(&self, offset: u64, bytes: usize) -> ReadNow {
         let last = bytes.saturating_sub(1);
         for at in (0..last).step_by(SAMPLED_BYTES).chain([last]) {
