@@ -60,6 +60,8 @@ enum Command {
     Bmc(commands::bmc::Args),
     /// Watch what a daemon does
     Events(commands::events::Command),
+    /// Print the OpenAPI description of the lease API, which dhcpd also serves as /v1/openapi.json
+    Openapi,
     /// Print the completion script for a shell
     #[command(after_help = "For bash: reveille completion bash > /etc/bash_completion.d/reveille")]
     Completion(commands::completion::Args),
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Node(args) => commands::block_on(commands::node::run(args)),
         Command::Bmc(args) => commands::block_on(commands::bmc::run(args)),
         Command::Events(args) => commands::block_on(commands::events::run(args)),
+        Command::Openapi => commands::openapi::run(),
         Command::Completion(args) => commands::completion::run::<Cli>(args),
     };
     outcome.unwrap_or_else(|error| {

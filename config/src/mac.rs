@@ -2,9 +2,11 @@
 //!
 //! It does not know other hardware types: every network Reveille serves is Ethernet (RFC 1700 hardware type 1).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An Ethernet hardware address; the identity of a machine on a provisioning network.
@@ -65,6 +67,21 @@ impl FromStr for MacAddr {
             *octet = (digit(bytes[at])? * 16 + digit(bytes[at + 1])?) as u8;
         }
         Ok(Self(octets))
+    }
+}
+
+impl JsonSchema for MacAddr {
+    fn schema_name() -> Cow<'static, str> {
+        "MacAddr".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An Ethernet hardware address. It is written as in the example; hyphens or nothing between the pairs are read too.",
+            "type": "string",
+            "pattern": "^([0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(-[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{12})$",
+            "examples": ["52:54:00:12:34:56"]
+        })
     }
 }
 

@@ -8,6 +8,7 @@ pub mod hostsdir;
 pub mod lease;
 pub mod links;
 pub mod node;
+pub mod openapi;
 pub mod reload;
 pub mod repair;
 pub mod reservation;

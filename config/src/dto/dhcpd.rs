@@ -17,17 +17,20 @@
 //! | `GET /v1/scopes` | → [`Page`] of [`ScopeUse`] |
 //! | `GET /v1/links` | → [`Page`] of [`Link`] |
 //! | `GET /v1/events` | → [`super::event::EventPage`] |
+//! | `GET /v1/openapi.json` | → the description of all this, made from dhcpd's routes and these types |
 //! | `GET /healthz`, `/readyz`, `/metrics` | text |
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::MacAddr;
 
 /// One page of a listing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// The entries.
     pub items: Vec<T>,
@@ -37,7 +40,7 @@ pub struct Page<T> {
 }
 
 /// The body of `PUT /v1/reservations/{mac}`. Unknown fields are refused.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReservationPut {
     /// The scope; may be left out where only one scope can be meant (by address, or the only one there is).
@@ -82,7 +85,7 @@ pub struct ReservationPut {
 }
 
 /// A reservation in force.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reservation {
     /// The machine.
     pub mac: MacAddr,
@@ -122,7 +125,7 @@ pub struct Reservation {
 }
 
 /// The body of `POST /v1/reservations:batch?dry_run=`: all of it comes into force, or nothing. A machine or an address is named once.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Batch {
     /// Reservations, each with its `mac`.
@@ -134,7 +137,7 @@ pub struct Batch {
 }
 
 /// A machine's reservation in a scope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MachineRef {
     /// The machine.
@@ -145,7 +148,7 @@ pub struct MachineRef {
 }
 
 /// What a batch has changed, or would.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BatchDone {
     /// Whether nothing was changed, as was asked.
     pub dry_run: bool,
@@ -163,7 +166,7 @@ pub struct BatchDone {
 }
 
 /// An address chosen for a machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChosenAddress {
     /// The machine.
     pub mac: MacAddr,
@@ -174,7 +177,7 @@ pub struct ChosenAddress {
 }
 
 /// Where a reservation comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The configuration file.
@@ -184,7 +187,7 @@ pub enum Origin {
 }
 
 /// State of a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LeaseState {
     /// Promised to its client until `ends_unix`.
@@ -198,7 +201,7 @@ pub enum LeaseState {
 }
 
 /// A binding, as it stands on disk.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lease {
     /// The address.
     pub address: Ipv4Addr,
@@ -231,7 +234,7 @@ pub struct Lease {
 }
 
 /// A change of a lease, renewals aside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseChange {
     /// When, Unix seconds.
     pub at_unix: u64,
@@ -250,7 +253,7 @@ pub struct LeaseChange {
 }
 
 /// An unknown machine that asked on a static scope.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sighting {
     /// The machine.
     pub mac: MacAddr,
@@ -271,7 +274,7 @@ pub struct Sighting {
 }
 
 /// The body of `POST /v1/sightings/{mac}/approve`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Approve {
     /// The scope; may be left out where the machine was seen on one only.
@@ -289,7 +292,7 @@ pub struct Approve {
 }
 
 /// An interface that is served.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Link {
     /// Its name.
     pub interface: String,
@@ -300,7 +303,7 @@ pub struct Link {
 }
 
 /// A DHCP server that is not ours.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ForeignServer {
     /// Its server identifier.
     pub address: Ipv4Addr,
@@ -322,7 +325,7 @@ pub struct ForeignServer {
 }
 
 /// How full a scope is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScopeUse {
     /// The scope.
     pub scope: String,

@@ -1,9 +1,10 @@
 //! `GET /v1/configuration` of every daemon: whether the configuration that it was last told to read is in force.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which configuration is in force: what became of the times that the daemon was told to read it again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReloadStatus {
     /// How often it was told to since its start.
     pub reloads: u64,

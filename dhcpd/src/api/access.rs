@@ -1,6 +1,6 @@
 //! Who may do what: each request needs a [`Role`], which its caller has by the way it came in, by a client certificate or by a bearer token (RFC 6750).
 //!
-//! Looking needs `read`, changing `write`, and tokens `admin`; `/healthz` and `/readyz` are for everybody. A token counts alone: it does not add to what its bearer may do anyway.
+//! Which role a request needs, and which parameters it may have, is said by its row in [`super::routes`]. A token counts alone: it does not add to what its bearer may do anyway.
 
 use std::sync::Arc;
 
@@ -11,7 +11,9 @@ use axum::response::{IntoResponse, Response};
 use metrics::counter;
 use reveille_config::dto::token::Role;
 
+use super::body::Query;
 use super::problem::ApiError;
+use super::routes::operation::Operation;
 use super::{ApiState, unix_now};
 
 /// What is known of a caller by its connection; each request carries it.
@@ -26,27 +28,89 @@ impl Peer {
     pub const LOCAL: Self = Self { role: Some(Role::Admin) };
 }
 
-/// Lets a request in whose caller has the role for it.
-pub async fn admit(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
+/// What is asked of each request before its handler has it.
+#[derive(Debug)]
+pub struct Gate {
+    state: Arc<ApiState>,
+    rules: Vec<Rule>,
+}
+
+/// What a route asks.
+#[derive(Debug)]
+struct Rule {
+    method: Method,
+    path: &'static str,
+    role: Option<Role>,
+    parameters: Vec<&'static str>,
+}
+
+impl Gate {
+    /// One that asks what these routes ask.
+    pub fn new(state: Arc<ApiState>, operations: &[Operation]) -> Self {
+        let rule = |own: &Operation| {
+            let (method, parameters) = (own.method.clone(), own.query_names().collect());
+            Rule { method, path: own.path, role: own.role, parameters }
+        };
+        Self { state, rules: operations.iter().map(rule).collect() }
+    }
+
+    /// The rule of a request; `None`: there is no such route.
+    fn rule(&self, method: &Method, path: &str) -> Option<&Rule> {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        self.rules.iter().find(|rule| rule.path == path && rule.method == method)
+    }
+}
+
+/// Lets a request in whose caller has the role for it, and whose query has only parameters of its route. What there is not is said to whoever may look.
+pub async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let Some(needed) = needed(request.method(), path) else { return next.run(request).await };
-    match role(&state, &request) {
-        Ok(Some(role)) if role >= needed => next.run(request).await,
+    let rule = gate.rule(request.method(), path);
+    let checked = match rule.map_or(Some(Role::Read), |rule| rule.role) {
+        Some(needed) => check_role(&gate.state, &request, path, needed),
+        None => Ok(()),
+    };
+    let checked = checked.and_then(|()| rule.map_or(Ok(()), |rule| check_query(&request, rule)));
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+fn check_role(state: &ApiState, request: &Request, path: &str, needed: Role) -> Result<(), ApiError> {
+    match role(state, request) {
+        Ok(Some(role)) if role >= needed => Ok(()),
         Ok(Some(role)) => {
             refused("role");
             let detail = format!("{} {path} needs the role {needed}; yours is {role}", request.method());
-            ApiError::forbidden(detail).into_response()
+            Err(ApiError::forbidden(detail))
         }
         Ok(None) => {
             refused("nobody");
-            ApiError::unauthorized(
-                "a token is expected, as in `Authorization: Bearer rvl_…`, or a client certificate with a role",
-            )
-            .into_response()
+            let expected =
+                "a token is expected, as in `Authorization: Bearer rvl_…`, or a client certificate with a role";
+            Err(ApiError::unauthorized(expected))
         }
         Err(error) => {
             refused("token");
-            error.into_response()
+            Err(error)
+        }
+    }
+}
+
+/// Probes and scrapers may ask with what they like.
+fn check_query(request: &Request, rule: &Rule) -> Result<(), ApiError> {
+    if !rule.path.starts_with("/v1/") {
+        return Ok(());
+    }
+    let query = Query::of(request.uri())?;
+    match query.pairs().find(|(name, _)| !rule.parameters.contains(name)) {
+        None => Ok(()),
+        Some((name, _)) if rule.parameters.is_empty() => {
+            Err(ApiError::malformed(Some(name), "there are no parameters here"))
+        }
+        Some((name, _)) => {
+            let names = rule.parameters.join(", ");
+            Err(ApiError::malformed(Some(name), format!("the parameters here are: {names}")))
         }
     }
 }
@@ -55,16 +119,7 @@ fn refused(reason: &'static str) {
     counter!("reveille_dhcpd_http_not_admitted_total", "reason" => reason).increment(1);
 }
 
-/// The role that a request needs; `None`: none at all.
-fn needed(method: &Method, path: &str) -> Option<Role> {
-    match path {
-        "/healthz" | "/readyz" => None,
-        _ if path.starts_with("/v1/tokens") => Some(Role::Admin),
-        _ if *method == Method::GET || *method == Method::HEAD => Some(Role::Read),
-        _ => Some(Role::Write),
-    }
-}
-
+/// The role that a caller has.
 fn role(state: &ApiState, request: &Request) -> Result<Option<Role>, ApiError> {
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
         return Ok(request.extensions().get::<Peer>().and_then(|peer| peer.role));

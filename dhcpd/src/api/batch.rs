@@ -44,7 +44,6 @@ pub async fn post(
     query: Query,
     request: Request,
 ) -> Result<Json<BatchDone>, ApiError> {
-    let query = query.only(&["dry_run"])?;
     let dry_run = match query.text("dry_run") {
         None | Some("false") => false,
         Some("true") => true,

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
 use reveille_config::MacAddr;
 use reveille_config::limit::BODY_BYTES_MAX;
 use serde::de::DeserializeOwned;
@@ -53,26 +53,21 @@ pub struct Query(Vec<(String, String)>);
 impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let query = axum::extract::Query::from_request_parts(parts, state).await;
-        query
-            .map(|axum::extract::Query(pairs)| Self(pairs))
-            .map_err(|error| ApiError::malformed(None, error.body_text()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Self::of(&parts.uri)
     }
 }
 
 impl Query {
-    /// Refuses parameters that the route does not have.
+    /// Those of an address. That each is one of its route's was checked when the request came in.
     ///
     /// # Errors
-    /// 400, naming the parameter.
-    pub fn only(self, names: &[&str]) -> Result<Self, ApiError> {
-        match self.0.iter().find(|(name, _)| !names.contains(&&**name)) {
-            Some((name, _)) => {
-                Err(ApiError::malformed(Some(name), format!("the parameters here are: {}", names.join(", "))))
-            }
-            None => Ok(self),
-        }
+    /// 400 where it cannot be read.
+    pub fn of(uri: &Uri) -> Result<Self, ApiError> {
+        let query = axum::extract::Query::try_from_uri(uri);
+        query
+            .map(|axum::extract::Query(pairs)| Self(pairs))
+            .map_err(|error| ApiError::malformed(None, error.body_text()))
     }
 
     /// All parameters, in their order.

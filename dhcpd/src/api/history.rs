@@ -13,7 +13,6 @@ use super::{ApiState, page};
 
 /// The changes of an address or of a machine's leases, renewals aside; what is remembered is bounded (`limit::LEASE_HISTORY_MAX`), so one page.
 pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Json<Page<LeaseChange>>, ApiError> {
-    let query = query.only(&["address", "mac", "limit"])?;
     let limit = page::limit(&query)?;
     let wrong = |_| ApiError::malformed(Some("address"), "an IPv4 address is expected");
     let address = query.text("address").map(|text| text.parse().map_err(wrong)).transpose()?;

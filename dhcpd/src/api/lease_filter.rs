@@ -12,9 +12,6 @@ use super::{ApiState, page};
 use crate::proto::scope::{Machine, ScopeIndex};
 use crate::store::model::LeaseRow;
 
-/// The parameters that filter.
-pub const FILTERS: [&str; 8] = ["scope", "address", "mac", "client_id", "hostname", "node", "label", "state"];
-
 /// What a lease must be like; all that is given must hold.
 #[derive(Debug, Default)]
 pub struct Filter {

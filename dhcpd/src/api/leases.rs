@@ -12,7 +12,7 @@ use reveille_config::limit::LEASES_LOOKED_AT_MAX;
 use tokio::sync::oneshot;
 
 use super::body::Query;
-use super::lease_filter::{FILTERS, Filter};
+use super::lease_filter::Filter;
 use super::problem::ApiError;
 use super::reservations::{busy, waited};
 use super::{ApiState, page, unix_now};
@@ -30,7 +30,6 @@ const DURABLE_WAIT: Duration = Duration::from_secs(5);
 
 /// A page of leases in the order of scopes and addresses. A page of a filtered listing may hold fewer than there are, and then says how to go on.
 pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Json<Page<Lease>>, ApiError> {
-    let query = query.only(&[&FILTERS[..], &["cursor", "limit"]].concat())?;
     let limit = page::limit(&query)?;
     let filter = Filter::of(&state, &query)?;
     let wrong = |_| ApiError::malformed(Some("cursor"), "not one of this listing");
@@ -115,7 +114,6 @@ pub async fn get(
     Path(which): Path<String>,
     query: Query,
 ) -> Result<Json<Lease>, ApiError> {
-    let query = query.only(&["scope"])?;
     let found = find(&state, &which, page::scope(&state, &query)?).await?;
     let (address, row) = found.ok_or_else(|| ApiError::not_found(format!("there is no lease of {which}")))?;
     durable(&state, row.sequence).await?;
@@ -128,7 +126,6 @@ pub async fn release(
     Path(which): Path<String>,
     query: Query,
 ) -> Result<StatusCode, ApiError> {
-    let query = query.only(&["scope"])?;
     let Some((address, row)) = find(&state, &which, page::scope(&state, &query)?).await? else {
         return Ok(StatusCode::NO_CONTENT);
     };

@@ -1,6 +1,6 @@
 //! The lease API: HTTP ⇄ domain types. Holds no state of its own: it reads the store's model and asks the workers through their queues.
 //!
-//! The routes are the table of `reveille_config::dto::dhcpd`. Every error is a `problem+json` that names the field at fault.
+//! The routes are the table of [`routes`], of which `/v1/openapi.json` is made. Every error is a `problem+json` that names the field at fault.
 
 mod access;
 mod batch;
@@ -16,9 +16,11 @@ mod lease_filter;
 mod leases;
 mod links;
 mod listen;
+mod openapi;
 mod page;
 mod problem;
 mod reservations;
+mod routes;
 mod scopes;
 mod sightings;
 mod tokens;
@@ -28,11 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post, put};
-use reveille_config::limit::{BATCH_BYTES_MAX, BODY_BYTES_MAX};
-
 use reveille_config::dto::reload::ReloadStatus;
 use tokio::sync::{Semaphore, watch};
 
@@ -42,6 +40,7 @@ use crate::store::tokens::Tokens;
 pub use access::Peer;
 pub use certificate::{CertificateError, Certificates};
 pub use listen::{ListenError, Listener, bind};
+pub use openapi::{document, document_text};
 
 /// What the handlers work on.
 pub struct ApiState {
@@ -104,29 +103,12 @@ impl std::fmt::Debug for ApiState {
 
 /// All routes. Their requests carry the [`Peer`] that they come from; one without it may do nothing but with a token.
 pub fn router(state: Arc<ApiState>) -> Router {
-    Router::new()
-        .route("/v1/reservations", get(reservations::list))
-        .route("/v1/reservations:batch", post(batch::post).layer(DefaultBodyLimit::max(BATCH_BYTES_MAX)))
-        .route("/v1/reservations/{mac}", put(reservations::put).get(reservations::get).delete(reservations::delete))
-        .route("/v1/leases", get(leases::list))
-        .route("/v1/leases:export", get(export::export))
-        .route("/v1/leases/{which}", get(leases::get).delete(leases::release))
-        .route("/v1/history", get(history::list))
-        .route("/v1/sightings", get(sightings::list))
-        .route("/v1/sightings/{mac}/approve", post(sightings::approve))
-        .route("/v1/scopes", get(scopes::list))
-        .route("/v1/links", get(links::list))
-        .route("/v1/events", get(events::list))
-        .route("/v1/configuration", get(health::configuration))
-        .route("/v1/tokens", get(tokens::list).post(tokens::create))
-        .route("/v1/tokens/{id}", delete(tokens::revoke))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
+    let (router, operations) = routes::table().into_parts();
+    let gate = access::Gate::new(Arc::clone(&state), &operations);
+    router
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
-        .layer(from_fn_with_state(Arc::clone(&state), access::admit))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::new(gate), access::admit))
         .with_state(state)
 }
 

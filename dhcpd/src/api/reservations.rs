@@ -76,7 +76,6 @@ pub async fn get(
     Path(which): Path<String>,
     query: Query,
 ) -> Result<Answer, ApiError> {
-    let query = query.only(&["scope"])?;
     let mac = mac(&which)?;
     let Some(client) = reserved_client(&state, mac, page::scope(&state, &query)?)? else {
         return Err(ApiError::not_found(format!("there is no reservation for {mac}")));
@@ -95,7 +94,6 @@ pub async fn delete(
     headers: HeaderMap,
     query: Query,
 ) -> Result<StatusCode, ApiError> {
-    let query = query.only(&["scope"])?;
     let mac = mac(&which)?;
     let expected = expected(&headers)?;
     let _changing = state.store.changing.read().await;
@@ -110,7 +108,6 @@ pub async fn delete(
 
 /// A page of reservations in the order of scopes and machines.
 pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Json<Page<Shown>>, ApiError> {
-    let query = query.only(&["scope", "cursor", "limit"])?;
     let limit = page::limit(&query)?;
     let only = page::scope(&state, &query)?;
     let after = query.text("cursor").map(|cursor| {

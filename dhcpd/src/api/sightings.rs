@@ -18,7 +18,6 @@ use crate::store::reservation::{Expected, ReservationDraft};
 
 /// All sightings, the latest first (bounded, so one page).
 pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Json<Page<Sighting>>, ApiError> {
-    let query = query.only(&["scope"])?;
     let only = page::scope(&state, &query)?;
     let scopes = state.store.shared.scopes.load();
     let mut all = state.store.shared.model.sightings();

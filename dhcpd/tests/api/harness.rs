@@ -22,6 +22,8 @@ use reveille_dhcpd::store::tokens::Tokens;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use crate::conformance;
+
 pub const CONFIG: &str = r#"
 [dhcpd]
 state_dir = "/var/lib/reveille/dhcpd"
@@ -131,7 +133,9 @@ impl Server {
         if status.as_u16() >= 400 && path.starts_with("/v1") {
             assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json", "{method} {path}");
         }
+        let headers = answer.headers().clone();
         let octets = to_bytes(answer.into_body(), 1 << 22).await.unwrap();
+        conformance::check(method, path, status, &headers, &octets);
         let text = String::from_utf8(octets.to_vec()).unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }

@@ -1,6 +1,7 @@
 //! The lease API: request in, answer out.
 
 mod batches;
+mod conformance;
 mod harness;
 mod leases;
 mod transport;

@@ -10,13 +10,14 @@
 mod query;
 pub mod sse;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::MacAddr;
 pub use query::{EventQuery, QueryMistake, Since};
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Position in the daemon's stream; ask with `since` = the last one seen. Grows, may skip. 0 where the event is transient.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -39,7 +40,7 @@ pub struct Event {
 }
 
 /// Events that a reader asked for and that are no longer known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lost {
     /// The first sequence that may be lost.
     pub from: u64,
@@ -48,7 +49,7 @@ pub struct Lost {
 }
 
 /// The answer to `GET /v1/events`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventPage {
     /// Oldest first.
     pub events: Vec<Event>,

@@ -3,6 +3,9 @@
 //! An event's `data` is the JSON of [`Event`], its `event` the kind, its `id` the sequence; a transient one has no `id`. `event: lost` has the JSON of [`Lost`] and
 //! the `id` to go on from. An `id` alone says how far the reader has come where nothing was for it; it comes at least every [`HEARTBEAT_SECS`].
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{Event, Lost};
 
 /// The content type.
@@ -32,6 +35,13 @@ pub fn write_lost(to: &mut Vec<u8>, lost: Lost) {
     line(to, "event: ", LOST.as_bytes());
     line(to, "data: ", format!("{{\"from\":{},\"to\":{}}}", lost.from, lost.to).as_bytes());
     to.push(b'\n');
+}
+
+/// How many transient events were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Missed {
+    /// So many.
+    pub transient: u64,
 }
 
 /// Appends that `count` transient events were lost.
