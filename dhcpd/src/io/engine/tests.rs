@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use super::*;
 use crate::proto::option::OptionBlock;
 use crate::proto::pool::PoolSet;
+use crate::proto::scope::Machine;
 use crate::proto::testing::{KNOWN_BMC, Packet, RESERVED, STRANGER, ip};
 use crate::store::journal::{CrashDisk, JournalState, Loss};
 use crate::store::model::RowState;

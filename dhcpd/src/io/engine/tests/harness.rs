@@ -1,12 +1,13 @@
 //! A whole server without sockets: engines over a store over a simulated disk.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use dhcproto::v4::{DhcpOption, Message, MessageType as Wire, OptionCode};
 use dhcproto::{Decodable, Decoder};
 
 use super::super::*;
-use crate::proto::scope::Scopes;
+use crate::proto::scope::{Machine, Scopes};
 use crate::proto::testing::{Packet, config, ip, scopes};
 use crate::proto::time::UnixSecs;
 use crate::store::journal::{CrashDisk, JournalOptions, Loss, Storage};

@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::proto::reason::NakReason;
 use crate::proto::view::code;
+use crate::store::event::RawEvent;
 
 const RAPID: (&str, &str) = ("lease_secs = 3600", "lease_secs = 3600\nrapid_commit = true");
 const BOOTP: (&str, &str) = ("lease_secs = 3600", "lease_secs = 3600\nbootp = true");
