@@ -41,7 +41,8 @@ fn main() {
         let [_, a, b, c] = n.to_be_bytes();
         let (address, mac) = (Ipv4Addr::from(0x0a10_0000 + n), MacAddr([2, 0, 7, a, b, c]));
         let (starts, ends) = (UnixSecs(1_000_000), UnixSecs(1_086_400));
-        let record = BindRecord { address, mac, starts, ends, client_id: &[], hostname: "", relay_agent: &[] };
+        let (client_id, hostname, relay_agent, vendor_class) = Default::default();
+        let record = BindRecord { address, mac, starts, ends, client_id, hostname, relay_agent, vendor_class };
         let kind = record.encode(&mut payload);
         while appender.append(kind, &payload, ()).map(drop).is_err() {
             std::thread::yield_now();

@@ -76,8 +76,9 @@ impl Server {
     async fn bind(&self, net: u8, client: u8, times: usize) {
         let address = Ipv4Addr::new(10, 77, net, client);
         let (starts, ends) = (UnixSecs(1_000), UnixSecs(4_600));
-        let (client_id, hostname, relay_agent) = ([].into(), "".into(), [].into());
-        let bind = Record::Bind { address, mac: mac(client), starts, ends, client_id, hostname, relay_agent };
+        let (client_id, hostname, relay_agent, vendor_class) = ([].into(), "".into(), [].into(), [].into());
+        let mac = mac(client);
+        let bind = Record::Bind { address, mac, starts, ends, client_id, hostname, relay_agent, vendor_class };
         let mut payload = Vec::new();
         let kind = bind.encode(&mut payload);
         let mut last = 0;

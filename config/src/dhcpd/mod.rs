@@ -44,6 +44,8 @@ pub struct Dhcpd {
     pub boots: BTreeMap<String, Boot>,
     /// Relays and concentrators that may ask for leases (DHCPLEASEQUERY, RFC 4388), by their `giaddr`; default none.
     pub leasequery: Vec<Subnet>,
+    /// Codes of the options that they may be told beside the lease itself: those called "non-sensitive" there (section 6.4.2); default [`LEASEQUERY_TELL`].
+    pub leasequery_tell: Vec<u8>,
     /// DHCP servers of others that may be on our links, by server identifier: they are not told of as foreign.
     pub known_servers: Vec<Ipv4Addr>,
     /// How much one sender may ask.
@@ -51,6 +53,10 @@ pub struct Dhcpd {
     /// The scopes, in the order of the file; names are unique, subnets do not overlap.
     pub scopes: Vec<Scope>,
 }
+
+/// What says how the link is used and nothing of the machine: subnet mask, routers, name servers, domain name, MTU, broadcast address, static routes, time servers, vendor class (RFC 4388 §5
+/// expects that it is asked for), search list, classless routes.
+pub const LEASEQUERY_TELL: [u8; 11] = [1, 3, 6, 15, 26, 28, 33, 42, 60, 119, 121];
 
 /// The table `[dhcpd.limits]`: what is over a limit is dropped and counted. The bursts allowed are a second's worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -79,6 +79,12 @@ impl Definitions {
         self.named(name).map(|own| own.code).or_else(known).or_else(number)
     }
 
+    /// What an option is called; its number where it has no name.
+    pub fn name(&self, code: u8) -> String {
+        let known = || super::known_name(code).map(str::to_owned);
+        self.coded(code).map(|own| own.name.clone()).or_else(known).unwrap_or_else(|| code.to_string())
+    }
+
     /// Every name of an option.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let own = self.own.iter().filter(|own| !own.vendor).map(|own| own.name.as_str());

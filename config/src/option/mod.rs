@@ -170,6 +170,22 @@ fn is_hex(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.starts_with("hex:"))
 }
 
+/// The code of an option by its name or number.
+pub(crate) fn code_of(definitions: &Definitions, key: &str) -> Result<u8, Refusal> {
+    let found = find(definitions, key)?;
+    match found.code {
+        0 | 255 => Err(Refusal {
+            what: format!("there is no option {key}"),
+            instead: Some("option numbers go from 1 to 254".into()),
+            name: true,
+        }),
+        code => Ok(code),
+    }
+}
+
+/// Options of a lease that its queries have rules of their own for, and what every message has (RFC 4388 §6.4.2).
+pub(crate) const TOLD_WITH_THE_LEASE: [u8; 9] = [51, 53, 54, 58, 59, 61, 82, 91, 92];
+
 /// The name of an option that everybody knows.
 pub(crate) fn known_name(code: u8) -> Option<&'static str> {
     table::by_code(code).map(|entry| entry.name)

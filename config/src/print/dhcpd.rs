@@ -15,6 +15,7 @@ impl Printer<'_> {
         self.string("state_dir", dhcpd.state_dir.display());
         self.line("workers", dhcpd.workers);
         self.list("leasequery", &dhcpd.leasequery);
+        self.list("leasequery_tell", dhcpd.leasequery_tell.iter().map(|&code| dhcpd.definitions.name(code)));
         self.list("known_servers", &dhcpd.known_servers);
         self.api(&dhcpd.api);
         self.table("dhcpd.journal".into(), false);

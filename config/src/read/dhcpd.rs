@@ -15,7 +15,7 @@ use super::reservation::reservation;
 use super::scopes::{self, ScopeFacts};
 use super::{boot, shape};
 use crate::Octets;
-use crate::dhcpd::{Dhcpd, IdentityKind, IoSettings, JournalSettings, Scope, ScopeBoot, ScopeKind};
+use crate::dhcpd::{Dhcpd, IdentityKind, IoSettings, JournalSettings, LEASEQUERY_TELL, Scope, ScopeBoot, ScopeKind};
 use crate::limit::{DHCPD_WORKERS_MAX, JOURNAL_RING_BYTES_MAX, SCOPES_MAX};
 use crate::mistake::Source;
 use crate::option::Definitions;
@@ -35,6 +35,8 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
         let items = value.list("\"10.77.0.0/16\"")?;
         Some(items.iter().filter_map(|item| shape::subnet(item).map(|subnet| subnet.value)).collect())
     });
+    let leasequery_tell =
+        table.or("leasequery_tell", LEASEQUERY_TELL.into(), |value| options::told_to_requestors(&value, &definitions));
     let known_servers = link::known_servers(&table);
     let limits = link::limits(table.table_or_empty("limits"));
     let mut tables = table.tables("scope");
@@ -56,6 +58,7 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
         workers,
         journal,
         leasequery,
+        leasequery_tell,
         io,
         known_servers,
         limits,

@@ -46,6 +46,26 @@ fn faulty_item(definitions: &Definitions, key: &str, value: &Value<'_, '_>) -> O
     items.iter().find(wrong).map(|item| item.span())
 }
 
+/// Options that lease queries may tell, by name or by number.
+pub(super) fn told_to_requestors(value: &Value<'_, '_>, definitions: &Definitions) -> Option<Vec<u8>> {
+    let mut codes = Vec::new();
+    for item in value.list("\"routers\"")? {
+        let Some(name) = item.text("\"routers\"") else { continue };
+        match option::code_of(definitions, name.value) {
+            Ok(code) if option::TOLD_WITH_THE_LEASE.contains(&code) => {
+                let what = format!("option {code} is of the lease itself, and told to whoever may ask for leases");
+                item.reader.wrong(item.span(), what, "leave it out");
+            }
+            Ok(code) if codes.contains(&code) => {
+                item.reader.wrong(item.span(), format!("option {code} is listed twice"), "remove one")
+            }
+            Ok(code) => codes.push(code),
+            Err(refusal) => item.reader.wrong(item.span(), refusal.what, refusal.instead.unwrap_or_default()),
+        }
+    }
+    Some(codes)
+}
+
 /// The file's own options. One that is wrong is left out, and what uses it is wrong too.
 pub(super) fn definitions(dhcpd: &Table<'_, '_>, source: &Source<'_>) -> Definitions {
     let mut tables = dhcpd.tables("option");

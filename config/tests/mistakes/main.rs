@@ -197,6 +197,15 @@ fn keys_and_types() {
             "node-17",
         ),
         ("lease_secs = 600", "lease_secs = ¦0", "`lease_secs` = 0 is out of bounds", "seconds"),
+        ("workers = 2", "workers = 2\nleasequery_tell = [¦\"router\"]", "unknown option `router`", "`routers`"),
+        ("workers = 2", "workers = 2\nleasequery_tell = [¦51]", "an integer, not a string", "\"routers\""),
+        (
+            "workers = 2",
+            "workers = 2\nleasequery_tell = [¦\"relay-agent-information\"]",
+            "of the lease itself",
+            "leave it out",
+        ),
+        ("workers = 2", "workers = 2\nleasequery_tell = [\"3\", ¦\"routers\"]", "listed twice", "remove one"),
         ("workers = 2", "workers = 2\nknown_servers = [¦\"dns\"]", "`dns` is not an IPv4 address", "10.77.8.2"),
         ("workers = 2", "workers = 2\nlimits = { client_packets_per_sec = ¦-1 }", "out of bounds", "from 0"),
         ("workers = 2", "workers = 2\nlimits = { port_share_by = ¦\"switch\" }", "switch", "remote-id"),
@@ -557,7 +566,7 @@ fn columns_count_characters_and_the_place_is_underlined() {
     assert_eq!(
         unknown.render(false),
         "error: unknown key `größe` in `dhcpd`\n --> reveille.toml:2:2\n  |\n2 |  \"größe\" = 1 # ä\n  |  ^^^^^^^\n  \
-         = help: known here: state_dir, api, workers, journal, io, option, boot, class, leasequery, known_servers, limits, scope\n"
+         = help: known here: state_dir, api, workers, journal, io, option, boot, class, leasequery, leasequery_tell, known_servers, limits, scope\n"
     );
     assert!(unknown.render(true).contains("\x1b[1;31m^^^^^^^\x1b[0m"));
     assert_eq!(unknown.to_string(), "reveille.toml:2:2: unknown key `größe` in `dhcpd`");

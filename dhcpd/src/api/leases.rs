@@ -248,9 +248,9 @@ mod tests {
         let state = ApiState::new(Arc::clone(&store), tokens, Arc::new(String::new));
         let reader_held = store.shared.model.hold_leases();
         let ((address, mac), none) = ((ip(2, 100), STRANGER), UnixSecs(0));
-        let (client_id, hostname, relay_agent) = Default::default();
+        let (client_id, hostname, relay_agent, vendor_class) = Default::default();
         let ends = UnixSecs::NEVER;
-        let bind = Record::Bind { address, mac, starts: none, ends, client_id, hostname, relay_agent };
+        let bind = Record::Bind { address, mac, starts: none, ends, client_id, hostname, relay_agent, vendor_class };
         let mut payload = Vec::new();
         let kind = bind.encode(&mut payload);
         let mut appender = store.journal.appender();

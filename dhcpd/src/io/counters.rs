@@ -28,6 +28,8 @@ pub struct Counters {
     pub kernel_drops: Counter,
     /// New unknown machines that were not written down.
     pub sightings_shed: Counter,
+    /// Dealings that lease queries do not tell of, because the journal had no room to spare.
+    pub dealings_shed: Counter,
 }
 
 impl Default for Counters {
@@ -62,6 +64,10 @@ impl Default for Counters {
             "reveille_dhcpd_sightings_shed_total",
             "New unknown machines not written down: too many at once"
         );
+        describe_counter!(
+            "reveille_dhcpd_dealings_shed_total",
+            "Dealings with bound clients not written down for lease queries: the journal had no room to spare"
+        );
         Self {
             faults: Fault::ALL
                 .iter()
@@ -87,6 +93,7 @@ impl Default for Counters {
             handed_over: counter!("reveille_dhcpd_handed_over_total"),
             kernel_drops: counter!("reveille_dhcpd_kernel_drops_total"),
             sightings_shed: counter!("reveille_dhcpd_sightings_shed_total"),
+            dealings_shed: counter!("reveille_dhcpd_dealings_shed_total"),
         }
     }
 }

@@ -316,6 +316,11 @@ impl Desk {
             //= https://www.rfc-editor.org/rfc/rfc4388#section-6.7
             //# relay-agent-info option from client packet: MUST store with binding.
             relay_agent: packet.relay_agent().octets(),
+            //= https://www.rfc-editor.org/rfc/rfc4388#section-5
+            //# A server that implements DHCPLEASEQUERY SHOULD also save the information on the most recent Vendor class identifier, option 60, associated with each IP address, since this option is also likely to be requested by clients sending the DHCPLEASEQUERY message.
+            //= https://www.rfc-editor.org/rfc/rfc4388#section-6.7
+            //# vendor-class-id: SHOULD store with binding.
+            vendor_class: packet.option(code::VENDOR_CLASS).filter(|_| scopes.takes_queries()).unwrap_or_default(),
         };
         let client = self.table.client(now, key, reservation.as_deref(), &facts);
         let rules = Rules::new(scopes, scope, reservation.as_deref(), classes);
@@ -363,6 +368,7 @@ impl Desk {
                         job.log("recalled", Some(address), by);
                         self.event(job.event(EventKind::Recalled, Some(address), remaining_secs, by));
                         self.send(job.due(), Outgoing { scope: scope.index, reply: promise::open(ack) });
+                        self.note_dealing(job, address, true);
                     }
                     None => self.dropped(job, DropReason::JournalRefusing),
                 }
@@ -386,6 +392,7 @@ impl Desk {
                 let buffer = self.buffers.pop().unwrap_or_default();
                 let reply = job.asker(job.rules).inform(buffer);
                 self.counters.informs.increment(1);
+                self.note_dealing(job, packet.ciaddr(), false);
                 self.send(job.due(), Outgoing { scope: scope.index, reply });
             }
         }

@@ -16,7 +16,7 @@ use reveille_config::{AddressRange, MacAddr, Subnet};
 use super::class::{ClassIndex, Classes, Membership};
 use super::fixed::{Circuit, FixedReservations};
 use super::identity::{IdentifiedBy, Identity};
-use super::option::OptionBlock;
+use super::option::{CodeSet, OptionBlock};
 use super::pool::{AddressMask, PoolSet};
 use super::reply::Templates;
 use super::time::UnixSecs;
@@ -337,6 +337,7 @@ pub struct Scopes {
     by_subnet: Vec<(Ipv4Addr, ScopeIndex)>,
     /// Who may ask for leases (RFC 4388).
     requestors: Vec<Subnet>,
+    told_to_requestors: CodeSet,
     classes: Classes,
     boots: HashMap<Box<str>, Arc<Boot>>,
     /// Servers of others that nobody needs to be told of.
@@ -385,6 +386,7 @@ impl Scopes {
             networks,
             by_subnet,
             requestors: config.leasequery.clone(),
+            told_to_requestors: CodeSet::of(&config.leasequery_tell),
             classes,
             boots,
             known_servers: config.known_servers.clone(),
@@ -474,6 +476,16 @@ impl Scopes {
     pub fn client_of(&self, machine: Machine) -> Option<ClientKey> {
         let scope = self.get(machine.scope)?;
         Some(ClientKey { network: scope.network, identity: Identity::of_mac(machine.mac) })
+    }
+
+    /// Whether anybody may ask for leases, so that what only queries tell is worth writing down.
+    pub fn takes_queries(&self) -> bool {
+        !self.requestors.is_empty()
+    }
+
+    /// The options that lease queries may tell beside the lease itself.
+    pub fn told_to_requestors(&self) -> CodeSet {
+        self.told_to_requestors
     }
 
     /// Whether lease queries of this relay or concentrator are answered.

@@ -53,6 +53,12 @@ pub struct LeaseRow {
     pub hostname: Box<str>,
     /// Option 82 of its last message, for lease queries; empty where none came.
     pub relay_agent: Box<[u8]>,
+    /// Option 60 of its last message that had one, where somebody may ask for it (lease queries).
+    pub vendor_class: Box<[u8]>,
+    /// When the client was told its lease time last; `starts`, or later where it was told what is left (known where somebody may ask for leases).
+    pub told: UnixSecs,
+    /// When the client dealt with the server about this address last, and the record that says so; no earlier than `told`.
+    pub dealt: (UnixSecs, Sequence),
     /// That its time is over has been told.
     pub(super) expiry_told: bool,
 }

@@ -1,7 +1,7 @@
 //! Notes: records of what happened that are not a promise of their own, so that events survive a restart with the sequence under which they were told.
 //!
-//! Kinds 16 to 18 stand in the log. Kinds 19 and 20 stand in snapshots only: the events that were still known, with their own sequences, because the records that told
-//! them are retired with the log. A note never changes what is promised, but for the quarantine of a conflict. Layouts as in [`super::record`]; golden octets in the test.
+//! Kinds 16 to 18 and 21 stand in the log. Kinds 19 and 20 stand in snapshots only: the events that were still known, with their own sequences, because the records that told
+//! them are retired with the log. Kind 21 tells no event. A note never changes what is promised, but for the quarantine of a conflict. Layouts as in [`super::record`]; golden octets in the test.
 
 use std::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ use super::record::{Reader, RecordError, put_short};
 use crate::proto::time::UnixSecs;
 
 /// The kinds of notes.
-pub const KINDS: std::ops::RangeInclusive<u8> = 16..=20;
+pub const KINDS: std::ops::RangeInclusive<u8> = 16..=21;
 
 /// One note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,21 @@ pub enum Note<'a> {
         /// The last of them.
         through: u64,
     },
+    /// Kind 21: this machine dealt with the server about its lease, which stays as it was; for lease queries, and written only where somebody may ask.
+    Dealt {
+        /// The address.
+        address: Ipv4Addr,
+        /// The machine that the lease's record names.
+        mac: MacAddr,
+        /// When.
+        at: UnixSecs,
+        /// Whether it was told what is left of its lease.
+        told: bool,
+        /// Option 82, at most 255 octets; empty where none came.
+        relay_agent: &'a [u8],
+        /// Option 60, at most 255 octets; empty where none came.
+        vendor_class: &'a [u8],
+    },
 }
 
 impl<'a> Note<'a> {
@@ -119,6 +134,15 @@ impl<'a> Note<'a> {
                 to.extend_from_slice(&through.to_le_bytes());
                 20
             }
+            Self::Dealt { address, mac, at, told, relay_agent, vendor_class } => {
+                to.extend_from_slice(&address.octets());
+                to.extend_from_slice(&mac.octets());
+                to.extend_from_slice(&at.0.to_le_bytes());
+                to.push(told.into());
+                put_short(to, relay_agent);
+                put_short(to, vendor_class);
+                21
+            }
         }
     }
 
@@ -149,11 +173,7 @@ fn read<'a>(reader: &mut Reader<'a>, kind: u8) -> Option<Note<'a>> {
             until: reader.time()?,
         },
         18 => Note::Pool {
-            above: match reader.array::<1>()? {
-                [0] => false,
-                [1] => true,
-                _ => return None,
-            },
+            above: yes_or_no(reader)?,
             used: u32::from_le_bytes(reader.array()?),
             size: u32::from_le_bytes(reader.array()?),
             at: reader.time()?,
@@ -169,8 +189,24 @@ fn read<'a>(reader: &mut Reader<'a>, kind: u8) -> Option<Note<'a>> {
             size: u32::from_le_bytes(reader.array()?),
             scope: short_text(reader)?,
         },
-        _ => Note::Forgotten { through: u64::from_le_bytes(reader.array()?) },
+        20 => Note::Forgotten { through: u64::from_le_bytes(reader.array()?) },
+        _ => Note::Dealt {
+            address: reader.address()?,
+            mac: reader.mac()?,
+            at: reader.time()?,
+            told: yes_or_no(reader)?,
+            relay_agent: reader.short()?,
+            vendor_class: reader.short()?,
+        },
     })
+}
+
+fn yes_or_no(reader: &mut Reader<'_>) -> Option<bool> {
+    match reader.array()? {
+        [0] => Some(false),
+        [1] => Some(true),
+        _ => None,
+    }
 }
 
 fn short_text<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
@@ -220,6 +256,11 @@ mod tests {
                 .concat(),
             ),
             (Note::Forgotten { through: 7 }, 20, vec![7, 0, 0, 0, 0, 0, 0, 0]),
+            (
+                Note::Dealt { address: ADDRESS, mac: MAC, at, told: true, relay_agent: &[1, 1, 9], vendor_class: b"u" },
+                21,
+                [&start[..], &[1, 0, 0, 0, 1, 3, 1, 1, 9, 1, b'u']].concat(),
+            ),
         ]
     }
 
@@ -243,6 +284,6 @@ mod tests {
             assert_eq!(Note::decode(kind, &[&octets[..], &[0]].concat()), Err(RecordError::Malformed(kind)));
         }
         assert_eq!(Note::decode(15, &[]), Err(RecordError::UnknownKind(15)));
-        assert_eq!(Note::decode(21, &[]), Err(RecordError::UnknownKind(21)));
+        assert_eq!(Note::decode(22, &[]), Err(RecordError::UnknownKind(22)));
     }
 }

@@ -5,16 +5,20 @@
 //!
 //! Integers are little-endian, addresses in the order of the wire, texts UTF-8 with their length before them.
 
+mod bind;
+
 use std::net::Ipv4Addr;
 
 use reveille_config::MacAddr;
 
 use crate::proto::time::UnixSecs;
 
+pub use bind::BindRecord;
+
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
-    /// Kind 1, or 7 with what a relay added: this address is promised to this machine until then.
+    /// Kind 1, 7 with what a relay added, or 11 with a vendor class: this address is promised to this machine until then.
     Bind {
         /// The address.
         address: Ipv4Addr,
@@ -30,6 +34,8 @@ pub enum Record {
         hostname: Box<str>,
         /// Option 82, at most 255 octets; empty where there was none (kind 1).
         relay_agent: Box<[u8]>,
+        /// Option 60, at most 255 octets; empty where there was none or nobody may ask for it (kinds 1 and 7).
+        vendor_class: Box<[u8]>,
     },
     /// Kind 2: the machine has given the address back.
     Release {
@@ -148,9 +154,9 @@ impl Record {
     pub fn encode(&self, to: &mut Vec<u8>) -> u8 {
         to.clear();
         match self {
-            Self::Bind { address, mac, starts, ends, client_id, hostname, relay_agent } => {
+            Self::Bind { address, mac, starts, ends, client_id, hostname, relay_agent, vendor_class } => {
                 let (address, mac, starts, ends) = (*address, *mac, *starts, *ends);
-                BindRecord { address, mac, starts, ends, client_id, hostname, relay_agent }.encode(to)
+                BindRecord { address, mac, starts, ends, client_id, hostname, relay_agent, vendor_class }.encode(to)
             }
             Self::Release { address, mac, at } => {
                 to.extend_from_slice(&address.octets());
@@ -215,7 +221,7 @@ impl Record {
     /// # Errors
     /// The kind is unknown or the payload is not of its kind.
     pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, RecordError> {
-        if !(1..=10).contains(&kind) {
+        if !(1..=11).contains(&kind) {
             return Err(RecordError::UnknownKind(kind));
         }
         let mut reader = Reader(payload);
@@ -223,64 +229,6 @@ impl Record {
             Some(record) if reader.0.is_empty() => Ok(record),
             _ => Err(RecordError::Malformed(kind)),
         }
-    }
-}
-
-/// [`Record::Bind`] without owning its parts: how the packet path writes it and the read model reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BindRecord<'a> {
-    /// The address.
-    pub address: Ipv4Addr,
-    /// The machine.
-    pub mac: MacAddr,
-    /// When bound or renewed.
-    pub starts: UnixSecs,
-    /// When the promise ends.
-    pub ends: UnixSecs,
-    /// Option 61; only the first 255 octets are written.
-    pub client_id: &'a [u8],
-    /// Option 12 as text; only the first 255 octets are written.
-    pub hostname: &'a str,
-    /// Option 82; only the first 255 octets are written.
-    pub relay_agent: &'a [u8],
-}
-
-impl<'a> BindRecord<'a> {
-    /// Writes the payload into `to`, which is emptied first; says the kind.
-    pub fn encode(&self, to: &mut Vec<u8>) -> u8 {
-        to.clear();
-        to.extend_from_slice(&self.address.octets());
-        to.extend_from_slice(&self.mac.octets());
-        to.extend_from_slice(&self.starts.0.to_le_bytes());
-        to.extend_from_slice(&self.ends.0.to_le_bytes());
-        let mut name_bytes = self.hostname.len().min(255);
-        while !self.hostname.is_char_boundary(name_bytes) {
-            name_bytes -= 1;
-        }
-        put_short(to, self.client_id);
-        put_short(to, &self.hostname.as_bytes()[..name_bytes]);
-        if self.relay_agent.is_empty() {
-            return 1;
-        }
-        put_short(to, self.relay_agent);
-        7
-    }
-
-    /// Reads a payload of kind 1 or 7; `None` where it is none.
-    pub fn decode(kind: u8, payload: &'a [u8]) -> Option<Self> {
-        let mut reader = Reader(payload);
-        let record = Self {
-            address: reader.address()?,
-            mac: reader.mac()?,
-            starts: reader.time()?,
-            ends: reader.time()?,
-            client_id: reader.short()?,
-            hostname: std::str::from_utf8(reader.short()?).ok()?,
-            relay_agent: if kind == 7 { reader.short()? } else { &[] },
-        };
-        // Kind 7 has something that kind 1 has not, so that each record has one encoding.
-        let whole = reader.0.is_empty() && (kind == 7) != record.relay_agent.is_empty();
-        whole.then_some(record)
     }
 }
 
@@ -304,7 +252,7 @@ pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 impl<'a> Reader<'a> {
     fn record(&mut self, kind: u8) -> Option<Record> {
         Some(match kind {
-            1 | 7 => {
+            1 | 7 | 11 => {
                 let bind = BindRecord::decode(kind, std::mem::take(&mut self.0))?;
                 Record::Bind {
                     address: bind.address,
@@ -314,6 +262,7 @@ impl<'a> Reader<'a> {
                     client_id: bind.client_id.into(),
                     hostname: bind.hostname.into(),
                     relay_agent: bind.relay_agent.into(),
+                    vendor_class: bind.vendor_class.into(),
                 }
             }
             2 => Record::Release { address: self.address()?, mac: self.mac()?, at: self.time()? },
@@ -420,6 +369,7 @@ mod tests {
                     client_id: [1, 2].into(),
                     hostname: "n0".into(),
                     relay_agent: [].into(),
+                    vendor_class: [].into(),
                 },
                 1,
                 [&start[..], &[1, 0, 0, 0, 4, 3, 2, 1, 2, 1, 2, 2, b'n', b'0']].concat(),
@@ -433,9 +383,24 @@ mod tests {
                     client_id: [].into(),
                     hostname: "".into(),
                     relay_agent: [1, 1, 9].into(),
+                    vendor_class: [].into(),
                 },
                 7,
                 [&start[..], &[1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 3, 1, 1, 9]].concat(),
+            ),
+            (
+                Record::Bind {
+                    address: ADDRESS,
+                    mac: MAC,
+                    starts: UnixSecs(1),
+                    ends: UnixSecs(2),
+                    client_id: [].into(),
+                    hostname: "".into(),
+                    relay_agent: [].into(),
+                    vendor_class: b"PXE".as_slice().into(),
+                },
+                11,
+                [&start[..], &[1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 3, b'P', b'X', b'E']].concat(),
             ),
             (
                 Record::Release { address: ADDRESS, mac: MAC, at: UnixSecs(258) },
@@ -549,6 +514,6 @@ mod tests {
             assert_eq!(Record::decode(kind, &[&octets[..], &[0]].concat()), Err(RecordError::Malformed(kind)));
         }
         assert_eq!(Record::decode(0, &[]), Err(RecordError::UnknownKind(0)));
-        assert_eq!(Record::decode(11, &[]), Err(RecordError::UnknownKind(11)));
+        assert_eq!(Record::decode(12, &[]), Err(RecordError::UnknownKind(12)));
     }
 }

@@ -48,11 +48,44 @@ impl Row {
 }
 
 /// What a client and its relay said of it; kept only where there is something.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Said {
     client_id: Box<[u8]>,
     hostname: Box<str>,
     relay_agent: Box<[u8]>,
+    latest: Option<Box<Latest>>,
+}
+
+impl Said {
+    fn is_empty(&self) -> bool {
+        self.client_id.is_empty() && self.hostname.is_empty() && self.relay_agent.is_empty() && self.latest.is_none()
+    }
+
+    /// Takes in what came with a message. A renewal goes past the relay, and some systems do not say their class: what was last received is kept.
+    fn take(&mut self, relay_agent: &[u8], vendor_class: &[u8]) {
+        if !relay_agent.is_empty() {
+            put(&mut self.relay_agent, relay_agent);
+        }
+        if !vendor_class.is_empty() {
+            put(&mut self.latest.get_or_insert_default().vendor_class, vendor_class);
+        }
+    }
+}
+
+/// What only lease queries ask for, since the lease was made or extended; kept only where somebody may ask.
+#[derive(Debug, Default)]
+struct Latest {
+    vendor_class: Box<[u8]>,
+    /// The last dealing, and its record.
+    dealt: (UnixSecs, Sequence),
+    /// The last dealing in which the client was told a lease time.
+    told: UnixSecs,
+}
+
+fn put(into: &mut Box<[u8]>, octets: &[u8]) {
+    if **into != *octets {
+        *into = octets.into();
+    }
 }
 
 /// The leases.
@@ -140,7 +173,7 @@ impl LeaseRows {
     /// It cannot be read.
     pub(super) fn apply(&mut self, sequence: Sequence, kind: u8, payload: &[u8]) -> Result<Applied, RecordError> {
         let applied = match kind {
-            1 | 7 => {
+            1 | 7 | 11 => {
                 let bind = BindRecord::decode(kind, payload).ok_or(RecordError::Malformed(kind))?;
                 self.bind(sequence, &bind)
             }
@@ -149,10 +182,13 @@ impl LeaseRows {
                 Record::Decline { address, mac, at, until } => self.decline(sequence, address, mac, at, until),
                 _ => Some(Change::Nothing),
             },
-            16 | 17 => match Note::decode(kind, payload)? {
+            16 | 17 | 21 => match Note::decode(kind, payload)? {
                 Note::Expired { address, mac, at } => self.expire(address, mac, at),
                 Note::Conflict { address, mac, at, until, .. } if until > at => {
                     self.decline(sequence, address, mac, at, until)
+                }
+                Note::Dealt { address, mac, at, told, relay_agent, vendor_class } => {
+                    self.dealt(sequence, address, mac, (at, told), relay_agent, vendor_class)
                 }
                 _ => Some(Change::Ended),
             },
@@ -261,7 +297,7 @@ impl LeaseRows {
     }
 
     fn bind(&mut self, sequence: Sequence, bind: &BindRecord<'_>) -> Option<Change> {
-        let BindRecord { address, mac, starts, ends, client_id, hostname, relay_agent } = *bind;
+        let BindRecord { address, mac, starts, ends, client_id, hostname, relay_agent, vendor_class } = *bind;
         let scope = self.scopes.of_address(address)?.index;
         let client = self.client_of(scope, mac, client_id);
         let former =
@@ -278,17 +314,20 @@ impl LeaseRows {
         (row.mac, row.starts, row.ends, row.state, row.sequence) = (mac, starts, ends, RowState::Bound, sequence);
         row.expiry_told = false;
         row.said.take_if(|_| !renewed);
-        // A renewal goes past the relay: what was last received is kept.
-        let keep_relay_agent = relay_agent.is_empty();
-        let same = row.said.as_ref().is_some_and(|said| {
-            let same_relay = keep_relay_agent || *said.relay_agent == *relay_agent;
-            *said.client_id == *client_id && *said.hostname == *hostname && same_relay
-        });
-        if !same {
-            let former = row.said.take().filter(|_| keep_relay_agent);
-            let relay_agent = former.map_or_else(|| relay_agent.into(), |former| former.relay_agent);
-            let said = Said { client_id: client_id.into(), hostname: hostname.into(), relay_agent };
-            row.said = (said != Said::default()).then(|| Box::new(said));
+        let says = [client_id, hostname.as_bytes(), relay_agent, vendor_class].iter().any(|part| !part.is_empty());
+        if says || row.said.is_some() {
+            let said = row.said.get_or_insert_default();
+            put(&mut said.client_id, client_id);
+            if *said.hostname != *hostname {
+                said.hostname = hostname.into();
+            }
+            said.take(relay_agent, vendor_class);
+            // What was dealt before this binding is over.
+            said.latest.take_if(|latest| latest.vendor_class.is_empty());
+            if let Some(latest) = &mut said.latest {
+                (latest.dealt, latest.told) = ((UnixSecs(0), 0), UnixSecs(0));
+            }
+            row.said.take_if(|said| said.is_empty());
         }
         if !renewed {
             self.index_client(at, client);
@@ -296,6 +335,30 @@ impl LeaseRows {
         }
         self.index_names(at);
         Some(if runs { Change::Renewed } else { Change::Bound })
+    }
+
+    /// The client dealt with the server about its lease, which stays as it is.
+    fn dealt(
+        &mut self,
+        sequence: Sequence,
+        address: Ipv4Addr,
+        mac: MacAddr,
+        (at, told): (UnixSecs, bool),
+        relay_agent: &[u8],
+        vendor_class: &[u8],
+    ) -> Option<Change> {
+        self.scopes.of_address(address)?;
+        let at_row = self.find(address).map(|found| self.rows.get_mut(found));
+        if let Some(row) = at_row.filter(|row| row.mac == mac && row.state == RowState::Bound) {
+            let said = row.said.get_or_insert_default();
+            said.take(relay_agent, vendor_class);
+            let latest = said.latest.get_or_insert_default();
+            latest.dealt = (at, sequence);
+            if told {
+                latest.told = at;
+            }
+        }
+        Some(Change::Nothing)
     }
 
     fn release(&mut self, sequence: Sequence, address: Ipv4Addr, mac: MacAddr, when: UnixSecs) -> Option<Change> {
@@ -443,6 +506,7 @@ impl LeaseRows {
     fn show(&self, row: &Row) -> LeaseRow {
         let &Row { sequence, starts, ends, mac, scope, state, .. } = row;
         let said = row.said.as_deref();
+        let latest = said.and_then(|said| said.latest.as_deref());
         LeaseRow {
             client: self.client(row),
             scope,
@@ -455,6 +519,9 @@ impl LeaseRows {
             hostname: said.map(|said| said.hostname.clone()).unwrap_or_default(),
             expiry_told: row.expiry_told,
             relay_agent: said.map(|said| said.relay_agent.clone()).unwrap_or_default(),
+            vendor_class: latest.map(|latest| latest.vendor_class.clone()).unwrap_or_default(),
+            told: latest.map_or(starts, |latest| latest.told.max(starts)),
+            dealt: latest.map_or((starts, sequence), |latest| latest.dealt.max((starts, sequence))),
         }
     }
 }

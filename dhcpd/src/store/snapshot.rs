@@ -70,8 +70,17 @@ impl Store {
                     put(Entry::Record(Record::Decline { address, mac, at: row.starts, until: row.ends }))?;
                     continue;
                 }
-                let LeaseRow { starts, ends, client_id, hostname, relay_agent, .. } = row;
-                put(Entry::Record(Record::Bind { address, mac, starts, ends, client_id, hostname, relay_agent }))?;
+                let LeaseRow { starts, ends, client_id, hostname, relay_agent, vendor_class, told, dealt, .. } = row;
+                let bind = Record::Bind { address, mac, starts, ends, client_id, hostname, relay_agent, vendor_class };
+                put(Entry::Record(bind))?;
+                // The time when it was told something is a time when it dealt with the server.
+                let dealings = [(told, true), (dealt.0, false)].into_iter().zip([starts, told]);
+                for ((at, told), before) in dealings {
+                    if at <= before {
+                        continue;
+                    }
+                    put(Entry::Note(Note::Dealt { address, mac, at, told, relay_agent: &[], vendor_class: &[] }))?;
+                }
                 if row.state == RowState::Released {
                     put(Entry::Record(Record::Release { address, mac, at: ends }))?;
                 } else if row.expiry_told {

@@ -60,6 +60,8 @@ pub struct ClientFacts<'a> {
     pub hostname: &'a str,
     /// Option 82.
     pub relay_agent: &'a [u8],
+    /// Option 60; empty also where nobody may ask for it.
+    pub vendor_class: &'a [u8],
 }
 
 /// A map with a hash that is quick for small keys, and keyed by chance, since clients choose their own.
@@ -212,6 +214,7 @@ impl Table {
             client_id: facts.client_id,
             hostname: facts.hostname,
             relay_agent: facts.relay_agent,
+            vendor_class: facts.vendor_class,
         };
         let kind = record.encode(&mut self.payload);
         let pending = match self.appender.append(kind, &self.payload, promise) {
@@ -230,6 +233,27 @@ impl Table {
         self.remember(key, bound);
         self.forget_offer(key);
         Ok(pending)
+    }
+
+    /// The client has dealt with the server about `address`, which it is bound to, and `told` what is left of its lease: a record for lease queries, for which nobody
+    /// waits. It must not take the room of promises: `false` where the journal is half full or refuses, and nothing is written.
+    pub fn note_dealing(
+        &mut self,
+        now: Now,
+        key: ClientKey,
+        address: Ipv4Addr,
+        told: bool,
+        facts: &ClientFacts<'_>,
+    ) -> bool {
+        let is_bound = |bound: &Bound| bound.address == address && bound.phase == Phase::Active;
+        let Some(mac) = self.clients.bound(key).filter(is_bound).map(|bound| bound.mac) else { return true };
+        if !self.appender.has_room_to_spare() {
+            return false;
+        }
+        let ClientFacts { relay_agent, vendor_class, .. } = *facts;
+        let note = Note::Dealt { address, mac, at: now.unix, told, relay_agent, vendor_class };
+        let kind = note.encode(&mut self.payload);
+        self.appender.append(kind, &self.payload, ()).is_ok()
     }
 
     /// The port of a network that a relay names.

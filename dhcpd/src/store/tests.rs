@@ -73,7 +73,7 @@ impl Desk {
     fn bind(&mut self, n: u8, client_id: &[u8], address: Ipv4Addr, ends: UnixSecs) -> bool {
         let key = self.key(n, client_id);
         let bind = Bind { address, chosen_by: ChosenBy::Pool, lease_secs: 600, ends };
-        let facts = ClientFacts { mac: mac(n), client_id, hostname: "", relay_agent: &[] };
+        let facts = ClientFacts { mac: mac(n), client_id, hostname: "", ..ClientFacts::default() };
         let Ok(pending) = self.table.bind(NOW, key, &bind, facts, ()) else { return false };
         self.store.journal.wait_followed(pending.sequence()).unwrap();
         true

@@ -51,6 +51,7 @@ impl Desk {
         let buffer = self.buffers.pop().unwrap_or_default();
         let reply = job.asker(rules).offer(buffer, Lease { address, secs });
         self.counters.offers.increment(1);
+        self.note_dealing(job, address, false);
         job.log("offered", Some(address), chosen_by.as_str());
         self.event(job.event(EventKind::Offered, Some(address), secs, chosen_by.as_str()));
         self.send(job.due(), Outgoing { scope: rules.scope.index, reply });

@@ -8,7 +8,7 @@ use super::super::view::{FILE, PacketView, SNAME, code};
 use super::{REPLY_BYTES_MAX, REPLY_BYTES_MIN, Template};
 
 /// Octets of IP and UDP headers, which option 57 counts (RFC 2132 §9.10).
-const IP_UDP_BYTES: usize = 28;
+pub(crate) const IP_UDP_BYTES: usize = 28;
 /// What a client takes that does not say (RFC 2131 §2).
 const MESSAGE_BYTES_DEFAULT: usize = 576;
 /// Octets of option 52.
@@ -211,6 +211,6 @@ pub(crate) fn append(out: &mut Vec<u8>, code: u8, value: &[u8]) {
 }
 
 /// Octets of a value that is split into options of 255.
-fn split_bytes(value: &[u8]) -> usize {
+pub(crate) fn split_bytes(value: &[u8]) -> usize {
     value.len() + 2 * value.len().div_ceil(255)
 }

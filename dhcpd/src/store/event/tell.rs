@@ -80,7 +80,7 @@ pub(in crate::store) fn tell(
                 let event = event(kind, scope, MacAddr::default(), Ipv4Addr::UNSPECIFIED, Some(at));
                 Some(RawEvent { amount: used, size, ..event })
             }
-            Note::Told { .. } | Note::Forgotten { .. } => None,
+            Note::Told { .. } | Note::Forgotten { .. } | Note::Dealt { .. } => None,
         },
     }
 }
@@ -155,7 +155,7 @@ impl Replayed {
                 }
             }
             Note::Forgotten { through } => self.forgotten_through = Some(through),
-            Note::Expired { .. } | Note::Conflict { .. } | Note::Pool { .. } => {}
+            Note::Expired { .. } | Note::Conflict { .. } | Note::Pool { .. } | Note::Dealt { .. } => {}
         }
     }
 

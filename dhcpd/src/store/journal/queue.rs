@@ -469,6 +469,12 @@ impl Appender {
         self.shared.durable()
     }
 
+    /// The highest sequence that an answer to a query has to show: the last one given, since what was answered may not wait for its record; the highest durable one
+    /// while the journal takes no records.
+    pub fn last_told(&self) -> Sequence {
+        if self.is_healthy() { self.shared.last_given() } else { self.durable() }
+    }
+
     /// Whether the journal takes records, without a lock: what it has just become may show a moment later, and an append says for sure.
     pub fn is_healthy(&self) -> bool {
         self.shared.is_healthy()
