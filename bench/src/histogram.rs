@@ -25,6 +25,13 @@ impl Histogram {
         self.max = self.max.max(nanos);
     }
 
+    /// Counts all that another has counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(own, other)| *own += other);
+        self.total += other.total;
+        self.max = self.max.max(other.max);
+    }
+
     /// The value that `share` (0 to 1) of all values do not exceed, microseconds; 0 if there are none.
     pub fn micros_at(&self, share: f64) -> f64 {
         let wanted = ((self.total as f64 * share).ceil() as u64).max(1);
@@ -70,5 +77,19 @@ mod tests {
             }
         }
         assert_eq!(Histogram::default().micros_at(0.99), 0.0);
+    }
+
+    #[test]
+    fn two_halves_are_the_whole() {
+        let (mut whole, mut halves) = (Histogram::default(), [Histogram::default(), Histogram::default()]);
+        for value in 1..1_000 {
+            whole.add(value);
+            halves[value as usize % 2].add(value);
+        }
+        let [mut one, other] = halves;
+        one.merge(&other);
+        for share in [0.01, 0.5, 0.99, 1.0] {
+            assert_eq!(one.micros_at(share), whole.micros_at(share));
+        }
     }
 }

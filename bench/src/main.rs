@@ -4,6 +4,7 @@
 //! joined by a veth pair between two namespaces made for the run. Traffic goes nowhere else, and is bounded in count and time.
 
 mod bmc;
+mod conductor;
 mod contender;
 mod generate;
 mod histogram;
@@ -41,6 +42,8 @@ enum Command {
     Generate(generate::Args),
     /// The stateless responder alone: answers every DISCOVER and REQUEST and remembers nothing
     Respond(respond::Args),
+    /// A conductor alone: reservations, events or leases over the lease API of our dhcpd; prints JSON
+    Conduct(conductor::Args),
     /// Our dhcpd on a disk that can be made slow at will: for the scenario of that name
     ServeSlow(serve_slow::Args),
     /// What a worker's table keeps of each lease, without sockets: octets
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Run(args) => suite::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Respond(args) => respond::run(&args),
+        Command::Conduct(args) => conductor::run(&args),
         Command::ServeSlow(args) => serve_slow::run(&args),
         Command::LeaseMemory(args) => lease_memory::run(&args),
         Command::SimulateBmcs(args) => bmc::simulate(&args),

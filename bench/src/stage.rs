@@ -16,8 +16,12 @@ use crate::generate::{Outcome, Phase};
 /// The server's core; the generator has the other.
 const SERVER_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
+/// The shortest sleep of a load that shares its core.
+const SLEEP_MICROS: u64 = 100;
 /// The relay that the clients are behind.
 pub const RELAY: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 2);
+/// Another relay there, for machines that ask beside the load.
+pub const SECOND_RELAY: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 3);
 const SERVER_MAC: MacAddr = MacAddr([0x02, 0x64, 0, 0, 0, 1]);
 const RELAY_MAC: MacAddr = MacAddr([0x02, 0x64, 0, 0, 0, 2]);
 
@@ -86,7 +90,10 @@ impl Stage {
             &format!("addr add {SERVER}/10 dev {INTERFACE}"),
             &format!("link set {INTERFACE} up"),
         ])?;
-        load.ip(&[&format!("addr add {RELAY}/10 dev eth0"), "link set eth0 up"])?;
+        for relay in [RELAY, SECOND_RELAY] {
+            load.ip(&[&format!("addr add {relay}/10 dev eth0")])?;
+        }
+        load.ip(&["link set eth0 up"])?;
         Ok(Self { run, server, load, reveille, started: 0 })
     }
 
@@ -209,11 +216,39 @@ impl Stage {
         server: &mut Server,
         clients: Clients,
         plan: &[Phase],
+        at: impl FnMut(&mut Server, &str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<Outcome>> {
+        let generator = self.generator(server, clients, plan)?;
+        self.carry_out(generator, server, plan, at)
+    }
+
+    /// Like [`Self::load_with`], where the load shares its core with others ([`Self::conduct`]): it comes first there, but never spins. Its clients' numbers begin with `first`.
+    ///
+    /// # Errors
+    /// Like [`Self::load`]'s.
+    pub fn load_beside(
+        &mut self,
+        server: &mut Server,
+        first: u32,
+        plan: &[Phase],
+        at: impl FnMut(&mut Server, &str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<Outcome>> {
+        let program = self.load.program("chrt").args(["--fifo", "1", "taskset", "-c", LOAD_CORE]);
+        let generator = self.generator_by(program, server, Clients::Relayed, plan)?;
+        let generator = generator.args([format!("--first={first}"), format!("--sleep-micros={SLEEP_MICROS}")]);
+        self.carry_out(generator, server, plan, at)
+    }
+
+    fn carry_out(
+        &mut self,
+        generator: Program,
+        server: &mut Server,
+        plan: &[Phase],
         mut at: impl FnMut(&mut Server, &str) -> anyhow::Result<()>,
     ) -> anyhow::Result<Vec<Outcome>> {
         self.started += 1;
         let deadline = deadline(plan);
-        let mut generator = self.generator(server, clients, plan)?.start(&format!("load-{}", self.started))?;
+        let mut generator = generator.start(&format!("load-{}", self.started))?;
         for phase in plan {
             generator.wait_for_line(&format!("phase {}", phase.name), deadline)?;
             at(server, &phase.name)?;
@@ -227,8 +262,11 @@ impl Stage {
     }
 
     fn generator(&self, server: &Server, clients: Clients, plan: &[Phase]) -> anyhow::Result<Program> {
-        let program = self.load.program("taskset").args(["-c", LOAD_CORE]).arg(std::env::current_exe()?);
-        let program = program.args([
+        self.generator_by(self.load.program("taskset").args(["-c", LOAD_CORE]), server, clients, plan)
+    }
+
+    fn generator_by(&self, by: Program, server: &Server, clients: Clients, plan: &[Phase]) -> anyhow::Result<Program> {
+        let program = by.arg(std::env::current_exe()?).args([
             "generate".to_owned(),
             format!("--server={SERVER}"),
             format!("--server-pid={}", server.process.pid()),
@@ -239,6 +277,15 @@ impl Stage {
             Clients::Offloaded => program.arg(format!("--relay={RELAY}")).arg("--offload"),
             Clients::Direct => program.args(["--interface=eth0", &format!("--server-mac={SERVER_MAC}")]),
         })
+    }
+
+    /// A conductor of `server` beside the load, on its core.
+    ///
+    /// # Errors
+    /// This program cannot be found.
+    pub fn conduct(&self, server: &Server, task: &[String]) -> anyhow::Result<Program> {
+        let program = self.load.program("taskset").args(["-c", LOAD_CORE]).arg(std::env::current_exe()?);
+        Ok(program.args(["conduct", "--socket"]).arg(server.state.join("dhcpd.sock")).args(task))
     }
 
     /// A program beside the load, on its core.

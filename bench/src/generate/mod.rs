@@ -59,6 +59,9 @@ pub struct Args {
     /// The first client's number, so that every turn brings new clients
     #[arg(long, default_value_t = 0)]
     first: u32,
+    /// Never spins, and sleeps at least so long where nothing is there: for a core that is shared with others, at a rate well below what it could
+    #[arg(long)]
+    sleep_micros: Option<u64>,
     /// Process whose CPU time is reported
     #[arg(long)]
     server_pid: Option<u32>,
@@ -86,6 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         next: args.first,
         next_flood: FLOOD_FIRST,
         server_pid: args.server_pid,
+        sleep: args.sleep_micros.map(Duration::from_micros),
         heard: 0,
     };
     for phase in &plan {
@@ -102,6 +106,8 @@ struct Load {
     next: u32,
     next_flood: u32,
     server_pid: Option<u32>,
+    /// The shortest sleep, where it may not spin.
+    sleep: Option<Duration>,
     heard: u64,
 }
 
@@ -275,7 +281,8 @@ impl Load {
         wire.answer_arp(|address| fleet.owner_of(address))?;
         let left = beat.next_due().map(|due| Duration::from_nanos(due.saturating_sub(self.now())));
         match left {
-            Some(left) if left < SPIN => Ok(()),
+            Some(left) if left < SPIN && self.sleep.is_none() => Ok(()),
+            Some(left) if left < SPIN => self.wire.wait(left.max(self.sleep.unwrap_or_default())),
             left => self.wire.wait(left.map_or(SWEEP / 4, |left| (left - SPIN / 2).min(SWEEP / 4))),
         }
     }

@@ -37,6 +37,7 @@ pub fn text(results: &Value, targets: &[Target]) -> String {
     throughput(&mut out, results);
     latency(&mut out, results);
     avalanche(&mut out, results);
+    lease_api(&mut out, results);
     rest(&mut out, results);
     out
 }
@@ -159,6 +160,37 @@ fn avalanche(out: &mut String, results: &Value) {
     out.push('\n');
 }
 
+/// The lease API under load, and what DHCP took meanwhile.
+fn lease_api(out: &mut String, results: &Value) {
+    let Some(rate) = number(results, &["api", "rate_per_s"]) else { return };
+    let _ = writeln!(
+        out,
+        "| lease API beside {} new leases a second, ms | p50 | p99 | DORA p50 / p99 meanwhile | alone |\n|---|---|---|---|---|",
+        pretty(rate)
+    );
+    let figure = |path: &[&str]| number(results, path).map_or_else(|| "–".into(), pretty);
+    let dora = |of: &str, phase: &str| {
+        format!("{} / {}", figure(&[of, "dora_p50_ms", phase]), figure(&[of, "dora_p99_ms", phase]))
+    };
+    let mut row = |title: &str, p50: String, p99: String, of: &str, phase: &str| {
+        let _ = writeln!(out, "| {title} | {p50} | {p99} | {} | {} |", dora(of, phase), dora(of, "alone"));
+    };
+    let put = |share: &str| figure(&[&format!("reservation_put_{share}_ms")]);
+    row("one reservation put, durable and in force", put("p50"), put("p99"), "api", "put");
+    let batch = number(results, &["reservation_batch_100k_s"]).map_or_else(|| "–".into(), |secs| pretty(secs * 1e3));
+    row("100,000 reservations in one batch", batch, "–".into(), "api", "batch");
+    for (title, who) in
+        [("10 watchers of everything", "lag_ms_of_all"), ("100 filtered watchers", "lag_ms_of_filtered")]
+    {
+        let lag = |share: &str| figure(&["api", who, share]);
+        row(&format!("lag of {title}"), lag("p50_ms"), lag("p99_ms"), "api", "watch");
+    }
+    let listed = number(results, &["lease_list_per_s"]).zip(number(results, &["lease_list", "leases"]));
+    let listed = listed.map_or_else(|| "–".into(), |(rate, leases)| pretty(leases / rate * 1e3));
+    row("a million leases listed", listed, "–".into(), "lease_list", "list");
+    out.push('\n');
+}
+
 /// What is a figure or two each.
 fn rest(out: &mut String, results: &Value) {
     let mut line = |title: &str, paths: &[(&str, &[&str])]| {
@@ -215,6 +247,22 @@ fn rest(out: &mut String, results: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lease_api_has_its_table_once_it_is_measured() {
+        let mut out = String::new();
+        lease_api(&mut out, &serde_json::json!({}));
+        assert_eq!(out, "");
+        let phases = serde_json::json!({ "alone": 1.0, "put": 1.5, "list": 2.5 });
+        let results = serde_json::json!({
+            "reservation_put_p50_ms": 0.5, "reservation_put_p99_ms": 1.25, "lease_list_per_s": 500_000.0,
+            "api": { "rate_per_s": 20_000, "dora_p50_ms": phases, "dora_p99_ms": phases },
+            "lease_list": { "leases": 1_000_000, "dora_p50_ms": phases, "dora_p99_ms": phases },
+        });
+        lease_api(&mut out, &results);
+        assert!(out.contains("in force | 0.5 | 1.25 | 1.5 / 1.5 | 1 / 1 |\n"), "{out}");
+        assert!(out.contains("a million leases listed | 2,000 | – | 2.5 / 2.5 | 1 / 1 |\n"), "{out}");
+    }
 
     #[test]
     fn only_the_generated_part_is_replaced() {

@@ -71,6 +71,20 @@ pub fn targets(results: &Map<String, Value>) -> Vec<Target> {
         ("bmc_poll_10k_core_share", "10,000 BMCs each asked once a minute, share of a core", Bound::AtMost(0.05)),
         ("bmc_poll_10k_mib", "10,000 BMCs each asked once a minute, MiB", Bound::AtMost(100.0)),
         ("bmc_dead_slowdown", "living BMCs beside a tenth of dead ones, times alone", Bound::AtMost(1.05)),
+        (
+            "reservation_put_p99_ms",
+            "a reservation put, durable and in force, 99th percentile, ms (2 ms and two fdatasyncs)",
+            Bound::AtMost(2.0 + 2.0 * sync_ms),
+        ),
+        ("reservation_batch_100k_s", "100,000 reservations in one batch, seconds", Bound::AtMost(2.0)),
+        (
+            "watch_lag_p99_ms",
+            "events at 10 watchers of everything and 100 filtered ones, 99th percentile of the lag, ms",
+            Bound::AtMost(100.0),
+        ),
+        ("lease_list_per_s", "a million leases listed, leases a second", Bound::AtLeast(500_000.0)),
+        ("lease_list_latency_cost", "99th percentile of DHCP meanwhile, times without", Bound::AtMost(1.2)),
+        ("lease_list_rss_growth_mib", "memory that it takes meanwhile, MiB", Bound::AtMost(16.0)),
         ("scaling_two_workers", "two workers, times one", Bound::AtLeast(1.7)),
     ];
     let value = |figure: &str| results.get(figure).and_then(Value::as_f64);

@@ -1,5 +1,6 @@
 //! `reveille-bench run`: all measurements, one after the other, and what they come to.
 
+mod api;
 mod avalanche;
 mod bmc;
 mod calibrate;
@@ -79,12 +80,14 @@ pub enum Measurement {
     SlowDisk,
     /// A reload with 100,000 reservations under load
     Reload,
+    /// The lease API beside 20,000 new leases a second: reservations, events, a million leases listed
+    Api,
     /// A thousand BMCs beside ipmipower, and ten thousand in view
     Bmc,
 }
 
 impl Measurement {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Dora,
         Self::Renew,
         Self::Mixed,
@@ -97,6 +100,7 @@ impl Measurement {
         Self::Flood,
         Self::SlowDisk,
         Self::Reload,
+        Self::Api,
         Self::Bmc,
     ];
 
@@ -114,6 +118,7 @@ impl Measurement {
             Self::Flood => "flood",
             Self::SlowDisk => "slow-disk",
             Self::Reload => "reload",
+            Self::Api => "api",
             Self::Bmc => "bmc",
         }
     }
@@ -128,6 +133,7 @@ impl Measurement {
             Self::Memory => 20,
             Self::Calibrate => 10,
             Self::Flood | Self::SlowDisk | Self::Reload => 6,
+            Self::Api => 25,
             Self::Bmc => 30,
         }
     }
@@ -146,6 +152,7 @@ impl Measurement {
             Self::Flood => scenario::flood(bench),
             Self::SlowDisk => scenario::slow_disk(bench),
             Self::Reload => scenario::reload(bench),
+            Self::Api => api::measure(bench),
             Self::Bmc => bmc::measure(bench),
         }
     }
