@@ -33,9 +33,15 @@ $(TARGET)/ironic/bin/ironic: config/ironic-dhcp-reveille/pyproject.toml
 	$(TARGET)/ironic/bin/pip install --quiet 'ironic>=39,<40'
 	touch $@
 
+# What holds the lease API against its description.
+$(TARGET)/schemathesis/bin/schemathesis: tests/matrix/openapi/requirements.txt
+	python3 -m venv $(TARGET)/schemathesis
+	$(TARGET)/schemathesis/bin/pip install --quiet --requirement $<
+	touch $@
+
 matrix: deps build images ## The long matrix alone: every firmware, more clients
 	@$(PACKAGES) tests/matrix/packages.txt
-	$(MAKE) $(TARGET)/ironic/bin/ironic
+	$(MAKE) $(TARGET)/ironic/bin/ironic $(TARGET)/schemathesis/bin/schemathesis
 	$(TARGET)/ironic/bin/pip install --quiet --no-deps ./config/ironic-dhcp-reveille
 	PYTHONPATH=config/ironic-dhcp-reveille python3 config/ironic-dhcp-reveille/tests/test_options.py
 	$(CARGO) test --locked --test matrix

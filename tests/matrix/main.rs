@@ -1,4 +1,4 @@
-//! The long matrix: every firmware and every stock DHCP client against the real daemons.
+//! The long matrix: every firmware and every stock DHCP client against the real daemons, and what asks the lease API everything.
 //!
 //! It needs root and the packages of the lab and of `packages.txt`. `cargo test` leaves it out; `make test-all` runs it.
 
@@ -8,4 +8,5 @@ mod firmware;
 mod guest;
 mod ironic;
 mod killed;
+mod openapi;
 mod proxy;

@@ -27,6 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::MacAddr;
+use crate::limit::BATCH_ROWS_MAX;
 
 /// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,15 +52,18 @@ pub struct ReservationPut {
     pub address: Option<Ipv4Addr>,
     /// Option 12.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[A-Za-z0-9.-]{1,253}$"))]
     pub hostname: Option<String>,
     /// The boot file for this machine, instead of the scope's, whatever its architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
     pub boot_file: Option<String>,
     /// Options by name (`routers`, `domain-name-servers`, …) or number, values as in the configuration file.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, serde_json::Value>,
     /// The node's UUID, for the reader; dhcpd gives it no meaning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
     pub node: Option<String>,
     /// The machine, in a row of a batch; elsewhere the path says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,13 +78,15 @@ pub struct ReservationPut {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub boot_files: BTreeMap<String, String>,
     /// The lease time, seconds, whatever the client asks for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::number::optional")]
+    #[schemars(with = "Option<u32>", range(min = 60, max = 4_294_967_295u32))]
     pub lease_secs: Option<u32>,
     /// Labels, for the reader and for filters; dhcpd gives them no meaning.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// When the reservation ends by itself, Unix seconds; a lease that it gave runs on to its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::number::optional")]
+    #[schemars(with = "Option<u64>", range(min = 1, max = 4_294_967_294u32))]
     pub expires_unix: Option<u64>,
 }
 
@@ -130,9 +136,11 @@ pub struct Reservation {
 pub struct Batch {
     /// Reservations, each with its `mac`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = BATCH_ROWS_MAX))]
     pub put: Vec<ReservationPut>,
     /// Machines whose reservation is deleted; no error where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = BATCH_ROWS_MAX))]
     pub delete: Vec<MachineRef>,
 }
 
@@ -239,6 +247,7 @@ pub struct LeaseChange {
     /// When, Unix seconds.
     pub at_unix: u64,
     /// `bound`, `released` or `declined`.
+    #[schemars(extend("enum" = ["bound", "released", "declined"]))]
     pub change: String,
     /// The address.
     pub address: Ipv4Addr,
@@ -285,9 +294,11 @@ pub struct Approve {
     pub address: Option<Ipv4Addr>,
     /// Option 12.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[A-Za-z0-9.-]{1,253}$"))]
     pub hostname: Option<String>,
     /// The node's UUID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
     pub node: Option<String>,
 }
 
@@ -329,7 +340,8 @@ pub struct ForeignServer {
 pub struct ScopeUse {
     /// The scope.
     pub scope: String,
-    /// `static` or `dynamic`.
+    /// `static`, `dynamic` or `proxy`.
+    #[schemars(extend("enum" = ["static", "dynamic", "proxy"]))]
     pub kind: String,
     /// Addresses in its pools.
     pub addresses: u64,

@@ -5,6 +5,7 @@
 pub mod bootd;
 pub mod dhcpd;
 pub mod event;
+mod number;
 mod problem;
 pub mod reload;
 pub mod token;

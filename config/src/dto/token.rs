@@ -51,11 +51,13 @@ impl FromStr for Role {
 #[serde(deny_unknown_fields)]
 pub struct TokenCreate {
     /// For whom it is, to know it again: 1 to 64 letters, digits, `-`, `_` and `.`.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{1,64}$"))]
     pub name: String,
     /// What it allows.
     pub role: Role,
     /// From when on it is refused, Unix seconds; absent: it holds until it is revoked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::number::optional")]
+    #[schemars(with = "Option<u64>")]
     pub expires_unix: Option<u64>,
 }
 

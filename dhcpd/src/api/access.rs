@@ -103,6 +103,10 @@ fn check_query(request: &Request, rule: &Rule) -> Result<(), ApiError> {
         return Ok(());
     }
     let query = Query::of(request.uri())?;
+    if let Some((name, _)) = query.pairs().find(|(name, value)| value.is_empty() && rule.parameters.contains(name)) {
+        // As of a script whose variable was empty: it would have meant one and got all.
+        return Err(ApiError::malformed(Some(name), "it is there without a value; leave it out"));
+    }
     match query.pairs().find(|(name, _)| !rule.parameters.contains(name)) {
         None => Ok(()),
         Some((name, _)) if rule.parameters.is_empty() => {

@@ -75,9 +75,9 @@ impl Query {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// A parameter as text; empty counts as missing.
+    /// A parameter as text.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| &**value)
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
     }
 
     /// A parameter that is a number.

@@ -86,7 +86,7 @@ fn scope_for(state: &ApiState, name: Option<&str>, address: Option<Ipv4Addr>) ->
     let mut all = scopes.iter();
     match (all.next(), all.next()) {
         (Some(only), None) => Ok(only.index),
-        _ => Err(ApiError::malformed(Some("scope"), "there are several scopes: name one, or an address")),
+        _ => Err(ApiError::invalid("scope", "there are several scopes: name one, or an address")),
     }
 }
 

@@ -11,15 +11,12 @@ use super::leases::caught_up;
 use super::problem::ApiError;
 use super::{ApiState, page};
 
-/// The changes of an address or of a machine's leases, renewals aside; what is remembered is bounded (`limit::LEASE_HISTORY_MAX`), so one page.
+/// The changes of an address, of a machine's leases or of all, renewals aside; what is remembered is bounded (`limit::LEASE_HISTORY_MAX`), so one page.
 pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Json<Page<LeaseChange>>, ApiError> {
     let limit = page::limit(&query)?;
     let wrong = |_| ApiError::malformed(Some("address"), "an IPv4 address is expected");
     let address = query.text("address").map(|text| text.parse().map_err(wrong)).transpose()?;
     let machine = query.text("mac").map(mac).transpose()?;
-    if address.is_none() && machine.is_none() {
-        return Err(ApiError::malformed(Some("address"), "an address or a MAC is expected"));
-    }
     caught_up(&state).await?;
     let scopes = state.store.shared.scopes.load();
     let items = state.store.shared.model.history(address, machine, limit).into_iter().map(|change| LeaseChange {

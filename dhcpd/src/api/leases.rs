@@ -32,7 +32,7 @@ const DURABLE_WAIT: Duration = Duration::from_secs(5);
 pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Json<Page<Lease>>, ApiError> {
     let limit = page::limit(&query)?;
     let filter = Filter::of(&state, &query)?;
-    let wrong = |_| ApiError::malformed(Some("cursor"), "not one of this listing");
+    let wrong = |_| ApiError::invalid("cursor", "not one of this listing");
     let after: Option<Ipv4Addr> = query.text("cursor").map(|cursor| cursor.parse().map_err(wrong)).transpose()?;
     caught_up(&state).await?;
     let mut found = Found { filter, limit, items: Vec::new(), sequence: 0 };

@@ -166,13 +166,19 @@ fn parameter(parameter: &Parameter) -> Value {
         Place::Query => "query",
         Place::Header => "header",
     };
-    json!({
+    let schema = (parameter.schema)();
+    let mut shown = json!({
         "name": parameter.name,
         "in": place,
         "required": parameter.place == Place::Path,
         "description": parameter.what,
-        "schema": (parameter.schema)(),
-    })
+    });
+    if schema["type"] == "array" {
+        // With commas between the items.
+        (shown["style"], shown["explode"]) = ("form".into(), false.into());
+    }
+    shown["schema"] = schema;
+    shown
 }
 
 fn response_name(status: StatusCode) -> String {

@@ -59,15 +59,34 @@ fn expected(headers: &HeaderMap) -> Result<Expected, ApiError> {
         let values: Vec<_> = headers.get_all(&name).iter().filter_map(|value| value.to_str().ok()).collect();
         (!values.is_empty()).then(|| values.join(","))
     };
-    let tags = |text: &str| text.split(',').map(|tag| tag.trim().trim_matches('"').into()).collect();
     match (text(header::IF_MATCH), text(header::IF_NONE_MATCH)) {
+        (_, Some(other)) if other.trim() != "*" => {
+            Err(ApiError::malformed(Some("if-none-match"), "only `*` has a meaning here"))
+        }
         (None, None) => Ok(Expected::Anything),
+        (None, Some(_)) => Ok(Expected::Nothing),
         (Some(any), None) if any.trim() == "*" => Ok(Expected::Something),
-        (Some(some), None) => Ok(Expected::Tagged(tags(&some))),
-        (None, Some(any)) if any.trim() == "*" => Ok(Expected::Nothing),
-        (None, Some(_)) => Err(ApiError::malformed(Some("if-none-match"), "only `*` has a meaning here")),
-        (Some(_), Some(_)) => Err(ApiError::malformed(Some("if-match"), "either If-Match or If-None-Match")),
+        (Some(some), None) => Ok(Expected::Tagged(tags(&some)?)),
+        (Some(_), Some(_)) => {
+            Err(ApiError::precondition("what has a tag is there: If-Match and If-None-Match cannot both hold"))
+        }
     }
+}
+
+/// Entity tags (RFC 9110 §8.8.3) without their quotes; empty places of the list are passed over (§5.6.1.2). A weak one equals none of ours.
+fn tags(text: &str) -> Result<Vec<Box<str>>, ApiError> {
+    let bare = |tag: &str| {
+        let tag = tag.trim();
+        let quoted = tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.strip_suffix('"')?;
+        let whole = !quoted.contains('"');
+        whole.then(|| if tag.starts_with('"') { quoted.into() } else { tag.into() })
+    };
+    text.split(',').filter(|tag| !tag.trim().is_empty()).map(bare).collect::<Option<_>>().ok_or_else(|| {
+        ApiError::malformed(
+            Some("if-match"),
+            "`*` is expected, or tags as they were given, quotes and all, with commas between them",
+        )
+    })
 }
 
 /// A machine's reservation.
@@ -112,7 +131,7 @@ pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Js
     let only = page::scope(&state, &query)?;
     let after = query.text("cursor").map(|cursor| {
         let parsed = cursor.split_once('/').and_then(|(scope, mac)| Some((scope.parse().ok()?, mac.parse().ok()?)));
-        parsed.ok_or_else(|| ApiError::malformed(Some("cursor"), "not one of this listing"))
+        parsed.ok_or_else(|| ApiError::invalid("cursor", "not one of this listing"))
     });
     let after: Option<(u16, MacAddr)> = after.transpose()?;
     let mut all = state.store.shared.model.reservations();
@@ -206,7 +225,7 @@ pub fn reserved_client(state: &ApiState, mac: MacAddr, only: Option<ScopeIndex>)
         .filter(|client| state.store.shared.model.reservation(*client).is_some());
     match (found.next(), found.next()) {
         (Some(_), Some(_)) => {
-            Err(ApiError::malformed(Some("scope"), format!("{mac} has reservations in several scopes: name one")))
+            Err(ApiError::invalid("scope", format!("{mac} has reservations in several scopes: name one")))
         }
         (first, _) => Ok(first),
     }

@@ -53,7 +53,7 @@ pub async fn approve(
     let (machine, vendor_class) = match &seen[..] {
         [(machine, row)] => (*machine, &row.vendor_class),
         [] => return known_already(&state, mac, only, &body),
-        _ => return Err(ApiError::malformed(Some("scope"), format!("{mac} was seen on several scopes: name one"))),
+        _ => return Err(ApiError::invalid("scope", format!("{mac} was seen on several scopes: name one"))),
     };
     let scopes = state.store.shared.scopes.load_full();
     if let (Some(address), Some(scope)) = (body.address, scopes.get(machine.scope)) {

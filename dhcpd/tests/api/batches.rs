@@ -226,6 +226,9 @@ async fn of_two_writers_the_second_is_told() {
     let both = format!("{first}, {}", second.unwrap());
     assert_eq!(ask("DELETE", Some((header::IF_MATCH, &both)), json!({})).await.0, 204);
     assert_eq!(ask("PUT", Some((header::IF_NONE_MATCH, &first)), body("c")).await.0, 400);
+    for (condition, status) in [("", 412), ("abc", 400), ("\"a\"b\"", 400), ("\"abc\"", 412), ("W/\"abc\"", 412)] {
+        assert_eq!(ask("PUT", Some((header::IF_MATCH, condition)), body("c")).await.0, status, "{condition}");
+    }
 }
 
 #[tokio::test]

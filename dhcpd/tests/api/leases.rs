@@ -69,7 +69,8 @@ async fn leases_are_found_by_what_is_known_of_them() {
         ("cursor=x", "cursor"),
     ] {
         let (status, problem) = server.ask("GET", &format!("/v1/leases?{query}"), None).await;
-        assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &json!(field)), "{query}: {problem}");
+        let expected = if field == "cursor" { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+        assert_eq!((status, &problem["field"]), (expected, &json!(field)), "{query}: {problem}");
     }
 }
 
@@ -111,7 +112,8 @@ async fn a_lease_is_given_up_before_its_time_and_its_history_says_so() {
     assert_eq!(told, [("bound", "02:00:00:00:00:09"), ("released", B), ("bound", B)]);
     let of_machine = server.get(&format!("/v1/history?mac={B}&limit=1")).await;
     assert_eq!((&of_machine["items"][0]["change"], &of_machine["items"][1]), (&json!("released"), &Value::Null));
-    assert_eq!(server.ask("GET", "/v1/history", None).await.0, StatusCode::BAD_REQUEST);
+    let all = server.get("/v1/history").await;
+    assert!(all["items"].as_array().unwrap().len() > told.len(), "of all addresses: {all}");
     assert_eq!(server.ask("DELETE", "/v1/leases/10.77.2.102", None).await.0, StatusCode::NO_CONTENT, "there is none");
     assert_eq!(server.ask("DELETE", "/v1/leases/zz", None).await.0, StatusCode::BAD_REQUEST);
 }

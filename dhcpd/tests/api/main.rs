@@ -79,7 +79,7 @@ async fn what_is_wrong_is_named() {
     let long = "x".repeat(300);
     for (method, path, body, status, field, word) in [
         ("PUT", put("zz"), json!({}), 400, "mac", "MAC"),
-        ("PUT", put(A), json!({}), 400, "scope", "several scopes"),
+        ("PUT", put(A), json!({}), 422, "scope", "several scopes"),
         ("PUT", put(A), json!({ "scope": "nope" }), 404, "", "bmc, prov"),
         ("PUT", put(A), json!({ "adress": "10.77.2.60" }), 400, "adress", "unknown field"),
         ("PUT", put(A), json!({ "address": "10.77.2" }), 400, "address", "IPv4"),
@@ -95,7 +95,9 @@ async fn what_is_wrong_is_named() {
         ("PUT", put(FIXED), json!({ "address": "10.77.2.51" }), 409, "", "configuration file"),
         ("DELETE", put(FIXED), json!({}), 409, "", "configuration file"),
         ("GET", "/v1/leases?limit=0".into(), json!({}), 400, "limit", "at least 1"),
-        ("GET", "/v1/leases?cursor=x".into(), json!({}), 400, "cursor", "listing"),
+        ("GET", "/v1/leases?cursor=x".into(), json!({}), 422, "cursor", "listing"),
+        ("GET", "/v1/leases?scope=".into(), json!({}), 400, "scope", "without a value"),
+        ("GET", "/v1/events?mac=".into(), json!({}), 400, "mac", "without a value"),
         ("GET", "/v1/leases?colour=red".into(), json!({}), 400, "colour", "state, cursor, limit"),
         ("GET", "/v1/leases/nonsense".into(), json!({}), 400, "mac or address", "neither"),
         ("GET", "/v1/leases/10.77.2.102".into(), json!({}), 404, "", "no lease"),

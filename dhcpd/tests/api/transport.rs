@@ -43,7 +43,7 @@ async fn each_request_needs_its_role() {
         (Method::GET, "/metrics", [401, 200, 200, 200, 200]),
         (Method::GET, "/v1/leases", [401, 200, 200, 200, 200]),
         (Method::GET, "/v1/nothing", [401, 404, 404, 404, 404]),
-        (Method::PUT, &*put, [401, 403, 400, 400, 400]),
+        (Method::PUT, &*put, [401, 403, 422, 422, 422]),
         (Method::DELETE, &put, [401, 403, 204, 204, 204]),
         (Method::GET, "/v1/tokens", [401, 403, 403, 200, 200]),
         (Method::POST, "/v1/tokens", [401, 403, 403, 400, 400]),

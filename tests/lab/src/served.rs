@@ -81,6 +81,8 @@ pub struct Served {
     pub scopes: Vec<ServedScope>,
     /// Threads.
     pub workers: u8,
+    /// Where else Reveille's lease API listens, beside its socket.
+    pub api: Vec<String>,
     /// Further tables of Reveille's configuration, before the scopes.
     pub reveille: String,
     /// Further members of Kea's object `Dhcp4`.
@@ -246,14 +248,21 @@ impl Served {
 
     /// These subnets, by two threads.
     pub fn of(scopes: impl IntoIterator<Item = ServedScope>) -> Self {
-        Self { scopes: scopes.into_iter().collect(), workers: 2, reveille: String::new(), kea: json!({}) }
+        Self {
+            scopes: scopes.into_iter().collect(),
+            workers: 2,
+            api: Vec::new(),
+            reveille: String::new(),
+            kea: json!({}),
+        }
     }
 
     /// Reveille's table `[dhcpd]`, with its state and API below `dir`.
     pub fn toml(&self, dir: &Path) -> String {
         let (dir, scopes) = (dir.display(), self.scopes.iter().map(ServedScope::toml).collect::<Vec<_>>().join("\n"));
+        let api: String = self.api.iter().map(|endpoint| format!(", \"{endpoint}\"")).collect();
         format!(
-            "[dhcpd]\nstate_dir = \"{dir}/state/dhcpd\"\napi = [\"unix:{dir}/dhcpd.sock\"]\nworkers = {}\n{}\n{scopes}",
+            "[dhcpd]\nstate_dir = \"{dir}/state/dhcpd\"\napi = [\"unix:{dir}/dhcpd.sock\"{api}]\nworkers = {}\n{}\n{scopes}",
             self.workers, self.reveille,
         )
     }

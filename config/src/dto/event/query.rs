@@ -105,7 +105,11 @@ impl EventQuery {
                 "transient_since" => query.transient_since = Some(number()?),
                 _ => {
                     let items: Vec<&str> = value.split(',').filter(|item| !item.is_empty()).collect();
-                    let before = query.kinds.len().max(query.scopes.len()).max(query.macs.len());
+                    let before = match name {
+                        "kind" => query.kinds.len(),
+                        "scope" => query.scopes.len(),
+                        _ => query.macs.len(),
+                    };
                     if before + items.len() > LIST_ITEMS_MAX {
                         return Err(wrong(format!("at most {LIST_ITEMS_MAX} of them")));
                     }
@@ -208,6 +212,9 @@ mod tests {
         let resumed = EventQuery::parse([("since", "7")], Some("12")).map(|query| query.since);
         assert_eq!(resumed, Ok(Since::Sequence(12)));
         let many = ["bound"; LIST_ITEMS_MAX + 1].join(",");
+        let macs = [mac; LIST_ITEMS_MAX].join(",");
+        let full = EventQuery::parse([("kind", "bound"), ("mac", &macs)], None);
+        assert_eq!(full.map(|query| query.macs.len()), Ok(LIST_ITEMS_MAX), "each list has its own limit");
         for (name, value, word) in [
             ("since", "x", "number"),
             ("since", "-1", "number"),

@@ -96,7 +96,7 @@ fn reserving(table: Table<Arc<ApiState>>) -> Table<Arc<ApiState>> {
             )
             .with(&[SCOPE])
             .with(&PAGES)
-            .fails(&[NOT_FOUND, UNAVAILABLE]),
+            .fails(&[NOT_FOUND, INVALID, UNAVAILABLE]),
             reservations::list,
         )
         .add(
@@ -122,7 +122,7 @@ fn reserving(table: Table<Arc<ApiState>>) -> Table<Arc<ApiState>> {
                 .with(&[MACHINE, SCOPE])
                 .json::<Reservation>(OK, "It is in force.")
                 .tagged()
-                .fails(&[NOT_FOUND, UNAVAILABLE]),
+                .fails(&[NOT_FOUND, INVALID, UNAVAILABLE]),
             reservations::get,
         )
         .add(
@@ -133,7 +133,7 @@ fn reserving(table: Table<Arc<ApiState>>) -> Table<Arc<ApiState>> {
             )
             .with(&[MACHINE, SCOPE, IF_MATCH, IF_NONE_MATCH])
             .empty("There is none any more.")
-            .fails(&[NOT_FOUND, CONFLICT, PRECONDITION, UNAVAILABLE]),
+            .fails(&[NOT_FOUND, CONFLICT, PRECONDITION, INVALID, UNAVAILABLE]),
             reservations::delete,
         )
 }
@@ -145,7 +145,7 @@ fn leasing(table: Table<Arc<ApiState>>) -> Table<Arc<ApiState>> {
             pages::<Lease>("/v1/leases", "list_leases", "Leases in the order of scopes and addresses.")
                 .with(&FILTERS)
                 .with(&PAGES)
-                .fails(&[NOT_FOUND, UNAVAILABLE]),
+                .fails(&[NOT_FOUND, INVALID, UNAVAILABLE]),
             leases::list,
         )
         .add(
@@ -171,10 +171,14 @@ fn leasing(table: Table<Arc<ApiState>>) -> Table<Arc<ApiState>> {
             leases::release,
         )
         .add(
-            get("/v1/history", "list_history", "What became of an address or of a machine, renewals aside.")
-                .with(&[ADDRESS, MAC, PAGES[1]])
-                .json::<Page<LeaseChange>>(OK, "As far as is remembered.")
-                .fails(&[UNAVAILABLE]),
+            get(
+                "/v1/history",
+                "list_history",
+                "What became of an address, of a machine or of all of them, renewals aside.",
+            )
+            .with(&[ADDRESS, MAC, PAGES[1]])
+            .json::<Page<LeaseChange>>(OK, "As far as is remembered.")
+            .fails(&[UNAVAILABLE]),
             history::list,
         )
 }

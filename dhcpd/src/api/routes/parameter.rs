@@ -1,6 +1,6 @@
 //! The parameters of requests, each said once. The handlers read and check them; here stands what they are.
 
-use reveille_config::limit::{EVENTS_WAIT_SECS_MAX, LIST_ITEMS_MAX, PAGE_MAX};
+use reveille_config::limit::{LIST_ITEMS_MAX, PAGE_MAX};
 use serde_json::{Value, json};
 
 use crate::store::event::EventKind;
@@ -42,7 +42,7 @@ const fn header(name: &'static str, what: &'static str, schema: fn() -> Value) -
 }
 
 fn text() -> Value {
-    json!({ "type": "string" })
+    json!({ "type": "string", "minLength": 1 })
 }
 
 fn number() -> Value {
@@ -55,6 +55,11 @@ fn address() -> Value {
 
 fn machine() -> Value {
     json!({ "$ref": "#/components/schemas/MacAddr" })
+}
+
+/// Of the query: with commas between them.
+fn list(items: Value) -> Value {
+    json!({ "type": "array", "items": items, "minItems": 1, "maxItems": LIST_ITEMS_MAX })
 }
 
 /// The machine of the path.
@@ -71,8 +76,8 @@ pub const PAGES: [Parameter; 2] = [
     query("cursor", "Where the page begins: `next` of the one before it.", text),
     query(
         "limit",
-        "Entries of a page; more than the maximum counts as that.",
-        || json!({ "type": "integer", "minimum": 1, "default": PAGE_MAX }),
+        "Entries of a page; more than the default counts as that.",
+        || json!({ "type": "integer", "minimum": 1, "maximum": u64::MAX, "default": PAGE_MAX }),
     ),
 ];
 /// Which leases.
@@ -106,7 +111,10 @@ pub const DRY_RUN: Parameter =
 
 /// A change under a condition (RFC 9110 §13.1.1).
 pub const IF_MATCH: Parameter =
-    header("If-Match", "Only where the reservation has one of these tags; `*`: where there is one.", text);
+    header("If-Match", "Only where the reservation has one of these tags; `*`: where there is one.", || {
+        let tag = r#"(W/)?"[^",]*""#;
+        json!({ "type": "string", "pattern": format!(r"^(\*|{tag}( *, *{tag})*)$"), "examples": ["*"] })
+    });
 /// A change under a condition (RFC 9110 §13.1.2).
 pub const IF_NONE_MATCH: Parameter =
     header("If-None-Match", "`*`: only where there is none.", || json!({ "const": "*" }));
@@ -120,8 +128,8 @@ pub const EVENTS: [Parameter; 9] = [
     ),
     query(
         "wait_secs",
-        "How long a page may wait for its first event, seconds; more than the maximum counts as that.",
-        || json!({ "type": "integer", "minimum": 0, "default": 0, "description": format!("at most {EVENTS_WAIT_SECS_MAX}") }),
+        "How long a page may wait for its first event, seconds; more than 30 counts as that.",
+        || json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX, "default": 0 }),
     ),
     PAGES[1],
     query(
@@ -130,12 +138,11 @@ pub const EVENTS: [Parameter; 9] = [
         || json!({ "type": "boolean", "default": false }),
     ),
     query("transient_since", "Where a page's transient events begin: `next_transient` of the page before it.", number),
-    query("kind", "Of these kinds only, with commas between them.", || {
+    query("kind", "Of these kinds only.", || {
         let words: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        let pattern = format!("^({0})(,({0}))*$", words.join("|"));
-        json!({ "type": "string", "pattern": pattern, "description": format!("at most {LIST_ITEMS_MAX}") })
+        list(json!({ "enum": words }))
     }),
-    query("scope", "Of these scopes only, with commas between them.", text),
-    query("mac", "Of these machines only, with commas between them.", text),
+    query("scope", "Of these scopes only.", || list(json!({ "type": "string", "pattern": "^[^,]+$" }))),
+    query("mac", "Of these machines only.", || list(machine())),
     header("Last-Event-ID", "In place of `since`: where a reader that comes back to a stream was.", text),
 ];
