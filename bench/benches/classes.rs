@@ -6,10 +6,12 @@ use std::path::Path;
 use divan::Bencher;
 use reveille_config::Config;
 use reveille_config::environment::Imagined;
+use reveille_dhcpd::proto::circuit::Circuit;
 use reveille_dhcpd::proto::class::{Facts, Membership};
-use reveille_dhcpd::proto::fixed::Circuit;
+use reveille_dhcpd::proto::identity::IdentityKey;
 use reveille_dhcpd::proto::scope::{NetworkIndex, Scopes};
 use reveille_dhcpd::proto::view::Parser;
+use reveille_dhcpd::store::identity_index::IdentityIndex;
 
 fn main() {
     divan::main();
@@ -103,8 +105,12 @@ fn classes_that_only_exclude(bencher: Bencher<'_, '_>, count: u32) {
 fn reservation_by_client_id(bencher: Bencher<'_, '_>, count: u32) {
     let scopes = scopes(count, |number| format!("{{ user-class = \"u{number}\" }}"));
     let id = [1, 0, 0, 0, 0, 0, 0];
-    assert!(scopes.fixed(NetworkIndex(0), &id, Circuit::default()).is_some());
-    bencher.bench_local(|| {
-        scopes.fixed(NetworkIndex(0), divan::black_box(&id), Circuit::default()).map(|own| own.address)
-    });
+    let key = IdentityKey::new([1, 2]);
+    let index = IdentityIndex::new(key, 7);
+    for own in scopes.iter().flat_map(|scope| &scope.reservations) {
+        index.put(scopes.client_of(key, &own.holder()).expect("its scope is there"), own);
+    }
+    assert!(index.find(NetworkIndex(0), &id, Circuit::default()).is_some());
+    bencher
+        .bench_local(|| index.find(NetworkIndex(0), divan::black_box(&id), Circuit::default()).map(|own| own.address));
 }

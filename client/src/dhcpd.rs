@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ::http::Method;
+use reveille_config::dhcpd::ReservedFor;
 use reveille_config::dto::dhcpd::{
     Approve, Batch, BatchDone, Lease, Link, Page, Reservation, ReservationPut, ScopeUse, Sighting,
 };
@@ -52,8 +53,12 @@ impl Dhcpd {
     }
 
     /// Puts a reservation; returns once it is durable and in force.
-    pub async fn put_reservation(&self, mac: MacAddr, put: &ReservationPut) -> Result<Reservation, ClientError> {
-        self.http.call(Method::PUT, &format!("/v1/reservations/{mac}"), Some(put)).await
+    pub async fn put_reservation(
+        &self,
+        client: impl Into<ReservedFor>,
+        put: &ReservationPut,
+    ) -> Result<Reservation, ClientError> {
+        self.http.call(Method::PUT, &reservation_of(client), Some(put)).await
     }
 
     /// Puts and deletes many reservations, all or none; returns once they are durable and in force. With `dry_run` only says what that would change.
@@ -62,16 +67,24 @@ impl Dhcpd {
         http.call(Method::POST, &path("/v1/reservations:batch", &[("dry_run", Some(&dry_run))]), Some(batch)).await
     }
 
-    /// The reservation of `mac`, in `scope` where it has several.
-    pub async fn reservation(&self, mac: MacAddr, scope: Option<&str>) -> Result<Reservation, ClientError> {
+    /// The reservation of a client, in `scope` where it has several.
+    pub async fn reservation(
+        &self,
+        client: impl Into<ReservedFor>,
+        scope: Option<&str>,
+    ) -> Result<Reservation, ClientError> {
         let scope = scope.as_ref().map(|s| s as _);
-        self.http.get(&path(&format!("/v1/reservations/{mac}"), &[("scope", scope)])).await
+        self.http.get(&path(&reservation_of(client), &[("scope", scope)])).await
     }
 
-    /// Deletes the reservation of `mac`; no error where there is none.
-    pub async fn delete_reservation(&self, mac: MacAddr, scope: Option<&str>) -> Result<(), ClientError> {
+    /// Deletes the reservation of a client; no error where there is none.
+    pub async fn delete_reservation(
+        &self,
+        client: impl Into<ReservedFor>,
+        scope: Option<&str>,
+    ) -> Result<(), ClientError> {
         let scope = scope.as_ref().map(|s| s as _);
-        self.http.send::<()>(Method::DELETE, &path(&format!("/v1/reservations/{mac}"), &[("scope", scope)]), None).await
+        self.http.send::<()>(Method::DELETE, &path(&reservation_of(client), &[("scope", scope)]), None).await
     }
 
     /// One page of reservations.
@@ -139,4 +152,9 @@ impl Dhcpd {
     pub async fn ready(&self) -> Result<(u16, String), ClientError> {
         self.http.text("/readyz").await
     }
+}
+
+/// The path of a client's reservation, whose colons and `+` mean nothing there.
+fn reservation_of(client: impl Into<ReservedFor>) -> String {
+    format!("/v1/reservations/{}", client.into())
 }

@@ -39,7 +39,10 @@ fn reservations() {
     golden(
         Page {
             items: vec![Reservation {
-                mac: MAC,
+                mac: Some(MAC),
+                client_id: None,
+                circuit_id: None,
+                remote_id: None,
                 scope: "bmc".into(),
                 address: [10, 77, 1, 10].into(),
                 hostname: None,

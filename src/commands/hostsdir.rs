@@ -80,7 +80,7 @@ async fn apply(args: &Args, dhcpd: &Dhcpd) -> anyhow::Result<()> {
     let mut cursor = None;
     loop {
         let page = dhcpd.reservations(args.scope.as_deref(), cursor.as_deref()).await?;
-        there.extend(page.items.into_iter().map(|own| (own.mac, own)));
+        there.extend(page.items.into_iter().filter_map(|own| Some((own.mac?, own))));
         cursor = page.next;
         if cursor.is_none() {
             break;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Subcommand;
-use reveille_config::MacAddr;
+use reveille_config::dhcpd::ReservedFor;
 use reveille_config::dto::dhcpd::{Reservation, ReservationPut};
 use serde_json::Value;
 
@@ -39,8 +39,8 @@ enum Verb {
     },
     /// Show the reservation of a machine
     Get {
-        /// The machine
-        mac: MacAddr,
+        /// The machine, or another identity of the client
+        client: ReservedFor,
         /// The scope, where it has several
         #[arg(long)]
         scope: Option<String>,
@@ -50,8 +50,8 @@ enum Verb {
     },
     /// Make or replace a reservation; it is durable and in force when the command returns
     Put {
-        /// The machine
-        mac: MacAddr,
+        /// The machine, or another identity of the client
+        client: ReservedFor,
         /// Its address [default: chosen from the scope's pools and kept]
         #[arg(long)]
         address: Option<Ipv4Addr>,
@@ -110,8 +110,8 @@ enum Verb {
     FollowDnsmasq(hostsdir::Args),
     /// Delete a reservation; no error where there is none
     Delete {
-        /// The machine
-        mac: MacAddr,
+        /// The machine, or another identity of the client
+        client: ReservedFor,
         /// The scope, where it has several
         #[arg(long)]
         scope: Option<String>,
@@ -156,9 +156,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             if json { output::json(&all)? } else { print(&all)? }
         }
-        Verb::Get { mac, scope, json } => show(dhcpd.reservation(mac, scope.as_deref()).await?, json)?,
+        Verb::Get { client, scope, json } => show(dhcpd.reservation(client, scope.as_deref()).await?, json)?,
         Verb::Put {
-            mac,
+            client,
             address,
             scope,
             hostname,
@@ -182,20 +182,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 boot_file,
                 options: options.into_iter().collect(),
                 node,
-                mac: None,
                 pool,
                 boot,
                 boot_files: boot_files.into_iter().collect(),
                 lease_secs,
                 labels: labels.into_iter().collect(),
                 expires_unix: expires_in.map(|secs| now.as_secs().saturating_add(secs)),
+                ..ReservationPut::default()
             };
-            show(dhcpd.put_reservation(mac, &put).await?, json)?;
+            show(dhcpd.put_reservation(client, &put).await?, json)?;
         }
         Verb::Watch(args) => events::watch(args, &["reserved", "unreserved"], &Source::Dhcpd(dhcpd)).await?,
         Verb::Import { file, dry_run, json } => return import::run(&dhcpd, &file, dry_run, json).await,
         Verb::FollowDnsmasq(args) => return hostsdir::run(args, &dhcpd).await,
-        Verb::Delete { mac, scope } => dhcpd.delete_reservation(mac, scope.as_deref()).await?,
+        Verb::Delete { client, scope } => dhcpd.delete_reservation(client, scope.as_deref()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -207,7 +207,7 @@ fn show(reservation: Reservation, json: bool) -> anyhow::Result<()> {
 fn print(reservations: &[Reservation]) -> anyhow::Result<()> {
     let rows = reservations.iter().map(|reservation| {
         [
-            reservation.mac.to_string(),
+            reservation.client().map_or_else(|| "-".into(), |client| client.to_string()),
             reservation.address.to_string(),
             reservation.scope.clone(),
             output::or_dash(reservation.hostname.as_deref()),
@@ -215,5 +215,5 @@ fn print(reservations: &[Reservation]) -> anyhow::Result<()> {
             format!("{:?}", reservation.origin).to_lowercase(),
         ]
     });
-    output::table(["MAC", "ADDRESS", "SCOPE", "HOST NAME", "BOOT FILE", "FROM"], rows, "no reservations")
+    output::table(["CLIENT", "ADDRESS", "SCOPE", "HOST NAME", "BOOT FILE", "FROM"], rows, "no reservations")
 }

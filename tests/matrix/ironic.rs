@@ -85,7 +85,7 @@ fn deploys_and_cleans_up(
     let mut conductor = Conductor::start(&run.dir().join("ironic"), provider);
     let node = conductor.ask(&format!("deploy {MAC}"));
     let there = async || api.reservations(None, None).await;
-    let own = |page: Page<Reservation>| page.items.into_iter().find(|own| own.mac == MAC);
+    let own = |page: Page<Reservation>| page.items.into_iter().find(|own| own.mac == Some(MAC));
     let patience = || Deadline::secs(60);
     let reserved = server.ask_until("a reservation", patience(), there, own).expect("a reservation");
     assert_eq!(reserved.node, Some(bears(&node)));

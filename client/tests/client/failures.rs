@@ -19,8 +19,10 @@ async fn a_refusal_is_read_in_dhcpds_words() {
     let dhcpd = Dhcpd::new(fake.endpoint.clone());
     let problem = json!({ "status": 422, "title": "invalid value", "detail": "10.0.0.1 is outside 10.77.1.0/24", "field": "address" });
     fake.text(422, "application/problem+json", &problem.to_string());
-    let error =
-        dhcpd.put_reservation("52:54:00:aa:00:01".parse().unwrap(), &ReservationPut::default()).await.unwrap_err();
+    let error = dhcpd
+        .put_reservation("52:54:00:aa:00:01".parse::<reveille_config::MacAddr>().unwrap(), &ReservationPut::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "address: 10.0.0.1 is outside 10.77.1.0/24");
     assert_eq!(status(&error), (Some(422), false, false));
     let ClientError::Refused { problem } = error else { panic!("{error:?}") };

@@ -7,6 +7,7 @@ mod api;
 mod architecture;
 mod boot;
 mod class;
+mod reserved_for;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -15,12 +16,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::option::Definitions;
-use crate::{AddressRange, MacAddr, Octets, OptionSet, Subnet};
+use crate::{AddressRange, Octets, OptionSet, Subnet};
 
 pub use api::{Api, ClientCertificates, Tls};
 pub use architecture::{Architecture, Fetches};
 pub use boot::{Boot, is_http_url};
 pub use class::{Class, Condition, Field, LeaseTimes, Pattern, Quirks, Stage};
+pub use reserved_for::{NotAClient, ReservedFor};
 
 /// The table `[dhcpd]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -296,21 +298,4 @@ pub struct FixedReservation {
     pub boot: Option<String>,
     /// Options that override the scope's.
     pub options: OptionSet,
-}
-
-/// For whom an address is reserved.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReservedFor {
-    /// A machine, by its hardware address.
-    Mac(MacAddr),
-    /// A client, by option 61.
-    ClientId(Octets),
-    /// Whoever is at this port (RFC 3046); an id that is not given is empty, and at least one is.
-    Circuit {
-        /// Sub-option 1.
-        circuit_id: Octets,
-        /// Sub-option 2.
-        remote_id: Octets,
-    },
 }

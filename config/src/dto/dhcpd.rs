@@ -2,9 +2,9 @@
 //!
 //! | request | body → answer |
 //! |---|---|
-//! | `PUT /v1/reservations/{mac}` | [`ReservationPut`] → 200 or 201 [`Reservation`], once durable and in force |
-//! | `GET /v1/reservations/{mac}?scope=` | → [`Reservation`] |
-//! | `DELETE /v1/reservations/{mac}?scope=` | → 204, also where there was none |
+//! | `PUT /v1/reservations/{client}` | [`ReservationPut`] → 200 or 201 [`Reservation`], once durable and in force |
+//! | `GET /v1/reservations/{client}?scope=` | → [`Reservation`] |
+//! | `DELETE /v1/reservations/{client}?scope=` | → 204, also where there was none |
 //! | `GET /v1/reservations?scope=&cursor=&limit=` | → [`Page`] of [`Reservation`] |
 //! | `POST /v1/reservations:batch?dry_run=` | [`Batch`] → [`BatchDone`] |
 //! | `GET /v1/leases?scope=&cursor=&limit=` and filters: `address`, `mac`, `client_id`, `hostname`, `node`, `label`, `state` | → [`Page`] of [`Lease`] |
@@ -19,6 +19,8 @@
 //! | `GET /v1/events` | → [`super::event::EventPage`] |
 //! | `GET /v1/openapi.json` | → the description of all this, made from dhcpd's routes and these types |
 //! | `GET /healthz`, `/readyz`, `/metrics` | text |
+//!
+//! A reservation's `{client}` is a MAC address, `client-id:<hex>`, `circuit:<hex>`, `remote:<hex>` or `circuit:<hex>+remote:<hex>`.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -27,7 +29,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::MacAddr;
+use crate::dhcpd::ReservedFor;
 use crate::limit::BATCH_ROWS_MAX;
+
+/// Octets in hexadecimal, with colons between them or without.
+const OCTETS: &str = "^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){0,254}$";
 
 /// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +46,7 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
-/// The body of `PUT /v1/reservations/{mac}`. Unknown fields are refused.
+/// The body of `PUT /v1/reservations/{client}`. Unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReservationPut {
@@ -65,9 +71,21 @@ pub struct ReservationPut {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub node: Option<String>,
-    /// The machine, in a row of a batch; elsewhere the path says it.
+    /// The machine, in a row of a batch that names no other identity; elsewhere the path says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
+    /// The client identifier (option 61) that it is for instead, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub client_id: Option<String>,
+    /// The circuit id (option 82, sub-option 1) of the port that it is for instead, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub circuit_id: Option<String>,
+    /// The remote id (sub-option 2) of that port, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub remote_id: Option<String>,
     /// Instead of an address: the pool that one is chosen from, as the configuration writes its range, or any address of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
@@ -93,8 +111,21 @@ pub struct ReservationPut {
 /// A reservation in force.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reservation {
-    /// The machine.
-    pub mac: MacAddr,
+    /// The machine, where it is for one by its hardware address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// The client identifier (option 61) that it is for instead, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub client_id: Option<String>,
+    /// The circuit id (option 82, sub-option 1) of the port that it is for instead, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub circuit_id: Option<String>,
+    /// The remote id (sub-option 2) of that port, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub remote_id: Option<String>,
     /// Its scope.
     pub scope: String,
     /// Its address.
@@ -130,27 +161,77 @@ pub struct Reservation {
     pub origin: Origin,
 }
 
+/// What names a client in a row: the field at fault and what is wrong with it, where they do not name one.
+type Named = Result<Option<ReservedFor>, (&'static str, &'static str)>;
+
+impl ReservationPut {
+    /// The client that its fields name; `None` where they name none.
+    ///
+    /// # Errors
+    /// See [`ReservedFor::named`].
+    pub fn client(&self) -> Named {
+        ReservedFor::named(self.mac, self.client_id.as_deref(), self.circuit_id.as_deref(), self.remote_id.as_deref())
+    }
+
+    /// The same with a client named by its fields.
+    pub fn for_client(self, client: &ReservedFor) -> Self {
+        let (client_id, circuit_id, remote_id) = (client.client_id(), client.circuit_id(), client.remote_id());
+        Self { mac: client.mac(), client_id, circuit_id, remote_id, ..self }
+    }
+}
+
+impl ClientRef {
+    /// The client that its fields name; `None` where they name none.
+    ///
+    /// # Errors
+    /// See [`ReservedFor::named`].
+    pub fn client(&self) -> Named {
+        ReservedFor::named(self.mac, self.client_id.as_deref(), self.circuit_id.as_deref(), self.remote_id.as_deref())
+    }
+}
+
+impl Reservation {
+    /// For whom it is; `None` where that is of a kind which this version does not know.
+    pub fn client(&self) -> Option<ReservedFor> {
+        let (client_id, circuit_id) = (self.client_id.as_deref(), self.circuit_id.as_deref());
+        ReservedFor::named(self.mac, client_id, circuit_id, self.remote_id.as_deref()).ok().flatten()
+    }
+}
+
 /// The body of `POST /v1/reservations:batch?dry_run=`: all of it comes into force, or nothing. A machine or an address is named once.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Batch {
-    /// Reservations, each with its `mac`.
+    /// Reservations, each with its `mac` or another identity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = BATCH_ROWS_MAX))]
     pub put: Vec<ReservationPut>,
-    /// Machines whose reservation is deleted; no error where there is none.
+    /// Clients whose reservation is deleted; no error where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = BATCH_ROWS_MAX))]
-    pub delete: Vec<MachineRef>,
+    pub delete: Vec<ClientRef>,
 }
 
-/// A machine's reservation in a scope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Whose reservation in a scope is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MachineRef {
+pub struct ClientRef {
     /// The machine.
-    pub mac: MacAddr,
-    /// The scope, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// The client identifier (option 61) that it is for instead, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub client_id: Option<String>,
+    /// The circuit id (option 82, sub-option 1) of the port that it is for instead, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub circuit_id: Option<String>,
+    /// The remote id (sub-option 2) of that port, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub remote_id: Option<String>,
+    /// The scope, where it has reservations in several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
 }
@@ -173,11 +254,24 @@ pub struct BatchDone {
     pub chosen: Vec<ChosenAddress>,
 }
 
-/// An address chosen for a machine.
+/// An address chosen for a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChosenAddress {
     /// The machine.
-    pub mac: MacAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// The client identifier (option 61) that it is for instead, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub client_id: Option<String>,
+    /// The circuit id (option 82, sub-option 1) of the port that it is for instead, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub circuit_id: Option<String>,
+    /// The remote id (sub-option 2) of that port, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
+    pub remote_id: Option<String>,
     /// Its scope.
     pub scope: String,
     /// Its address.
@@ -225,12 +319,15 @@ pub struct Lease {
     pub ends_unix: u64,
     /// The client identifier it sent (option 61), hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
     pub client_id: Option<String>,
     /// The circuit that a relay named last (option 82, sub-option 1), hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
     pub circuit_id: Option<String>,
     /// The far end of it (sub-option 2), hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = OCTETS))]
     pub remote_id: Option<String>,
     /// The host name in force: the reservation's, else the client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,18 +10,18 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::http::StatusCode;
 use reveille_config::dto::RowProblem;
-use reveille_config::dto::dhcpd::{BatchDone, ChosenAddress, MachineRef, ReservationPut};
+use reveille_config::dto::dhcpd::{BatchDone, ChosenAddress, ClientRef, ReservationPut};
 use reveille_config::limit::{BATCH_BYTES_MAX, BATCH_MISTAKES_MAX, BATCH_ROWS_MAX};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::body::Query;
-use super::draft::draft;
+use super::draft::{draft, named_client};
 use super::page;
 use super::problem::ApiError;
-use super::reservations::{explain, reserved_client};
+use super::reservations::{explain, reserved_holder};
 use super::{ApiState, body};
-use crate::proto::scope::Machine;
+use crate::proto::scope::Holder;
 use crate::store::batch::{BatchError, Effect, Prepared, Row};
 use crate::store::reservation::Expected;
 
@@ -74,10 +74,10 @@ async fn run(state: Arc<ApiState>, octets: Bytes, dry_run: bool) -> Result<Batch
     let read = tokio::task::spawn_blocking(move || read(&reading, &octets)).await;
     let (rows, puts) = read.map_err(|_| ApiError::unavailable("the batch broke off"))??;
     let open: Vec<bool> = rows.iter().map(|row| matches!(row, Row::Put(draft) if draft.address.is_none())).collect();
-    let machines: Vec<Machine> = rows.iter().map(Row::machine).collect();
+    let holders: Vec<Holder> = rows.iter().map(|row| row.holder().clone()).collect();
     let prepared = state.store.put_batch(rows, dry_run).await.map_err(|error| match error {
         BatchError::Rows(wrong) => {
-            let problem = |(at, error)| (place(at, puts), explain(&state, machines[at].mac, &error));
+            let problem = |(at, error)| (place(at, puts), explain(&state, &holders[at].client, &error));
             refusal(wrong.into_iter().map(problem).collect())
         }
         BatchError::Busy => ApiError::unavailable("a worker's queue is full; try again"),
@@ -94,7 +94,10 @@ fn done(state: &ApiState, prepared: &[Prepared], open: &[bool], dry_run: bool) -
     let scopes = state.store.shared.scopes.load();
     let chosen = prepared.iter().zip(open).filter(|(_, open)| **open).filter_map(|(row, _)| row.reservation.as_ref());
     let chosen = chosen.map(|own| ChosenAddress {
-        mac: own.mac.unwrap_or_default(),
+        mac: own.client.mac(),
+        client_id: own.client.client_id(),
+        circuit_id: own.client.circuit_id(),
+        remote_id: own.client.remote_id(),
         scope: scopes.get(own.scope).map(|scope| scope.name.to_string()).unwrap_or_default(),
         address: own.address,
     });
@@ -122,19 +125,21 @@ fn read(state: &ApiState, octets: &[u8]) -> Result<(Vec<Row>, usize), ApiError> 
     }
     let scopes = state.store.shared.scopes.load();
     let (mut rows, mut wrong) = (Vec::with_capacity(puts + raw.delete.len()), Vec::new());
+    let nobody = || ApiError::malformed(Some("mac"), "each row names its machine, or another identity of its client");
     let put = |raw: &RawValue| {
         let put: ReservationPut = body::read(raw.get().as_bytes())?;
-        let mac = put.mac.ok_or_else(|| ApiError::malformed(Some("mac"), "each row names its machine"))?;
-        Ok(Some(Row::Put(Box::new(draft(state, &scopes, mac, put, Expected::Anything)?))))
+        let client = named_client(put.client())?.ok_or_else(nobody)?;
+        Ok(Some(Row::Put(Box::new(draft(state, &scopes, client, put, Expected::Anything)?))))
     };
     let delete = |raw: &RawValue| {
-        let which: MachineRef = body::read(raw.get().as_bytes())?;
+        let which: ClientRef = body::read(raw.get().as_bytes())?;
+        let client = named_client(which.client())?.ok_or_else(nobody)?;
         let scope = which.scope.as_deref().map(|name| page::scope_named(state, name)).transpose()?;
         // One that is not there is not missed.
-        Ok(reserved_client(state, which.mac, scope)?.map(Row::Delete))
+        Ok(reserved_holder(state, &client, scope)?.map(Row::Delete))
     };
     let all = raw.put.iter().map(|raw| put(raw)).chain(raw.delete.iter().map(|raw| delete(raw)));
-    let (mut machines, mut addresses): (HashMap<Machine, usize>, HashMap<Ipv4Addr, usize>) =
+    let (mut clients, mut addresses): (HashMap<Holder, usize>, HashMap<Ipv4Addr, usize>) =
         (HashMap::new(), HashMap::new());
     for (at, row) in all.enumerate() {
         let row = row.and_then(|row| {
@@ -143,8 +148,8 @@ fn read(state: &ApiState, octets: &[u8]) -> Result<(Vec<Row>, usize), ApiError> 
                 let (list, row) = place(at, puts);
                 ApiError::conflict(Some(field), format!("row {row} of `{list}` names it already"))
             };
-            if let Some(before) = machines.insert(row.machine(), at) {
-                return Err(twice("mac", before));
+            if let Some(before) = clients.insert(row.holder().clone(), at) {
+                return Err(twice(row.holder().client.field(), before));
             }
             if let Row::Put(draft) = &row
                 && let Some(address) = draft.address

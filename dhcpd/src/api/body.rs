@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use reveille_config::MacAddr;
+use reveille_config::dhcpd::{NotAClient, ReservedFor};
 use reveille_config::limit::BODY_BYTES_MAX;
 use serde::de::DeserializeOwned;
 
@@ -96,4 +97,12 @@ impl Query {
 /// 400 where it is none.
 pub fn mac(text: &str) -> Result<MacAddr, ApiError> {
     text.parse().map_err(|error: reveille_config::MacAddrError| ApiError::malformed(Some("mac"), error.to_string()))
+}
+
+/// The client of a reservation in a path.
+///
+/// # Errors
+/// 400 where it is none.
+pub fn client(text: &str) -> Result<ReservedFor, ApiError> {
+    text.parse().map_err(|error: NotAClient| ApiError::malformed(Some("client"), error.to_string()))
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use reveille_config::dhcpd::Boot;
+use reveille_config::AddressRange;
+use reveille_config::dhcpd::{Boot, ReservedFor};
 use reveille_config::dto::dhcpd::ReservationPut;
 use reveille_config::limit::{LABEL_BYTES_MAX, LABELS_MAX};
-use reveille_config::{AddressRange, MacAddr};
 
 use super::problem::ApiError;
 use super::{ApiState, page, unix_now};
 use crate::proto::pool::PoolSet;
-use crate::proto::scope::{Machine, Scope, ScopeIndex, Scopes, Terms, with_hostname};
+use crate::proto::scope::{Holder, Machine, Scope, ScopeIndex, Scopes, Terms, with_hostname};
 use crate::proto::time::UnixSecs;
 use crate::store::reservation::{Expected, ReservationDraft, may_reserve};
 
@@ -20,22 +20,22 @@ const HOSTNAME_BYTES_MAX: usize = 253;
 /// Octets of a node's id.
 const NODE_BYTES_MAX: usize = 255;
 
-/// What a machine's reservation is to be.
+/// What a client's reservation is to be.
 ///
 /// # Errors
 /// Names the field.
 pub fn draft(
     state: &ApiState,
     scopes: &Scopes,
-    mac: MacAddr,
+    client: ReservedFor,
     put: ReservationPut,
     expected: Expected,
 ) -> Result<ReservationDraft, ApiError> {
-    if put.mac.is_some_and(|own| own != mac) {
-        return Err(ApiError::invalid("mac", format!("the path says {mac}")));
+    if let Some(named) = named_client(put.client())?.filter(|named| *named != client) {
+        return Err(ApiError::invalid(named.field(), format!("the path says {client}")));
     }
-    let machine = Machine { mac, scope: scope_for(state, put.scope.as_deref(), put.address)? };
-    let scope = scopes.get(machine.scope).ok_or_else(|| ApiError::not_found("the scope does not exist"))?;
+    let holder = Holder { client, scope: scope_for(state, put.scope.as_deref(), put.address)? };
+    let scope = scopes.get(holder.scope).ok_or_else(|| ApiError::not_found("the scope does not exist"))?;
     if let Some(address) = put.address {
         check_address(scope, address)?;
     }
@@ -58,9 +58,12 @@ pub fn draft(
         return Err(ApiError::invalid("boot", detail));
     }
     Ok(ReservationDraft {
-        machine,
         address: put.address,
-        pools: named.unwrap_or_else(|| scopes.pools_of_machine(machine, &[])),
+        pools: named.unwrap_or_else(|| {
+            let mac = holder.client.mac().unwrap_or_default();
+            scopes.pools_of_machine(Machine { scope: holder.scope, mac }, &[])
+        }),
+        holder,
         pools_named: named.is_some(),
         boot_file: checked("boot_file", put.boot_file, 255)?,
         options: with_hostname(set.iter(), hostname.as_deref()),
@@ -71,6 +74,16 @@ pub fn draft(
         terms,
         expected,
     })
+}
+
+/// The client that a row's fields name.
+///
+/// # Errors
+/// 422 for the field at fault.
+pub fn named_client(
+    named: Result<Option<ReservedFor>, (&'static str, &'static str)>,
+) -> Result<Option<ReservedFor>, ApiError> {
+    named.map_err(|(field, detail)| ApiError::invalid(field, detail))
 }
 
 /// The scope that a request means: named, or that of the address, or the only one.

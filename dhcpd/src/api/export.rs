@@ -22,7 +22,7 @@ use super::body::Query;
 use super::lease_filter::Filter;
 use super::leases::{caught_up, lease};
 use super::problem::ApiError;
-use crate::proto::scope::{Machine, ScopeIndex};
+use crate::proto::scope::ScopeIndex;
 
 /// Leases of one piece.
 const LEASES_AT_ONCE: usize = 256;
@@ -93,13 +93,12 @@ impl Export {
                 None => (self.scope, self.after) = (self.scope + 1, None),
             }
             for (address, row) in rows {
-                if !self.filter.may_show(address, &row) {
+                if !self.filter.may_show(&state.store.shared.model, address, &row) {
                     continue;
                 }
-                let machine = Machine { scope: row.scope, mac: row.mac };
                 let subnet_id = row.scope.0 + 1;
                 let lease = lease(&state, address, row);
-                if self.filter.shows(&state, &lease, machine) {
+                if self.filter.shows(&lease) {
                     self.write(&mut piece, &lease, subnet_id);
                 }
             }

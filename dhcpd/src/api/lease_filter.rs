@@ -10,7 +10,7 @@ use super::body::Query;
 use super::problem::ApiError;
 use super::{ApiState, page};
 use crate::proto::scope::{Machine, ScopeIndex};
-use crate::store::model::LeaseRow;
+use crate::store::model::{LeaseRow, Model};
 
 /// What a lease must be like; all that is given must hold.
 #[derive(Debug, Default)]
@@ -72,28 +72,29 @@ impl Filter {
         Some(found)
     }
 
-    /// Whether a lease is meant, as far as its record tells.
-    pub fn may_show(&self, address: Ipv4Addr, row: &LeaseRow) -> bool {
+    /// Whether a lease is meant, as far as its record and its client's reservation tell.
+    pub fn may_show(&self, model: &Model, address: Ipv4Addr, row: &LeaseRow) -> bool {
         self.scope.is_none_or(|scope| scope == row.scope)
             && self.address.is_none_or(|own| own == address)
             && self.mac.is_none_or(|mac| mac == row.mac)
             && self.client_id.as_ref().is_none_or(|id| **id == *row.client_id)
+            && self.of_reservation(model, address, row)
     }
 
     /// Whether a lease is meant, by the rest.
-    pub fn shows(&self, state: &ApiState, lease: &Lease, machine: Machine) -> bool {
+    pub fn shows(&self, lease: &Lease) -> bool {
         let hostname = || lease.hostname.as_deref();
         self.state.is_none_or(|state| state == lease.state)
             && self.hostname.as_deref().is_none_or(|name| hostname().is_some_and(|own| own.eq_ignore_ascii_case(name)))
-            && self.of_reservation(state, machine)
     }
 
-    /// Node and labels are the reservation's.
-    fn of_reservation(&self, state: &ApiState, machine: Machine) -> bool {
+    /// Node and labels are the reservation's: that of the machine, also where the lease is of another address, or else that of the address.
+    fn of_reservation(&self, model: &Model, address: Ipv4Addr, row: &LeaseRow) -> bool {
         if self.node.is_none() && self.label.is_none() {
             return true;
         }
-        let Some((own, _)) = state.store.shared.model.reservation(machine) else { return false };
+        let of_machine = model.reservation(&Machine { scope: row.scope, mac: row.mac }.into()).map(|(own, _)| own);
+        let Some(own) = of_machine.or_else(|| model.reservation_behind(address, row)) else { return false };
         let labelled = |(name, value): &(String, String)| {
             let labels: BTreeMap<String, String> = serde_json::from_str(&own.terms.labels).unwrap_or_default();
             labels.get(name) == Some(value)

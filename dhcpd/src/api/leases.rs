@@ -17,7 +17,7 @@ use super::problem::ApiError;
 use super::reservations::{busy, waited};
 use super::{ApiState, page, unix_now};
 use crate::proto::relay_agent::RelayAgent;
-use crate::proto::scope::{Machine, ScopeIndex};
+use crate::proto::scope::ScopeIndex;
 use crate::store::journal::Sequence;
 use crate::store::model::{LeaseRow, RowState};
 use crate::store::queue::Request;
@@ -63,12 +63,12 @@ struct Found {
 
 impl Found {
     fn look(&mut self, state: &ApiState, address: Ipv4Addr, row: LeaseRow) {
-        if self.items.len() > self.limit || !self.filter.may_show(address, &row) {
+        if self.items.len() > self.limit || !self.filter.may_show(&state.store.shared.model, address, &row) {
             return;
         }
-        let (machine, sequence) = (Machine { scope: row.scope, mac: row.mac }, row.sequence);
+        let sequence = row.sequence;
         let lease = lease(state, address, row);
-        if self.filter.shows(state, &lease, machine) {
+        if self.filter.shows(&lease) {
             self.sequence = self.sequence.max(sequence);
             self.items.push(lease);
         }
@@ -194,8 +194,7 @@ pub async fn durable(state: &ApiState, sequence: Sequence) -> Result<(), ApiErro
 /// A lease as the API shows it.
 pub fn lease(state: &ApiState, address: Ipv4Addr, row: LeaseRow) -> Lease {
     let shared = &state.store.shared;
-    let machine = Machine { scope: row.scope, mac: row.mac };
-    let reservation = shared.model.reservation(machine).map(|(own, _)| own).filter(|own| own.address == address);
+    let reservation = shared.model.reservation_behind(address, &row);
     let over = row.ends <= unix_now();
     let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
     //= https://www.rfc-editor.org/rfc/rfc3046#section-3.1

@@ -1,4 +1,4 @@
-//! `/v1/reservations`: put and deleted through the worker that owns the machine; answered once durable and in force.
+//! `/v1/reservations`: put and deleted through the worker that keeps the client's; answered once durable and in force.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
-use reveille_config::MacAddr;
+use reveille_config::dhcpd::ReservedFor;
 use reveille_config::dto::dhcpd::{Origin, Page, Reservation as Shown, ReservationPut};
 use tokio::sync::oneshot;
 
-use super::body::{Body, Query, mac};
+use super::body::{Body, Query, client};
 use super::draft::draft;
 use super::leases::durable;
 use super::problem::ApiError;
 use super::{ApiState, page, unix_now};
-use crate::proto::scope::{self, Machine, Reservation, ScopeIndex};
+use crate::proto::scope::{self, Holder, Reservation, ScopeIndex};
 use crate::store::model::RowState;
 use crate::store::queue::{QueueFull, Request};
 use crate::store::reservation::{Expected, Put, PutError, ReservationDraft, tag};
@@ -31,10 +31,10 @@ pub async fn put(
     headers: HeaderMap,
     Body(body): Body<ReservationPut>,
 ) -> Result<Answer, ApiError> {
-    let mac = mac(&which)?;
+    let client = client(&which)?;
     let draft = {
         let scopes = state.store.shared.scopes.load();
-        draft(&state, &scopes, mac, body, expected(&headers)?)?
+        draft(&state, &scopes, client, body, expected(&headers)?)?
     };
     answer(&state, put_draft(&state, draft).await?)
 }
@@ -89,86 +89,87 @@ fn tags(text: &str) -> Result<Vec<Box<str>>, ApiError> {
     })
 }
 
-/// A machine's reservation.
+/// A client's reservation.
 pub async fn get(
     State(state): State<Arc<ApiState>>,
     Path(which): Path<String>,
     query: Query,
 ) -> Result<Answer, ApiError> {
-    let mac = mac(&which)?;
-    let Some(client) = reserved_client(&state, mac, page::scope(&state, &query)?)? else {
-        return Err(ApiError::not_found(format!("there is no reservation for {mac}")));
-    };
-    let Some((reservation, sequence)) = state.store.shared.model.reservation(client) else {
-        return Err(ApiError::not_found(format!("there is no reservation for {mac}")));
+    let client = client(&which)?;
+    let holder = reserved_holder(&state, &client, page::scope(&state, &query)?)?;
+    let Some((reservation, sequence)) = holder.and_then(|holder| state.store.shared.model.reservation(&holder)) else {
+        return Err(ApiError::not_found(format!("there is no reservation for {client}")));
     };
     durable(&state, sequence).await?;
     Ok(tagged(&state, StatusCode::OK, &reservation))
 }
 
-/// Deletes a machine's reservation; a lease that it has runs on to its end.
+/// Deletes a client's reservation; a lease that it has runs on to its end.
 pub async fn delete(
     State(state): State<Arc<ApiState>>,
     Path(which): Path<String>,
     headers: HeaderMap,
     query: Query,
 ) -> Result<StatusCode, ApiError> {
-    let mac = mac(&which)?;
+    let client = client(&which)?;
     let expected = expected(&headers)?;
     let _changing = state.store.changing.read().await;
-    let Some(client) = reserved_client(&state, mac, page::scope(&state, &query)?)? else {
+    let Some(holder) = reserved_holder(&state, &client, page::scope(&state, &query)?)? else {
         return Ok(StatusCode::NO_CONTENT);
     };
     let (answer, answered) = oneshot::channel();
-    ask(&state, mac, Request::Delete(client, expected, answer))?;
-    waited(answered).await?.map_err(|error| explain(&state, mac, &error))?;
+    ask(&state, &client, Request::Delete(holder, expected, answer))?;
+    waited(answered).await?.map_err(|error| explain(&state, &client, &error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A page of reservations in the order of scopes and machines.
+/// A page of reservations in the order of scopes and clients.
 pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Json<Page<Shown>>, ApiError> {
     let limit = page::limit(&query)?;
     let only = page::scope(&state, &query)?;
     let after = query.text("cursor").map(|cursor| {
-        let parsed = cursor.split_once('/').and_then(|(scope, mac)| Some((scope.parse().ok()?, mac.parse().ok()?)));
+        // A `+` in a URL's query is a space.
+        let client = |client: &str| client.replace(',', "+").parse().ok();
+        let parsed = cursor.split_once('/').and_then(|(scope, own)| Some((scope.parse().ok()?, client(own)?)));
         parsed.ok_or_else(|| ApiError::invalid("cursor", "not one of this listing"))
     });
-    let after: Option<(u16, MacAddr)> = after.transpose()?;
+    let after: Option<(u16, ReservedFor)> = after.transpose()?;
     let mut all = state.store.shared.model.reservations();
     all.retain(|(own, _)| {
         only.is_none_or(|only| only == own.scope)
-            && after.is_none_or(|after| (own.scope.0, own.mac.unwrap_or_default()) > after)
+            && after.as_ref().is_none_or(|(scope, client)| (own.scope.0, &own.client) > (*scope, client))
     });
-    all.sort_unstable_by_key(|(own, _)| (own.scope, own.mac));
+    all.sort_unstable_by(|(a, _), (b, _)| (a.scope, &a.client).cmp(&(b.scope, &b.client)));
     all.truncate(limit + 1);
     durable(&state, all.iter().map(|(_, sequence)| *sequence).max().unwrap_or(0)).await?;
     let more = all.len() > limit;
     all.truncate(limit);
-    let next = all.last().filter(|_| more).map(|(own, _)| format!("{}/{}", own.scope.0, own.mac.unwrap_or_default()));
+    let cursor = |own: &Reservation| format!("{}/{}", own.scope.0, own.client).replace('+', ",");
+    let next = all.last().filter(|_| more).map(|(own, _)| cursor(own));
     Ok(Json(Page { items: all.iter().map(|(own, _)| shown(&state, own)).collect(), next }))
 }
 
 /// Puts a draft in force and waits until it is durable. Conflicts are explained.
 pub async fn put_draft(state: &ApiState, draft: ReservationDraft) -> Result<Put, ApiError> {
-    let mac = draft.machine.mac;
+    let client = draft.holder.client.clone();
     let _changing = state.store.changing.read().await;
     let mut tried_again = false;
     loop {
         let (answer, answered) = oneshot::channel();
-        ask(state, mac, Request::Put(Box::new(draft.clone()), answer))?;
+        ask(state, &client, Request::Put(Box::new(draft.clone()), answer))?;
         match waited(answered).await? {
             Ok(put) => return Ok(put),
             // Another worker's client may hold it with a lease that has expired.
-            Err(PutError::Taken(address)) if !tried_again && state.store.make_room(draft.machine, address).await => {
+            Err(PutError::Taken(address)) if !tried_again && state.store.make_room(&draft.holder, address).await => {
                 tried_again = true;
             }
-            Err(error) => return Err(explain(state, mac, &error)),
+            Err(error) => return Err(explain(state, &client, &error)),
         }
     }
 }
 
-fn ask(state: &ApiState, mac: MacAddr, request: Request) -> Result<(), ApiError> {
-    state.store.queue_of(mac).push(request).map_err(busy)
+fn ask(state: &ApiState, client: &ReservedFor, request: Request) -> Result<(), ApiError> {
+    state.store.queue_of(client).push(request).map_err(busy)
 }
 
 pub fn busy(_: QueueFull) -> ApiError {
@@ -186,11 +187,11 @@ pub async fn waited<T>(answered: oneshot::Receiver<T>) -> Result<T, ApiError> {
 }
 
 /// A worker's refusal in words.
-pub fn explain(state: &ApiState, mac: MacAddr, error: &PutError) -> ApiError {
+pub fn explain(state: &ApiState, client: &ReservedFor, error: &PutError) -> ApiError {
     match error {
         PutError::NoScope => ApiError::not_found(error.to_string()),
         PutError::Configured(_) => ApiError::conflict(None, error.to_string()),
-        PutError::Taken(address) => ApiError::conflict(Some("address"), holder(state, mac, *address)),
+        PutError::Taken(address) => ApiError::conflict(Some("address"), user(state, client, *address)),
         PutError::PoolExhausted => ApiError::conflict(Some("address"), error.to_string()),
         PutError::TooLong => ApiError::invalid("options", error.to_string()),
         PutError::Unexpected(_) => ApiError::precondition(error.to_string()),
@@ -198,34 +199,38 @@ pub fn explain(state: &ApiState, mac: MacAddr, error: &PutError) -> ApiError {
     }
 }
 
-/// Who holds an address that `mac` cannot have.
-fn holder(state: &ApiState, mac: MacAddr, address: Ipv4Addr) -> String {
+/// Who holds an address that `client` cannot have.
+fn user(state: &ApiState, client: &ReservedFor, address: Ipv4Addr) -> String {
     let model = &state.store.shared.model;
-    if let Some(other) = model.reserved_for(address).filter(|&other| other != mac) {
-        return format!("{address} is reserved for {other}");
+    if let Some(other) = model.reserved_at(address).filter(|other| other.client != *client) {
+        return format!("{address} is reserved for {}", other.client);
     }
     match model.lease(address).filter(|row| row.ends > unix_now()) {
         Some(row) if row.state == RowState::Declined => {
             format!("{address} rests until {} (Unix time): {} found it in use by somebody else", row.ends.0, row.mac)
         }
-        Some(row) if row.state == RowState::Bound && row.mac != mac => {
+        Some(row) if row.state == RowState::Bound && !row.is_of(client) => {
             format!("{address} is bound to {} until {} (Unix time)", row.mac, row.ends.0)
         }
         _ => format!("{address} is held for an offer to another machine, or is the server's own; try again"),
     }
 }
 
-/// The scope in which a machine has a reservation: the one named, or the only one.
-pub fn reserved_client(state: &ApiState, mac: MacAddr, only: Option<ScopeIndex>) -> Result<Option<Machine>, ApiError> {
+/// The scope in which a client has a reservation: the one named, or the only one.
+pub fn reserved_holder(
+    state: &ApiState,
+    client: &ReservedFor,
+    only: Option<ScopeIndex>,
+) -> Result<Option<Holder>, ApiError> {
     let scopes = state.store.shared.scopes.load();
     let mut found = scopes
         .iter()
-        .map(|scope| Machine { scope: scope.index, mac })
-        .filter(|client| only.is_none_or(|only| only == client.scope))
-        .filter(|client| state.store.shared.model.reservation(*client).is_some());
+        .filter(|scope| only.is_none_or(|only| only == scope.index))
+        .map(|scope| Holder { scope: scope.index, client: client.clone() })
+        .filter(|holder| state.store.shared.model.reservation(holder).is_some());
     match (found.next(), found.next()) {
         (Some(_), Some(_)) => {
-            Err(ApiError::invalid("scope", format!("{mac} has reservations in several scopes: name one")))
+            Err(ApiError::invalid("scope", format!("{client} has reservations in several scopes: name one")))
         }
         (first, _) => Ok(first),
     }
@@ -235,8 +240,10 @@ pub fn reserved_client(state: &ApiState, mac: MacAddr, only: Option<ScopeIndex>)
 pub fn shown(state: &ApiState, own: &Reservation) -> Shown {
     let text = |text: &Option<Box<str>>| text.as_deref().map(Into::into);
     Shown {
-        // Those that are shown are by hardware address.
-        mac: own.mac.unwrap_or_default(),
+        mac: own.client.mac(),
+        client_id: own.client.client_id(),
+        circuit_id: own.client.circuit_id(),
+        remote_id: own.client.remote_id(),
         scope: state.store.shared.scopes.load().get(own.scope).map(|scope| scope.name.to_string()).unwrap_or_default(),
         address: own.address,
         hostname: text(&own.hostname),

@@ -61,7 +61,7 @@ pub async fn approve(
     }
     let hostname = checked_hostname(body.hostname)?;
     let draft = ReservationDraft {
-        machine,
+        holder: machine.into(),
         address: body.address,
         pools: state.store.shared.scopes.load().pools_of_machine(machine, vendor_class.as_bytes()),
         options: with_hostname(std::iter::empty(), hostname.as_deref()),
@@ -88,7 +88,7 @@ fn known_already(
     let known = scopes
         .iter()
         .filter(|scope| only.is_none_or(|only| only == scope.index))
-        .find_map(|scope| state.store.shared.model.reservation(Machine { scope: scope.index, mac }));
+        .find_map(|scope| state.store.shared.model.reservation(&Machine { scope: scope.index, mac }.into()));
     match known {
         Some((own, _)) if body.address.is_none_or(|address| address == own.address) => {
             Ok(tagged(state, StatusCode::OK, &own))

@@ -113,7 +113,7 @@ impl Desk {
         let client_id = packet.option(code::CLIENT_ID).unwrap_or_default();
         let by_mac = self.shared.reservation_of(scope.network, packet.chaddr());
         let circuit = packet.relay_agent().circuit();
-        let own = by_mac.or_else(|| scopes.fixed(scope.network, client_id, circuit).cloned());
+        let own = by_mac.or_else(|| self.shared.reservation_by_identity(scope.network, client_id, circuit));
         let rules = Rules::new(scopes, scope, own.as_deref(), &self.membership);
         let answer = Asker { packet, from_port, rules }.proxy_ack(std::mem::take(&mut self.buffer));
         answer.map_err(|buffer| {

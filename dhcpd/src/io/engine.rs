@@ -307,7 +307,7 @@ impl Desk {
             return self.counters.dropped(reason);
         }
         let circuit = packet.relay_agent().circuit();
-        let reservation = self.table.reservation_for(scopes, key, packet.chaddr(), client_id, circuit);
+        let reservation = self.table.reservation_for(key, packet.chaddr(), client_id, circuit);
         let hostname = text(packet.option(code::HOST_NAME));
         let facts = ClientFacts {
             mac: packet.chaddr(),

@@ -7,7 +7,10 @@
 use std::hash::Hasher;
 
 use reveille_config::MacAddr;
+use reveille_config::dhcpd::ReservedFor;
 use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::circuit::Circuit;
 
 /// Octets of a client identifier that count: as many as a lease's record keeps.
 pub const CLIENT_ID_BYTES_MAX: usize = 255;
@@ -64,6 +67,27 @@ impl Identity {
         hasher.write(&client_id[..client_id.len().min(CLIENT_ID_BYTES_MAX)]);
         let hash = hasher.finish128();
         Self { upper: hash.h1 | HASHED, lower: hash.h2 }
+    }
+
+    /// Whoever is at this port, as what a reservation is for: no client has this identity.
+    pub fn of_port(key: IdentityKey, port: Circuit<'_>) -> Self {
+        let mut hasher = SipHasher13::new_with_keys(key.0[1], key.0[0]);
+        hasher.write_usize(port.circuit_id.len());
+        hasher.write(port.circuit_id);
+        hasher.write(port.remote_id);
+        let hash = hasher.finish128();
+        Self { upper: hash.h1 | HASHED, lower: hash.h2 }
+    }
+
+    /// For whom a reservation is.
+    pub fn of_reserved(key: IdentityKey, client: &ReservedFor) -> Self {
+        match client {
+            ReservedFor::Mac(mac) => Self::of_mac(*mac),
+            ReservedFor::ClientId(id) => Self::of_client_id(key, id.as_slice()),
+            ReservedFor::Circuit { circuit_id, remote_id } => {
+                Self::of_port(key, Circuit { circuit_id: circuit_id.as_slice(), remote_id: remote_id.as_slice() })
+            }
+        }
     }
 
     /// The identity of a client that says this of itself; an empty `client_id` is none.

@@ -6,10 +6,10 @@
 pub mod answer;
 pub mod arp;
 pub mod boot;
+pub mod circuit;
 pub mod class;
 pub mod conflict;
 pub mod decide;
-pub mod fixed;
 pub mod foreign;
 pub mod fqdn;
 pub mod frame;

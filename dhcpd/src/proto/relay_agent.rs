@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::fixed::Circuit;
+use super::circuit::Circuit;
 
 /// Codes of the sub-options.
 pub mod sub {

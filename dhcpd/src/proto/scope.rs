@@ -14,8 +14,7 @@ use reveille_config::option::Definitions;
 use reveille_config::{AddressRange, MacAddr, Subnet};
 
 use super::class::{ClassIndex, Classes, Membership};
-use super::fixed::{Circuit, FixedReservations};
-use super::identity::{IdentifiedBy, Identity};
+use super::identity::{IdentifiedBy, Identity, IdentityKey};
 use super::option::{CodeSet, OptionBlock};
 use super::pool::{AddressMask, PoolSet};
 use super::reply::Templates;
@@ -39,13 +38,28 @@ pub struct ClientKey {
     pub identity: Identity,
 }
 
-/// A hardware address in a scope: what reservations by MAC and sightings are about.
+/// A hardware address in a scope: what sightings are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Machine {
     /// The scope.
     pub scope: ScopeIndex,
     /// `chaddr`.
     pub mac: MacAddr,
+}
+
+/// For whom a reservation is, in a scope.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Holder {
+    /// The scope.
+    pub scope: ScopeIndex,
+    /// The client.
+    pub client: ReservedFor,
+}
+
+impl From<Machine> for Holder {
+    fn from(machine: Machine) -> Self {
+        Self { scope: machine.scope, client: machine.mac.into() }
+    }
 }
 
 /// One link: the scopes that share it. A scope that shares its link with none is a network of its own.
@@ -73,8 +87,8 @@ pub enum Origin {
 pub struct Reservation {
     /// The scope.
     pub scope: ScopeIndex,
-    /// The machine; `None` where it is for a client identifier or for a port.
-    pub mac: Option<MacAddr>,
+    /// For whom it is.
+    pub client: ReservedFor,
     /// Its address.
     pub address: Ipv4Addr,
     /// Option 12.
@@ -93,6 +107,13 @@ pub struct Reservation {
     pub terms: Terms,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+impl Reservation {
+    /// For whom it is, in its scope.
+    pub fn holder(&self) -> Holder {
+        Holder { scope: self.scope, client: self.client.clone() }
+    }
 }
 
 /// What a reservation of the API may say besides; each part is empty or 0 where it does not.
@@ -171,12 +192,10 @@ pub struct Scope {
     pub options: OptionBlock,
     /// Boot files.
     pub boot: Option<Arc<Boot>>,
-    /// Addresses that no search of the pools finds: those excluded, and those of [`Self::fixed`].
+    /// Addresses that no search of the pools finds: those excluded, and those that the configuration reserves for client identifiers and ports.
     pub kept: AddressMask,
-    /// The configuration's reservations by client identifier or port.
-    pub fixed: FixedReservations,
     pool_rules: Box<[PoolRules]>,
-    /// The configuration's reservations by hardware address.
+    /// The configuration's reservations.
     pub reservations: Vec<Arc<Reservation>>,
     /// Replies, encoded but for what differs from client to client.
     pub templates: Templates,
@@ -242,34 +261,25 @@ impl Scope {
         let defaults = [(code::SUBNET_MASK, &mask[..]), (code::BROADCAST_ADDRESS, &broadcast[..])];
         // Beside another DHCP server the network is that one's business.
         let defaults = defaults.into_iter().filter(|_| scope.kind != ScopeKind::Proxy);
-        let (mut reservations, mut fixed) = (Vec::new(), FixedReservations::default());
-        for own in &scope.reservations {
-            let reservation = |mac| {
-                Arc::new(Reservation {
-                    scope: index,
-                    mac,
-                    address: own.address,
-                    hostname: own.hostname.as_deref().map(Into::into),
-                    boot_file: None,
-                    boot: own.boot.as_deref().and_then(|name| boots.get(name).cloned()),
-                    options: with_hostname(own.options.iter(), own.hostname.as_deref()),
-                    options_given: "".into(),
-                    node: None,
-                    terms: Terms::default(),
-                    origin: Origin::Config,
-                })
-            };
-            // That there is one reservation for each, the configuration has checked.
-            match &own.client {
-                ReservedFor::Mac(mac) => reservations.push(reservation(Some(*mac))),
-                ReservedFor::ClientId(id) => _ = fixed.add_client_id(id.as_slice(), reservation(None)),
-                ReservedFor::Circuit { circuit_id, remote_id } => {
-                    let circuit = Circuit { circuit_id: circuit_id.as_slice(), remote_id: remote_id.as_slice() };
-                    let _ = fixed.add_circuit(circuit, reservation(None));
-                }
-            }
-        }
-        let kept = fixed.addresses().filter_map(|address| AddressRange::new(address, address));
+        let reservation = |own: &reveille_config::dhcpd::FixedReservation| {
+            Arc::new(Reservation {
+                scope: index,
+                client: own.client.clone(),
+                address: own.address,
+                hostname: own.hostname.as_deref().map(Into::into),
+                boot_file: None,
+                boot: own.boot.as_deref().and_then(|name| boots.get(name).cloned()),
+                options: with_hostname(own.options.iter(), own.hostname.as_deref()),
+                options_given: "".into(),
+                node: None,
+                terms: Terms::default(),
+                origin: Origin::Config,
+            })
+        };
+        // That there is one for each client, the configuration has checked.
+        let reservations: Vec<Arc<Reservation>> = scope.reservations.iter().map(reservation).collect();
+        let kept = reservations.iter().filter(|own| own.client.mac().is_none());
+        let kept = kept.filter_map(|own| AddressRange::new(own.address, own.address));
         let kept = kept.chain(scope.exclude.iter().copied());
         let places =
             |names: &[String]| -> Box<[ClassIndex]> { names.iter().filter_map(|name| classes.by_name(name)).collect() };
@@ -283,7 +293,6 @@ impl Scope {
             if scope.pools.iter().all(plain) { Box::default() } else { scope.pools.iter().map(rules).collect() };
         Self {
             kept: AddressMask::new(scope.subnet, kept),
-            fixed,
             index,
             network,
             name: scope.name.as_str().into(),
@@ -461,21 +470,15 @@ impl Scopes {
         &self.networks
     }
 
-    /// The configuration's reservation on a network for this client identifier, else for this port.
-    pub fn fixed(&self, network: NetworkIndex, client_id: &[u8], circuit: Circuit<'_>) -> Option<&Arc<Reservation>> {
-        let scopes = self.network(network)?.scopes.iter().filter_map(|&scope| self.get(scope));
-        scopes.map(|scope| &scope.fixed).find_map(|fixed| fixed.find(client_id, circuit))
-    }
-
     /// Whether every client is its hardware address, so that its owner is known before its scope.
     pub fn all_identified_by_mac(&self) -> bool {
         self.networks.iter().all(|network| network.identified_by == IdentifiedBy::Mac)
     }
 
-    /// The client that a machine's reservation by MAC is for.
-    pub fn client_of(&self, machine: Machine) -> Option<ClientKey> {
-        let scope = self.get(machine.scope)?;
-        Some(ClientKey { network: scope.network, identity: Identity::of_mac(machine.mac) })
+    /// The client that a reservation is for; one for a port is for an identity that no client has.
+    pub fn client_of(&self, key: IdentityKey, holder: &Holder) -> Option<ClientKey> {
+        let scope = self.get(holder.scope)?;
+        Some(ClientKey { network: scope.network, identity: Identity::of_reserved(key, &holder.client) })
     }
 
     /// Whether anybody may ask for leases, so that what only queries tell is worth writing down.

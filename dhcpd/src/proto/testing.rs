@@ -4,12 +4,14 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
+use reveille_config::dhcpd::{Dhcpd, ReservedFor};
 use reveille_config::environment::Imagined;
-use reveille_config::{Config, MacAddr, dhcpd::Dhcpd};
+use reveille_config::{Config, MacAddr};
 
 use super::class::Membership;
+use super::option::OptionBlock;
 use super::rules::Rules;
-use super::scope::{Scope, Scopes};
+use super::scope::{Origin, Reservation, Scope, ScopeIndex, Scopes, Terms};
 use super::view::{MAGIC_COOKIE, PacketView, Parser, code};
 
 /// A static scope `bmc` on `vb0` and a dynamic one `prov` on `vp0`, with ten addresses.
@@ -196,4 +198,21 @@ impl Packet {
 /// The address with these last two octets in 10.77.
 pub const fn ip(third: u8, fourth: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, third, fourth)
+}
+
+/// The configuration's reservation of an address of the dynamic scope for `client`, and nothing else.
+pub fn reservation_for(client: ReservedFor, address: Ipv4Addr) -> Arc<Reservation> {
+    Arc::new(Reservation {
+        scope: ScopeIndex(1),
+        client,
+        address,
+        hostname: None,
+        boot_file: None,
+        boot: None,
+        options: OptionBlock::default(),
+        options_given: "".into(),
+        node: None,
+        terms: Terms::default(),
+        origin: Origin::Config,
+    })
 }

@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reveille_config::dhcpd::ReservedFor;
 use tokio::sync::oneshot;
 
 use super::Store;
@@ -19,8 +20,7 @@ use super::queue::Request;
 use super::record::{Record, batch_part};
 use super::reservation::{PutError, ReservationDraft, reserve_record};
 use super::table::{Reserved, Table};
-use crate::proto::owner::worker_of;
-use crate::proto::scope::{ClientKey, Machine, Origin, Reservation};
+use crate::proto::scope::{ClientKey, Holder, Origin, Reservation};
 
 /// Rows that a worker prepares or puts in force between two batches of packets: about half a millisecond's worth.
 const ROWS_AT_ONCE: usize = 128;
@@ -36,16 +36,16 @@ pub const PART_BYTES: usize = 9;
 pub enum Row {
     /// Put a reservation.
     Put(Box<ReservationDraft>),
-    /// Delete a machine's reservation.
-    Delete(Machine),
+    /// Delete a client's reservation.
+    Delete(Holder),
 }
 
 impl Row {
-    /// The machine that it is about.
-    pub fn machine(&self) -> Machine {
+    /// The client that it is about.
+    pub fn holder(&self) -> &Holder {
         match self {
-            Self::Put(draft) => draft.machine,
-            Self::Delete(machine) => *machine,
+            Self::Put(draft) => &draft.holder,
+            Self::Delete(holder) => holder,
         }
     }
 }
@@ -67,7 +67,7 @@ pub enum Effect {
 #[derive(Debug, Clone)]
 pub struct Prepared {
     key: ClientKey,
-    machine: Machine,
+    holder: Holder,
     /// What is to be in force; `None`: nothing.
     pub reservation: Option<Arc<Reservation>>,
     former: Option<Arc<Reservation>>,
@@ -88,7 +88,7 @@ pub enum BatchError {
 
 impl Store {
     /// Puts all rows in force, or none; answered once they are durable and in force. With `dry_run` only says what they would change.
-    /// Each machine and each address may be named once.
+    /// Each client and each address may be named once.
     ///
     /// # Errors
     /// See [`BatchError`].
@@ -111,13 +111,13 @@ impl Store {
         }
     }
 
-    /// Has another worker's expired lease of `address` given up for `machine`, if that is what is in the way.
-    pub async fn make_room(&self, machine: Machine, address: Ipv4Addr) -> bool {
+    /// Has another worker's expired lease of `address` given up for `holder`, if that is what is in the way.
+    pub async fn make_room(&self, holder: &Holder, address: Ipv4Addr) -> bool {
         let model = &self.shared.model;
-        if model.reserved_for(address).is_some_and(|mac| mac != machine.mac) {
+        if model.reserved_at(address).is_some_and(|own| own.client != holder.client) {
             return false;
         }
-        let client = self.shared.scopes.load().client_of(machine);
+        let client = self.shared.scopes.load().client_of(self.shared.identity_key, holder);
         let Some(row) = model.lease(address).filter(|row| Some(row.client) != client) else { return false };
         let (answer, answered) = oneshot::channel();
         let request = Request::GiveUp(row.client.network, address, Some(answer));
@@ -134,7 +134,7 @@ impl Store {
             match outcome {
                 Some(Ok(prepared)) => done.push(prepared),
                 Some(Err(PutError::Taken(address))) => {
-                    let again = self.make_room(rows[at].machine(), address).await;
+                    let again = self.make_room(rows[at].holder(), address).await;
                     let row = vec![(at, rows[at].clone())];
                     match if again {
                         self.prepare_on_workers(row).await.pop().and_then(|(_, outcome)| outcome)
@@ -159,7 +159,7 @@ impl Store {
     /// Each row's outcome, in no particular order; `None`: its worker did not answer.
     async fn prepare_on_workers(&self, rows: Vec<(usize, Row)>) -> Vec<(usize, Option<Result<Prepared, PutError>>)> {
         let mut outcomes = Vec::with_capacity(rows.len());
-        for (worker, rows) in self.by_worker(rows, |(_, row)| row.machine()) {
+        for (worker, rows) in self.by_worker(rows, |(_, row)| &row.holder().client) {
             for rows in rows.chunks(ROWS_AT_ONCE) {
                 let (answer, answered) = oneshot::channel();
                 let request = Request::Prepare(rows.iter().map(|(_, row)| row.clone()).collect(), answer);
@@ -175,7 +175,7 @@ impl Store {
     }
 
     async fn abandon(&self, prepared: Vec<Prepared>) {
-        for (worker, rows) in self.by_worker(prepared, |row| row.machine) {
+        for (worker, rows) in self.by_worker(prepared, |row| &row.holder.client) {
             for rows in rows.chunks(ROWS_AT_ONCE) {
                 // A worker that has ended holds nothing any more.
                 let _ = self.tell(worker, |answer| Request::Abandon(rows.to_vec(), answer)).await;
@@ -184,7 +184,7 @@ impl Store {
     }
 
     async fn put_in_force(&self, prepared: Vec<Prepared>, sequence: u64) -> Result<(), BatchError> {
-        for (worker, rows) in self.by_worker(prepared, |row| row.machine) {
+        for (worker, rows) in self.by_worker(prepared, |row| &row.holder.client) {
             for rows in rows.chunks(ROWS_AT_ONCE) {
                 let told = self.tell(worker, |answer| Request::PutInForce(rows.to_vec(), sequence, answer));
                 told.await.ok_or(BatchError::Busy)?;
@@ -207,10 +207,11 @@ impl Store {
         }
     }
 
-    fn by_worker<T>(&self, rows: Vec<T>, machine: impl Fn(&T) -> Machine) -> HashMap<usize, Vec<T>> {
+    fn by_worker<T>(&self, rows: Vec<T>, client: impl Fn(&T) -> &ReservedFor) -> HashMap<usize, Vec<T>> {
         let mut by_worker: HashMap<usize, Vec<T>> = HashMap::new();
         for row in rows {
-            by_worker.entry(worker_of(machine(&row).mac, self.queues.len())).or_default().push(row);
+            let worker = self.shared.keeper_of(client(&row), self.queues.len());
+            by_worker.entry(worker).or_default().push(row);
         }
         by_worker
     }
@@ -272,7 +273,9 @@ impl Prepared {
         }
         match (&self.reservation, &self.former) {
             (Some(own), _) => Some(reserve_record(own)),
-            (None, Some(former)) => Some(Record::Unreserve { mac: self.machine.mac, address: former.address }),
+            (None, Some(former)) => {
+                Some(Record::Unreserve { client: self.holder.client.clone(), address: former.address })
+            }
             (None, None) => None,
         }
     }
@@ -284,21 +287,20 @@ impl Table {
     /// # Errors
     /// See [`PutError`]; nothing has changed then.
     pub fn prepare(&mut self, row: Row) -> Result<Prepared, PutError> {
-        let machine = row.machine();
-        let key = self.client_of(machine).ok_or(PutError::NoScope)?;
+        let key = self.client_of(row.holder()).ok_or(PutError::NoScope)?;
         let former = self.reservations.get(&key).map(|own| (Arc::clone(&own.reservation), own.holds));
-        let draft = match row {
-            Row::Put(draft) => Some(*draft),
-            Row::Delete(_) => None,
-        };
         if let Some((fixed, _)) = former.as_ref().filter(|(own, _)| own.origin == Origin::Config) {
             return Err(PutError::Configured(fixed.address));
         }
-        let Some(draft) = draft else {
-            let former = former.map(|(own, _)| own).filter(|own| own.scope == machine.scope);
-            let effect = if former.is_some() { Effect::Deleted } else { Effect::Unchanged };
-            return Ok(Prepared { key, machine, reservation: None, former, effect });
+        let draft = match row {
+            Row::Put(draft) => *draft,
+            Row::Delete(holder) => {
+                let former = former.map(|(own, _)| own).filter(|own| own.scope == holder.scope);
+                let effect = if former.is_some() { Effect::Deleted } else { Effect::Unchanged };
+                return Ok(Prepared { key, holder, reservation: None, former, effect });
+            }
         };
+        let holder = draft.holder.clone();
         let address = self.claim_for(key, &draft, former.as_ref().map(|(own, _)| own.address))?;
         let reservation = Arc::new(draft.reservation(address));
         reserve_record(&reservation).encode(&mut self.payload);
@@ -318,7 +320,7 @@ impl Table {
             Some((own, true)) if *own == reservation => Effect::Unchanged,
             Some(_) => Effect::Changed,
         };
-        Ok(Prepared { key, machine, reservation: Some(reservation), former: former.map(|(own, _)| own), effect })
+        Ok(Prepared { key, holder, reservation: Some(reservation), former: former.map(|(own, _)| own), effect })
     }
 
     /// Takes back what [`Self::prepare`] claimed.
@@ -330,32 +332,35 @@ impl Table {
 
     /// Puts a prepared row in force; `sequence` is that of its batch's end.
     pub fn put_in_force(&mut self, row: Prepared, sequence: u64) {
-        let Prepared { key, machine, reservation, effect, .. } = row;
+        let Prepared { key, reservation, effect, .. } = row;
         if effect != Effect::Unchanged {
             match reservation {
-                Some(reservation) => self.enforce(key, machine, reservation, sequence),
+                Some(reservation) => self.enforce(key, reservation, sequence),
                 None => self.remove_reserved(key),
             }
         }
         self.prepared.remove(&key);
     }
 
-    /// Has a reservation, whose address is claimed, replace the machine's former one.
-    pub(super) fn enforce(&mut self, key: ClientKey, machine: Machine, reservation: Arc<Reservation>, sequence: u64) {
-        let address = reservation.address;
+    /// Has a reservation, whose address is claimed, replace the client's former one.
+    pub(super) fn enforce(&mut self, key: ClientKey, reservation: Arc<Reservation>, sequence: u64) {
+        let (address, holder) = (reservation.address, reservation.holder());
         if reservation.terms.expires.0 > 0 {
             self.expiring.insert((reservation.terms.expires, key));
         }
         self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
+        if self.keeps(key) {
+            self.shared.by_identity.put(key, &reservation);
+        }
         let former = self.reservations.insert(key, Reserved { reservation, holds: true, sequence });
         if let Some(Reserved { reservation: own, holds, .. }) = former {
-            if own.scope != machine.scope {
-                self.shared.model.remove_reservation(Machine { scope: own.scope, ..machine });
+            if own.scope != holder.scope {
+                self.shared.model.remove_reservation(&own.holder());
             }
             if holds && own.address != address {
                 self.let_go_reserved(key, own.address);
             }
         }
-        self.forget_sighting(machine);
+        self.forget_sighting_of(&holder);
     }
 }

@@ -11,6 +11,7 @@ mod bitmap_tests;
 mod clients;
 pub mod event;
 pub mod history;
+pub mod identity_index;
 pub mod journal;
 mod list;
 pub mod model;
@@ -35,21 +36,23 @@ pub mod tokens;
 mod wheel;
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::Receiver;
 use reveille_config::MacAddr;
+use reveille_config::dhcpd::ReservedFor;
 use reveille_config::limit::COUNTED_PORTS_MAX;
 
 use crate::proto::foreign::ForeignServers;
-use crate::proto::identity::{IdentifiedBy, Identity, IdentityKey};
-use crate::proto::owner::{owner_of, worker_of};
+use crate::proto::identity::{Identity, IdentityKey};
+use crate::proto::owner::owner_of;
 use crate::proto::scope::{ClientKey, Network, NetworkIndex, ScopeIndex, Scopes};
 use crate::proto::time::Now;
 use bitmap::AddressMap;
 use event::Events;
+use identity_index::IdentityIndex;
 use journal::{Journal, JournalOptions, OpenError, Storage};
 use model::Model;
 use pool_level::PoolLevels;
@@ -72,8 +75,10 @@ pub struct Shared {
     hash_seed: u64,
     /// Who holds which address, by scope.
     pub maps: Vec<AddressMap>,
-    /// Addresses reserved by hardware address on a network that goes by client identifier, by scope: no worker can hold them for a client that it does not know.
-    kept: Vec<Option<AddressMap>>,
+    /// Addresses reserved by what does not say the worker of its client, by scope: none can hold them for a client that it does not know. Made with the first.
+    kept: Vec<OnceLock<AddressMap>>,
+    /// The reservations of these addresses.
+    by_identity: IdentityIndex,
     /// What the API reads.
     pub model: Model,
     /// What happened.
@@ -103,6 +108,11 @@ impl Shared {
     pub fn client_on(&self, network: NetworkIndex, mac: MacAddr, client_id: &[u8]) -> ClientKey {
         let by = self.networks.get(usize::from(network.0)).map(|network| network.identified_by).unwrap_or_default();
         ClientKey { network, identity: Identity::of(by, self.identity_key, mac, client_id) }
+    }
+
+    /// The worker, of `workers`, that keeps the reservations for this client: the one that owns the client, where they are by the client's own identity.
+    pub fn keeper_of(&self, client: &ReservedFor, workers: usize) -> usize {
+        owner_of(Identity::of_reserved(self.identity_key, client), workers)
     }
 }
 
@@ -170,14 +180,8 @@ impl Store {
             identity_key,
             hash_seed,
             maps: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
-            kept: scopes
-                .iter()
-                .map(|scope| {
-                    let network = scopes.network(scope.network);
-                    let by_id = network.is_some_and(|network| network.identified_by == IdentifiedBy::ClientId);
-                    by_id.then(|| AddressMap::new(scope.subnet))
-                })
-                .collect(),
+            kept: scopes.iter().map(|_| OnceLock::new()).collect(),
+            by_identity: IdentityIndex::new(identity_key, hash_seed),
             model: Model::new(Arc::clone(&scopes), identity_key, hash_seed),
             events: Events::new(),
             pool_levels: PoolLevels::new(scopes.iter().count()),
@@ -235,9 +239,9 @@ impl Store {
         Ok((Self { shared, journal, queues, changing: tokio::sync::RwLock::default() }, parts))
     }
 
-    /// The queue of the worker that owns this machine: its reservations, its sighting, and its lease where it is identified by its MAC.
-    pub fn queue_of(&self, mac: MacAddr) -> &WorkerQueue {
-        &self.queues[worker_of(mac, self.queues.len())]
+    /// The queue of the worker that keeps this client's reservations.
+    pub fn queue_of(&self, client: &ReservedFor) -> &WorkerQueue {
+        &self.queues[self.shared.keeper_of(client, self.queues.len())]
     }
 
     /// The queue of the worker that owns this client.

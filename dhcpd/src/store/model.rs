@@ -11,12 +11,15 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dashmap::DashMap;
 use reveille_config::MacAddr;
+use reveille_config::dhcpd::ReservedFor;
 
 use super::history::PastChange;
 use super::journal::Sequence;
 use super::rows::LeaseRows;
+use crate::proto::circuit::Circuit;
 use crate::proto::identity::IdentityKey;
-use crate::proto::scope::{ClientKey, Machine, Reservation, ScopeIndex, Scopes};
+use crate::proto::relay_agent::RelayAgent;
+use crate::proto::scope::{ClientKey, Holder, Machine, Reservation, ScopeIndex, Scopes};
 use crate::proto::time::UnixSecs;
 
 /// What became of a lease. That it has expired is seen from its end.
@@ -63,6 +66,20 @@ pub struct LeaseRow {
     pub(super) expiry_told: bool,
 }
 
+impl LeaseRow {
+    /// Whether a reservation for `client` is for the client of this lease, as far as its record tells.
+    pub fn is_of(&self, client: &ReservedFor) -> bool {
+        match client {
+            ReservedFor::Mac(mac) => self.mac == *mac,
+            ReservedFor::ClientId(id) => *self.client_id == *id.as_slice(),
+            ReservedFor::Circuit { .. } => {
+                let mut named = RelayAgent::new(&self.relay_agent).circuit().named();
+                named.any(|port| Circuit::of(client) == Some(port))
+            }
+        }
+    }
+}
+
 /// A sighting as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SightingRow {
@@ -85,8 +102,8 @@ type Map<K, V> = DashMap<K, V, foldhash::fast::RandomState>;
 #[derive(Debug)]
 pub struct Model {
     leases: RwLock<LeaseRows>,
-    reservations: Map<Machine, (Arc<Reservation>, Sequence)>,
-    reserved: Map<Ipv4Addr, MacAddr>,
+    reservations: Map<Holder, (Arc<Reservation>, Sequence)>,
+    reserved: Map<Ipv4Addr, Arc<Reservation>>,
     sightings: Map<Machine, SightingRow>,
 }
 
@@ -160,31 +177,35 @@ impl Model {
         self.leases().declined(scope, now)
     }
 
-    /// Shows a reservation by hardware address in the place of the machine's former one.
+    /// Shows a reservation in the place of the client's former one.
     pub fn put_reservation(&self, reservation: Arc<Reservation>, sequence: Sequence) {
-        let Some(mac) = reservation.mac else { return };
-        let (key, address) = (Machine { scope: reservation.scope, mac }, reservation.address);
-        if let Some((former, _)) = self.reservations.insert(key, (reservation, sequence)) {
-            self.reserved.remove_if(&former.address, |_, holder| *holder == mac);
+        let own = Arc::clone(&reservation);
+        if let Some((former, _)) = self.reservations.insert(reservation.holder(), (reservation, sequence)) {
+            self.reserved.remove_if(&former.address, |_, at| at.client == former.client);
         }
-        self.reserved.insert(address, mac);
+        self.reserved.insert(own.address, own);
     }
 
-    /// Shows no reservation for `machine` any more.
-    pub fn remove_reservation(&self, machine: Machine) {
-        if let Some((_, (former, _))) = self.reservations.remove(&machine) {
-            self.reserved.remove_if(&former.address, |_, holder| *holder == machine.mac);
+    /// Shows no reservation for `holder` any more.
+    pub fn remove_reservation(&self, holder: &Holder) {
+        if let Some((_, (former, _))) = self.reservations.remove(holder) {
+            self.reserved.remove_if(&former.address, |_, at| at.client == former.client);
         }
     }
 
-    /// A machine's reservation and the sequence of its record (0 for the configuration's).
-    pub fn reservation(&self, machine: Machine) -> Option<(Arc<Reservation>, Sequence)> {
-        self.reservations.get(&machine).map(|entry| entry.clone())
+    /// A client's reservation and the sequence of its record (0 for the configuration's).
+    pub fn reservation(&self, holder: &Holder) -> Option<(Arc<Reservation>, Sequence)> {
+        self.reservations.get(holder).map(|entry| entry.clone())
     }
 
-    /// For whom an address is reserved.
-    pub fn reserved_for(&self, address: Ipv4Addr) -> Option<MacAddr> {
-        self.reserved.get(&address).map(|mac| *mac)
+    /// The reservation of an address.
+    pub fn reserved_at(&self, address: Ipv4Addr) -> Option<Arc<Reservation>> {
+        self.reserved.get(&address).map(|own| Arc::clone(&own))
+    }
+
+    /// The reservation that a lease goes by: that of its address, where that is its client's.
+    pub fn reservation_behind(&self, address: Ipv4Addr, row: &LeaseRow) -> Option<Arc<Reservation>> {
+        self.reserved_at(address).filter(|own| row.is_of(&own.client))
     }
 
     /// All reservations, in no particular order.

@@ -13,7 +13,7 @@ use reveille_config::dhcpd::PortShareBy;
 use siphasher::sip::SipHasher13;
 
 use super::atomic::{AtomicU64, Ordering};
-use crate::proto::fixed::Circuit;
+use crate::proto::circuit::Circuit;
 use crate::proto::scope::NetworkIndex;
 
 /// Slots in which a port may be.

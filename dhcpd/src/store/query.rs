@@ -24,7 +24,7 @@ impl Shared {
                 None if scopes.of_address(address).is_some_and(|scope| scope.in_pools(address)) => {
                     return Answer::Unassigned(address);
                 }
-                None if self.model.reserved_for(address).is_some() => return Answer::Unassigned(address),
+                None if self.model.reserved_at(address).is_some() => return Answer::Unassigned(address),
                 None => return Answer::Unknown,
             },
             //= https://www.rfc-editor.org/rfc/rfc4388#section-6.4.1

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::batch::{Prepared, Row};
 use super::journal::Sequence;
 use super::reservation::{Expected, Put, PutError, ReservationDraft};
-use crate::proto::scope::{ClientKey, Machine, NetworkIndex};
+use crate::proto::scope::{ClientKey, Holder, NetworkIndex};
 
 /// Something for a worker to do.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub enum Request {
     /// Put a reservation in force; answered once durable.
     Put(Box<ReservationDraft>, oneshot::Sender<Result<Put, PutError>>),
     /// Delete a reservation; answered once durable with whether there was one.
-    Delete(Machine, Expected, oneshot::Sender<Result<bool, PutError>>),
+    Delete(Holder, Expected, oneshot::Sender<Result<bool, PutError>>),
     /// Make rows of a batch ready; answered with each one's outcome.
     Prepare(Vec<Row>, oneshot::Sender<Vec<Result<Prepared, PutError>>>),
     /// Take back what was prepared.

@@ -9,7 +9,8 @@ mod bind;
 
 use std::net::Ipv4Addr;
 
-use reveille_config::MacAddr;
+use reveille_config::dhcpd::ReservedFor;
+use reveille_config::{MacAddr, Octets};
 
 use crate::proto::time::UnixSecs;
 
@@ -57,10 +58,10 @@ pub enum Record {
         /// End of the quarantine.
         until: UnixSecs,
     },
-    /// Kind 4, or 8 with further terms: a reservation made over the API.
+    /// Kind 4, or 8 with further terms: a reservation made over the API for a machine. Kind 12: for a client that is not known by its hardware address.
     Reserve {
-        /// The machine.
-        mac: MacAddr,
+        /// For whom.
+        client: ReservedFor,
         /// Its address, which says the scope.
         address: Ipv4Addr,
         /// Option 12; empty where there is none.
@@ -73,13 +74,13 @@ pub enum Record {
         options: Box<[u8]>,
         /// The options as they were given (JSON); empty where there are none.
         options_given: Box<str>,
-        /// What else it says (kind 8).
+        /// What else it says (kinds 8 and 12).
         terms: TermsRecord,
     },
-    /// Kind 5: no reservation of this address for this machine.
+    /// Kind 5: no reservation of this address for this machine. Kind 13: for this client that is not known by its hardware address.
     Unreserve {
-        /// The machine.
-        mac: MacAddr,
+        /// For whom.
+        client: ReservedFor,
         /// The address, which says the scope.
         address: Ipv4Addr,
     },
@@ -104,7 +105,7 @@ pub enum Record {
     BatchPart {
         /// The batch's number.
         batch: u64,
-        /// The record: of kind 4, 5 or 8.
+        /// The record: of kind 4, 5, 8, 12 or 13.
         part: Box<Record>,
     },
     /// Kind 10: the end of a batch: its parts count from here on.
@@ -116,7 +117,7 @@ pub enum Record {
     },
 }
 
-/// What a reservation of kind 8 has besides; each part is empty or 0 where it says nothing.
+/// What a reservation of kind 8 or 12 has besides; each part is empty or 0 where it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TermsRecord {
     /// The name of a boot profile.
@@ -171,15 +172,15 @@ impl Record {
                 to.extend_from_slice(&until.0.to_le_bytes());
                 3
             }
-            Self::Reserve { mac, address, hostname, boot_file, node, options, options_given, terms } => {
-                to.extend_from_slice(&mac.octets());
+            Self::Reserve { client, address, hostname, boot_file, node, options, options_given, terms } => {
+                let by_mac = put_client(to, client);
                 to.extend_from_slice(&address.octets());
                 for part in
                     [hostname.as_bytes(), boot_file.as_bytes(), node.as_bytes(), options, options_given.as_bytes()]
                 {
                     put_long(to, part);
                 }
-                if *terms == TermsRecord::default() {
+                if by_mac && *terms == TermsRecord::default() {
                     return 4;
                 }
                 for part in [&terms.boot, &terms.boot_files, &terms.labels] {
@@ -187,12 +188,12 @@ impl Record {
                 }
                 to.extend_from_slice(&terms.lease_secs.to_le_bytes());
                 to.extend_from_slice(&terms.expires.0.to_le_bytes());
-                8
+                if by_mac { 8 } else { 12 }
             }
-            Self::Unreserve { mac, address } => {
-                to.extend_from_slice(&mac.octets());
+            Self::Unreserve { client, address } => {
+                let by_mac = put_client(to, client);
                 to.extend_from_slice(&address.octets());
-                5
+                if by_mac { 5 } else { 13 }
             }
             Self::Sighting { mac, scope, first, last, count, vendor_class, hostname } => {
                 to.extend_from_slice(&mac.octets());
@@ -221,7 +222,7 @@ impl Record {
     /// # Errors
     /// The kind is unknown or the payload is not of its kind.
     pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, RecordError> {
-        if !(1..=11).contains(&kind) {
+        if !(1..=13).contains(&kind) {
             return Err(RecordError::UnknownKind(kind));
         }
         let mut reader = Reader(payload);
@@ -230,6 +231,26 @@ impl Record {
             _ => Err(RecordError::Malformed(kind)),
         }
     }
+}
+
+/// For whom a reservation is: a MAC as it is, another identity after an octet that says which (1: client identifier, 2: port); whether it is a MAC.
+fn put_client(to: &mut Vec<u8>, client: &ReservedFor) -> bool {
+    match client {
+        ReservedFor::Mac(mac) => {
+            to.extend_from_slice(&mac.octets());
+            return true;
+        }
+        ReservedFor::ClientId(id) => {
+            to.push(1);
+            put_short(to, id.as_slice());
+        }
+        ReservedFor::Circuit { circuit_id, remote_id } => {
+            to.push(2);
+            put_short(to, circuit_id.as_slice());
+            put_short(to, remote_id.as_slice());
+        }
+    }
+    false
 }
 
 /// Octets with a length of eight bits before them; what is longer than 255 is cut.
@@ -267,17 +288,22 @@ impl<'a> Reader<'a> {
             }
             2 => Record::Release { address: self.address()?, mac: self.mac()?, at: self.time()? },
             3 => Record::Decline { address: self.address()?, mac: self.mac()?, at: self.time()?, until: self.time()? },
-            4 | 8 => Record::Reserve {
-                mac: self.mac()?,
+            4 | 8 | 12 => Record::Reserve {
+                client: if kind == 12 { self.other_identity()? } else { self.mac()?.into() },
                 address: self.address()?,
                 hostname: self.text()?,
                 boot_file: self.text()?,
                 node: self.text()?,
                 options: self.long()?.into(),
                 options_given: self.text()?,
-                terms: if kind == 8 { self.terms()? } else { TermsRecord::default() },
+                terms: match kind {
+                    8 => self.terms().filter(|terms| *terms != TermsRecord::default())?,
+                    12 => self.terms()?,
+                    _ => TermsRecord::default(),
+                },
             },
-            5 => Record::Unreserve { mac: self.mac()?, address: self.address()? },
+            5 => Record::Unreserve { client: self.mac()?.into(), address: self.address()? },
+            13 => Record::Unreserve { client: self.other_identity()?, address: self.address()? },
             6 => Record::Sighting {
                 mac: self.mac()?,
                 first: self.time()?,
@@ -290,7 +316,7 @@ impl<'a> Reader<'a> {
             9 => {
                 let batch = u64::from_le_bytes(self.array()?);
                 let kind = self.array::<1>()?[0];
-                let part = if matches!(kind, 4 | 5 | 8) { self.record(kind)? } else { return None };
+                let part = if matches!(kind, 4 | 5 | 8 | 12 | 13) { self.record(kind)? } else { return None };
                 Record::BatchPart { batch, part: Box::new(part) }
             }
             10 => {
@@ -300,16 +326,31 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Terms that say something, so that each record has one encoding.
+    /// An identity that is no hardware address, and says something.
+    fn other_identity(&mut self) -> Option<ReservedFor> {
+        let octets = |reader: &mut Self| reader.short().map(|octets| Octets(octets.into()));
+        let client = match self.array::<1>()?[0] {
+            1 => ReservedFor::ClientId(octets(self)?),
+            2 => ReservedFor::Circuit { circuit_id: octets(self)?, remote_id: octets(self)? },
+            _ => return None,
+        };
+        let none = Octets::default();
+        let says_nothing = match &client {
+            ReservedFor::ClientId(id) => *id == none,
+            ReservedFor::Circuit { circuit_id, remote_id } => *circuit_id == none && *remote_id == none,
+            ReservedFor::Mac(_) => false,
+        };
+        (!says_nothing).then_some(client)
+    }
+
     fn terms(&mut self) -> Option<TermsRecord> {
-        let terms = TermsRecord {
+        Some(TermsRecord {
             boot: self.text()?,
             boot_files: self.text()?,
             labels: self.text()?,
             lease_secs: u32::from_le_bytes(self.array()?),
             expires: self.time()?,
-        };
-        (terms != TermsRecord::default()).then_some(terms)
+        })
     }
 
     fn take(&mut self, n: usize) -> Option<&'a [u8]> {
@@ -414,7 +455,7 @@ mod tests {
             ),
             (
                 Record::Reserve {
-                    mac: MAC,
+                    client: MAC.into(),
                     address: ADDRESS,
                     hostname: "h".into(),
                     boot_file: "".into(),
@@ -434,7 +475,7 @@ mod tests {
                 ]
                 .concat(),
             ),
-            (Record::Unreserve { mac: MAC, address: ADDRESS }, 5, vec![2, 3, 4, 5, 6, 7, 10, 77, 1, 9]),
+            (Record::Unreserve { client: MAC.into(), address: ADDRESS }, 5, vec![2, 3, 4, 5, 6, 7, 10, 77, 1, 9]),
             (
                 Record::Sighting {
                     mac: MAC,
@@ -456,7 +497,7 @@ mod tests {
             ),
             (
                 Record::Reserve {
-                    mac: MAC,
+                    client: MAC.into(),
                     address: ADDRESS,
                     hostname: "".into(),
                     boot_file: "".into(),
@@ -482,9 +523,34 @@ mod tests {
                 .concat(),
             ),
             (
-                Record::BatchPart { batch: 7, part: Box::new(Record::Unreserve { mac: MAC, address: ADDRESS }) },
+                Record::BatchPart {
+                    batch: 7,
+                    part: Box::new(Record::Unreserve { client: MAC.into(), address: ADDRESS }),
+                },
                 9,
                 vec![7, 0, 0, 0, 0, 0, 0, 0, 5, 2, 3, 4, 5, 6, 7, 10, 77, 1, 9],
+            ),
+            (
+                Record::Reserve {
+                    client: ReservedFor::ClientId(Octets(vec![1, 9])),
+                    address: ADDRESS,
+                    hostname: "".into(),
+                    boot_file: "".into(),
+                    node: "id".into(),
+                    options: [].into(),
+                    options_given: "".into(),
+                    terms: TermsRecord::default(),
+                },
+                12,
+                [&[1, 2, 1, 9, 10, 77, 1, 9, 0, 0, 0, 0][..], &text(b"id"), &[0; 18]].concat(),
+            ),
+            (
+                Record::Unreserve {
+                    client: ReservedFor::Circuit { circuit_id: Octets(vec![7]), remote_id: Octets(b"sw".to_vec()) },
+                    address: ADDRESS,
+                },
+                13,
+                vec![2, 1, 7, 2, b's', b'w', 10, 77, 1, 9],
             ),
             (Record::BatchEnd { batch: 7, count: 258 }, 10, vec![7, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0]),
         ]
@@ -514,6 +580,6 @@ mod tests {
             assert_eq!(Record::decode(kind, &[&octets[..], &[0]].concat()), Err(RecordError::Malformed(kind)));
         }
         assert_eq!(Record::decode(0, &[]), Err(RecordError::UnknownKind(0)));
-        assert_eq!(Record::decode(12, &[]), Err(RecordError::UnknownKind(12)));
+        assert_eq!(Record::decode(14, &[]), Err(RecordError::UnknownKind(14)));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use reveille_config::MacAddr;
+use reveille_config::dhcpd::ReservedFor;
 
 use super::Shared;
 use super::event::tell::Replayed;
@@ -16,7 +16,7 @@ use super::rows::{Applied, LeaseFacts};
 use super::table::Table;
 use crate::proto::option::OptionBlock;
 use crate::proto::owner::{owner_of, worker_of};
-use crate::proto::scope::{Machine, Origin, Reservation, Scopes, Terms};
+use crate::proto::scope::{Holder, Machine, Origin, Reservation, Scopes, Terms};
 use crate::proto::time::Now;
 
 /// The state that the records replayed so far say.
@@ -24,7 +24,7 @@ use crate::proto::time::Now;
 pub(super) struct Recovery<'a> {
     scopes: &'a Scopes,
     shared: &'a Shared,
-    reservations: HashMap<Machine, (Reservation, Sequence)>,
+    reservations: HashMap<Holder, (Reservation, Sequence)>,
     sightings: HashMap<Machine, SightingRow>,
     events: Replayed,
     /// The number and the parts of a batch whose end has not come yet.
@@ -68,8 +68,8 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    fn machine(&self, address: Ipv4Addr, mac: MacAddr) -> Option<Machine> {
-        self.scopes.of_address(address).map(|scope| Machine { scope: scope.index, mac })
+    fn holder(&self, address: Ipv4Addr, client: ReservedFor) -> Option<Holder> {
+        self.scopes.of_address(address).map(|scope| Holder { scope: scope.index, client })
     }
 
     fn note(&mut self, note: Note<'_>) -> Option<()> {
@@ -84,15 +84,15 @@ impl<'a> Recovery<'a> {
         match record {
             // The model has taken them in.
             Record::Bind { .. } | Record::Release { .. } | Record::Decline { .. } => {}
-            Record::Reserve { mac, address, hostname, boot_file, node, options, options_given, terms } => {
+            Record::Reserve { client, address, hostname, boot_file, node, options, options_given, terms } => {
                 let TermsRecord { boot, boot_files, labels, lease_secs, expires } = terms;
                 let terms = Terms { boot, boot_files, labels, lease_secs, expires };
-                let machine = self.machine(address, mac)?;
+                let holder = self.holder(address, client)?;
                 let text = |text: Box<str>| (!text.is_empty()).then_some(text);
                 let reservation = Reservation {
                     boot: self.scopes.boot_of(&terms),
-                    scope: machine.scope,
-                    mac: Some(mac),
+                    scope: holder.scope,
+                    client: holder.client.clone(),
                     address,
                     hostname: text(hostname),
                     boot_file: text(boot_file),
@@ -102,8 +102,10 @@ impl<'a> Recovery<'a> {
                     terms,
                     origin: Origin::Api,
                 };
-                self.sightings.remove(&machine);
-                self.reservations.insert(machine, (reservation, sequence));
+                if let Some(mac) = holder.client.mac() {
+                    self.sightings.remove(&Machine { scope: holder.scope, mac });
+                }
+                self.reservations.insert(holder, (reservation, sequence));
             }
             Record::BatchPart { batch, part } => {
                 if self.batch.0 != batch {
@@ -121,9 +123,9 @@ impl<'a> Recovery<'a> {
                 let known = parts.into_iter().map(|part| self.take(sequence, part)).filter(Option::is_none).count();
                 self.orphans += known as u64;
             }
-            Record::Unreserve { mac, address } => {
-                let machine = self.machine(address, mac)?;
-                self.reservations.remove(&machine);
+            Record::Unreserve { client, address } => {
+                let holder = self.holder(address, client)?;
+                self.reservations.remove(&holder);
             }
             Record::Sighting { mac, scope, first, last, count, vendor_class, hostname } => {
                 let machine = Machine { scope: self.scopes.by_name(&scope)?.index, mac };
@@ -137,7 +139,6 @@ impl<'a> Recovery<'a> {
     pub(super) fn finish(self, now: Now, tables: &mut [Table], covered: Option<Sequence>, through: Sequence) {
         self.events.finish(&self.shared.events.durable, covered, through);
         let workers = tables.len();
-        let own = |mac| worker_of(mac, workers);
         let (mut expired, mut orphaned) = (Vec::new(), Vec::new());
         let leases = self.shared.model.leases();
         let mut adopt = |lease: LeaseFacts| {
@@ -158,10 +159,11 @@ impl<'a> Recovery<'a> {
         let mut sightings: Vec<_> = self.sightings.into_iter().collect();
         sightings.sort_by_key(|(key, row)| (row.last, *key));
         for (key, row) in sightings {
-            tables[own(key.mac)].adopt_sighting(key, row);
+            tables[worker_of(key.mac, workers)].adopt_sighting(key, row);
         }
-        for (key, (reservation, sequence)) in self.reservations {
-            tables[own(key.mac)].adopt_reservation(Arc::new(reservation), sequence);
+        for (holder, (reservation, sequence)) in self.reservations {
+            let owner = self.shared.keeper_of(&holder.client, workers);
+            tables[owner].adopt_reservation(Arc::new(reservation), sequence);
         }
         for (worker, table) in tables.iter_mut().enumerate() {
             table.apply_configuration(self.scopes, worker, workers);

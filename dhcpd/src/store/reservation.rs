@@ -2,31 +2,35 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use reveille_config::MacAddr;
-use reveille_config::dhcpd::Boot;
+use reveille_config::dhcpd::{Boot, ReservedFor};
 use reveille_config::limit::JOURNAL_PAYLOAD_BYTES_MAX;
 use sha2::{Digest as _, Sha256};
 
 use super::Shared;
+use super::bitmap::AddressMap;
 use super::journal::{Durable, Pending, Refusal};
+use super::model::{LeaseRow, RowState};
 use super::record::{Record, TermsRecord};
 use super::table::{Reserved, Table};
-use crate::proto::fixed::Circuit;
+use crate::proto::circuit::Circuit;
 use crate::proto::identity::IdentifiedBy;
 use crate::proto::option::OptionBlock;
-use crate::proto::owner::worker_of;
+use crate::proto::owner::{address_hash, owner_of};
 use crate::proto::pool::PoolSet;
-use crate::proto::scope::{ClientKey, Machine, NetworkIndex, Origin, Reservation, Scope, ScopeIndex, Scopes, Terms};
+use crate::proto::scope::{
+    ClientKey, Holder, Machine, NetworkIndex, Origin, Reservation, Scope, ScopeIndex, Scopes, Terms,
+};
 use crate::proto::time::Now;
 
 /// A reservation as it is asked for; its address may be open.
 #[derive(Debug, Clone)]
 pub struct ReservationDraft {
-    /// The scope and the machine.
-    pub machine: Machine,
-    /// The address; `None`: the one that is reserved already, else the one that the machine has, else one of the pools.
+    /// The scope and the client.
+    pub holder: Holder,
+    /// The address; `None`: the one that is reserved already, else the one that the client has, else one of the pools.
     pub address: Option<Ipv4Addr>,
     /// The pools that one may be chosen from.
     pub pools: PoolSet,
@@ -46,7 +50,7 @@ pub struct ReservationDraft {
     pub boot: Option<Arc<Boot>>,
     /// What else it says.
     pub terms: Terms,
-    /// What the machine must have had before.
+    /// What the client must have had before.
     pub expected: Expected,
 }
 
@@ -55,8 +59,8 @@ impl ReservationDraft {
     pub(super) fn reservation(self, address: Ipv4Addr) -> Reservation {
         Reservation {
             boot: self.boot,
-            scope: self.machine.scope,
-            mac: Some(self.machine.mac),
+            scope: self.holder.scope,
+            client: self.holder.client,
             address,
             hostname: self.hostname,
             boot_file: self.boot_file,
@@ -108,7 +112,7 @@ pub fn tag(reservation: &Reservation) -> Box<str> {
 pub struct Put {
     /// As it is in force.
     pub reservation: Arc<Reservation>,
-    /// Whether the machine had none before.
+    /// Whether the client had none before.
     pub created: bool,
 }
 
@@ -118,10 +122,10 @@ pub enum PutError {
     /// The scope is gone.
     #[error("the scope does not exist")]
     NoScope,
-    /// The configuration has one for this machine.
-    #[error("the configuration file reserves {0} for this machine; change it there")]
+    /// The configuration has one for this client.
+    #[error("the configuration file reserves {0} for this client; change it there")]
     Configured(Ipv4Addr),
-    /// The machine has another reservation than was expected, or none.
+    /// The client has another reservation than was expected, or none.
     #[error("{}", if *.0 { "the reservation has changed since you read it" } else { "there is no reservation" })]
     Unexpected(bool),
     /// Somebody else holds the address.
@@ -155,14 +159,13 @@ impl Table {
     /// # Errors
     /// See [`PutError`]; nothing has changed then.
     pub fn put_reservation(&mut self, draft: ReservationDraft) -> Result<Change<Put>, PutError> {
-        let key = self.client_of(draft.machine).ok_or(PutError::NoScope)?;
+        let key = self.client_of(&draft.holder).ok_or(PutError::NoScope)?;
         let former = self.reservations.get(&key).map(|own| (Arc::clone(&own.reservation), own.holds, own.sequence));
         if let Some((fixed, ..)) = former.as_ref().filter(|(own, ..)| own.origin == Origin::Config) {
             return Err(PutError::Configured(fixed.address));
         }
         draft.expected.check(former.as_ref().map(|(own, ..)| &**own))?;
         let address = self.claim_for(key, &draft, former.as_ref().map(|(own, ..)| own.address))?;
-        let machine = draft.machine;
         let reservation = Arc::new(draft.reservation(address));
         let put = Put { reservation: Arc::clone(&reservation), created: former.is_none() };
         if let Some((own, true, sequence)) = &former
@@ -184,46 +187,92 @@ impl Table {
             }
         })?;
         let sequence = pending.sequence();
-        self.enforce(key, machine, reservation, sequence);
+        self.enforce(key, reservation, sequence);
         Ok(Change::Pending(pending))
     }
 
-    /// Finds the address of a new reservation and claims it.
+    /// Finds the address of a new reservation and claims it; `reserved` is that of the client's former one.
     pub(super) fn claim_for(
         &mut self,
         key: ClientKey,
         draft: &ReservationDraft,
         reserved: Option<Ipv4Addr>,
     ) -> Result<Ipv4Addr, PutError> {
-        let mac = draft.machine.mac;
+        let client = &draft.holder.client;
         let scopes = self.shared.scopes.load_full();
-        let scope = scopes.get(draft.machine.scope).ok_or(PutError::NoScope)?;
+        let scope = scopes.get(draft.holder.scope).ok_or(PutError::NoScope)?;
         // One of other pools than those named is given up for one of these.
         let named = draft.pools_named;
         let among = |address: &Ipv4Addr| {
             !named || scope.pool_of(*address).is_some_and(|pool| draft.pools.contains(pool) && scope.in_pools(*address))
         };
         if let Some(address) = draft.address.or(reserved.filter(among)) {
-            let for_another = self.shared.model.reserved_for(address).is_some_and(|holder| holder != mac);
-            let held = self.holds(key, address);
-            let own_lease = self.keeps(key) && self.shared.model.lease(address).is_some_and(|row| row.mac == mac);
-            let mut claim =
-                || self.acquire(key, address) || (self.give_up(key.network, address) && self.acquire(key, address));
-            let claimed = !for_another && (own_lease || claim());
-            if claimed {
-                self.keep_instead(key, address, !held && !own_lease);
-            }
+            let claimed = self.claim_address(key, client, address, reserved);
             return if claimed { Ok(address) } else { Err(PutError::Taken(address)) };
         }
-        if let Some(address) = self.bound_address(key).filter(|address| scope.in_pools(*address) && among(address))
-            && self.acquire(key, address)
+        if let Some(address) = self.address_of(key, client).filter(|address| scope.in_pools(*address) && among(address))
+            && self.claim_address(key, client, address, reserved)
         {
-            self.keep_instead(key, address, false);
             return Ok(address);
         }
-        let (address, _) = self.claim_from_pools(scope, draft.pools, mac).ok_or(PutError::PoolExhausted)?;
-        self.keep_instead(key, address, true);
-        Ok(address)
+        let hash = key.identity.mac().map_or(key.identity.halves().1, address_hash);
+        let (address, _) = self.claim_from_pools(scope, draft.pools, hash).ok_or(PutError::PoolExhausted)?;
+        if !self.keeps(key) {
+            return Ok(address);
+        }
+        let kept = self.keep(key.network, address);
+        self.let_go(key, address);
+        if kept { Ok(address) } else { Err(PutError::Taken(address)) }
+    }
+
+    /// Claims an address for a reservation, if no other reservation has it and nobody else uses it.
+    ///
+    /// One for a client that this worker need not own is not held: the address is kept out of the pools, so that whoever turns out to be the client can claim it. Of two
+    /// reservations that two workers are asked for at the same moment at most one gets the address: who keeps it has claimed it for that long, and who claims it to hold it looks whether it is kept
+    /// meanwhile.
+    fn claim_address(
+        &mut self,
+        key: ClientKey,
+        client: &ReservedFor,
+        address: Ipv4Addr,
+        reserved: Option<Ipv4Addr>,
+    ) -> bool {
+        let model = &self.shared.model;
+        if model.reserved_at(address).is_some_and(|own| own.client != *client) {
+            return false;
+        }
+        let own_lease = model.lease(address).is_some_and(|row| row.state == RowState::Bound && row.is_of(client));
+        let held = self.holds(key, address);
+        let claim = |own: &mut Self| {
+            own.acquire(key, address) || (own.give_up(key.network, address) && own.acquire(key, address))
+        };
+        if !self.keeps(key) {
+            let claimed = claim(self);
+            if claimed && !held && self.is_kept_from(key, address) {
+                self.let_go(key, address);
+                return false;
+            }
+            return claimed;
+        }
+        if reserved == Some(address) {
+            self.keep(key.network, address);
+            return true;
+        }
+        let claimed = !own_lease && !held && claim(self);
+        let kept = (own_lease || held || claimed) && self.keep(key.network, address);
+        if claimed {
+            self.let_go(key, address);
+        }
+        kept
+    }
+
+    /// The address that a client has by a lease, as far as that is known here.
+    fn address_of(&self, key: ClientKey, client: &ReservedFor) -> Option<Ipv4Addr> {
+        let ReservedFor::ClientId(id) = client else { return self.bound_address(key) };
+        let leases = self.shared.model.leases_of_client_id(id.as_slice());
+        let here = |row: &LeaseRow| row.client.network == key.network && row.state == RowState::Bound;
+        let latest = leases.into_iter().filter(|(_, row)| here(row)).max_by_key(|(_, row)| row.ends);
+        latest.map(|(address, _)| address)
     }
 
     /// Removes an API reservation. `None` where there is none.
@@ -232,47 +281,48 @@ impl Table {
     /// The configuration has it, or the journal takes no record.
     pub fn delete_reservation<T>(
         &mut self,
-        machine: Machine,
+        holder: &Holder,
         expected: &Expected,
         promise: T,
     ) -> Result<Option<Pending<T>>, PutError> {
-        let Some(key) = self.client_of(machine) else { return Ok(None) };
-        let own = self.reservations.get(&key).filter(|own| own.reservation.scope == machine.scope);
+        let Some(key) = self.client_of(holder) else { return Ok(None) };
+        let own = self.reservations.get(&key).filter(|own| own.reservation.scope == holder.scope);
         expected.check(own.map(|own| &*own.reservation))?;
         let Some(reserved) = own else { return Ok(None) };
         let address = reserved.reservation.address;
         if reserved.reservation.origin == Origin::Config {
             return Err(PutError::Configured(address));
         }
-        let record = Record::Unreserve { mac: machine.mac, address };
+        let record = Record::Unreserve { client: holder.client.clone(), address };
         let pending = self.append(&record, promise).map_err(|refused| PutError::Journal(refused.reason))?;
         self.remove_reserved(key);
         Ok(Some(pending))
     }
 
-    /// Takes over a reservation found in the journal.
+    /// Takes over a reservation found in the journal or in the configuration.
     pub(super) fn adopt_reservation(&mut self, reservation: Arc<Reservation>, sequence: u64) {
-        let Some(mac) = reservation.mac else { return };
-        let machine = Machine { scope: reservation.scope, mac };
-        let Some(key) = self.client_of(machine) else { return };
+        let holder = reservation.holder();
+        let Some(key) = self.client_of(&holder) else { return };
         self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
         let address = reservation.address;
-        let holds = self.keeps(key);
         if reservation.terms.expires.0 > 0 {
             self.expiring.insert((reservation.terms.expires, key));
         }
-        self.keep_instead(key, address, false);
+        let keeps = self.keeps(key);
+        let holds = keeps && self.keep(key.network, address);
+        if keeps {
+            self.shared.by_identity.put(key, &reservation);
+        }
         self.reservations.insert(key, Reserved { reservation, holds, sequence });
-        if !holds {
+        if !keeps {
             self.hold_reserved(key, address);
         }
-        self.forget_sighting(machine);
+        self.forget_sighting_of(&holder);
     }
 
     /// The reservation that counts for a client: by its hardware address, else by its client identifier, else by its port.
     pub fn reservation_for(
         &self,
-        scopes: &Scopes,
         key: ClientKey,
         mac: MacAddr,
         client_id: &[u8],
@@ -280,10 +330,10 @@ impl Table {
     ) -> Option<Arc<Reservation>> {
         let own = match key.identity.mac() {
             Some(_) => self.reservations.get(&key).map(|own| Arc::clone(&own.reservation)),
-            // The machine's worker is another one than its client's: the reader's copy is the one at hand.
-            None => self.shared.reservation_of(key.network, mac),
+            // Another worker may keep the machine's than the one that owns its client.
+            None => self.shared.by_identity.of_mac(key.network, mac),
         };
-        own.or_else(|| scopes.fixed(key.network, client_id, circuit).cloned())
+        own.or_else(|| self.shared.by_identity.find(key.network, client_id, circuit))
     }
 
     /// Whether the client could claim its reserved address now. One that its worker holds for it is claimed meanwhile.
@@ -302,26 +352,33 @@ impl Table {
         }
     }
 
-    /// Whether reservations by hardware address only keep their address out of the pools: where clients go by their identifier.
+    /// Whether a reservation for this client only keeps its address out of the pools, because its client may be another worker's.
     pub(super) fn keeps(&self, key: ClientKey) -> bool {
         let network = self.shared.networks.get(usize::from(key.network.0));
-        network.is_some_and(|network| network.identified_by == IdentifiedBy::ClientId)
+        let by_mac = network.is_some_and(|network| network.identified_by == IdentifiedBy::Mac);
+        key.identity.mac().is_none() || !by_mac
     }
 
-    /// Whether a reservation by hardware address keeps `address` out of the pools.
+    /// Whether a reservation keeps `address` out of the pools.
     pub(super) fn is_kept(&self, scope: ScopeIndex, address: Ipv4Addr) -> bool {
-        let kept = self.shared.kept.get(usize::from(scope.0)).and_then(Option::as_ref);
+        let kept = self.shared.kept.get(usize::from(scope.0)).and_then(OnceLock::get);
         kept.is_some_and(|kept| kept.is_held(address))
     }
 
-    /// Where clients go by their identifier: keeps a reserved address out of the pools instead of holding it, so that whoever is the machine can claim it.
-    fn keep_instead(&self, key: ClientKey, address: Ipv4Addr, claimed: bool) {
-        let Some((scope, map)) = self.shared.place(key.network, address) else { return };
-        let Some(kept) = self.shared.kept.get(usize::from(scope.0)).and_then(Option::as_ref) else { return };
-        kept.claim(address);
-        if claimed {
-            map.release(address);
-        }
+    /// Whether `address` is kept for somebody and the client does not hold it already.
+    pub(super) fn is_kept_from(&self, key: ClientKey, address: Ipv4Addr) -> bool {
+        let place = self.shared.place(key.network, address);
+        place.is_some_and(|(scope, _)| self.is_kept(scope, address)) && !self.holds(key, address)
+    }
+
+    /// Keeps an address out of the pools; `false` where it is kept already, or is none of the network.
+    fn keep(&self, network: NetworkIndex, address: Ipv4Addr) -> bool {
+        let kept = || {
+            let (index, _) = self.shared.place(network, address)?;
+            let subnet = self.shared.scopes.load().get(index)?.subnet;
+            Some(self.shared.kept.get(usize::from(index.0))?.get_or_init(|| AddressMap::new(subnet)))
+        };
+        kept().is_some_and(|kept| kept.claim(address))
     }
 
     pub(super) fn let_go_reserved(&mut self, key: ClientKey, address: Ipv4Addr) {
@@ -329,31 +386,25 @@ impl Table {
             return self.let_go(key, address);
         }
         if let Some((scope, _)) = self.shared.place(key.network, address)
-            && let Some(kept) = self.shared.kept.get(usize::from(scope.0)).and_then(Option::as_ref)
+            && let Some(kept) = self.shared.kept.get(usize::from(scope.0)).and_then(OnceLock::get)
         {
             kept.release(address);
         }
     }
 
-    /// The address that is reserved for a machine.
-    pub fn reserved_address(&self, machine: Machine) -> Option<Ipv4Addr> {
-        self.reservations.get(&self.client_of(machine)?).map(|own| own.reservation.address)
+    /// The client that a reservation is for.
+    pub(super) fn client_of(&self, holder: &Holder) -> Option<ClientKey> {
+        self.shared.scopes.load().client_of(self.shared.identity_key, holder)
     }
 
-    /// The client that a machine's reservation is for.
-    pub(super) fn client_of(&self, machine: Machine) -> Option<ClientKey> {
-        self.shared.scopes.load().client_of(machine)
-    }
-
-    /// Puts the configuration's reservations in force: those of this worker's machines.
+    /// Puts the configuration's reservations in force: those that this worker keeps.
     pub fn apply_configuration(&mut self, scopes: &Scopes, worker: usize, workers: usize) {
         self.sort_pools(self.shared.scopes.load_full());
         let fixed: HashMap<ClientKey, &Arc<Reservation>> = scopes
             .iter()
             .flat_map(|scope| &scope.reservations)
-            .filter_map(|own| Some((Machine { scope: own.scope, mac: own.mac? }, own)))
-            .filter(|(machine, _)| worker_of(machine.mac, workers) == worker)
-            .filter_map(|(machine, own)| Some((scopes.client_of(machine)?, own)))
+            .filter_map(|own| Some((scopes.client_of(self.shared.identity_key, &own.holder())?, own)))
+            .filter(|(key, _)| owner_of(key.identity, workers) == worker)
             .collect();
         let is_config = |own: &Reserved| own.reservation.origin == Origin::Config;
         let gone =
@@ -366,11 +417,10 @@ impl Table {
             match self.reservations.get(&key) {
                 Some(own) if is_config(own) => continue,
                 Some(own) => {
-                    let mac = own.reservation.mac.unwrap_or_default();
-                    let machine = Machine { scope: own.reservation.scope, mac };
-                    tracing::warn!(mac = %machine.mac, "the configuration's reservation replaces the one made over the API");
+                    let holder = own.reservation.holder();
+                    tracing::warn!(client = %holder.client, "the configuration's reservation replaces the one made over the API");
                     // Where the journal takes no record now, the next start tries again.
-                    if self.delete_reservation(machine, &Expected::Anything, ()).is_err() {
+                    if self.delete_reservation(&holder, &Expected::Anything, ()).is_err() {
                         self.remove_reserved(key);
                     }
                 }
@@ -382,17 +432,20 @@ impl Table {
 
     /// Has the reservations of the API boot what the profile that they name says now; where there is none any more, what the scope says.
     fn find_boot_profiles(&mut self, scopes: &Scopes) {
-        for reserved in self.reservations.values_mut() {
+        for (key, reserved) in &mut self.reservations {
             let own = &reserved.reservation;
             if own.terms.boot.is_empty() || scopes.boot(&own.terms.boot) == own.boot {
                 continue;
             }
             let boot = scopes.boot(&own.terms.boot);
             if boot.is_none() {
-                tracing::warn!(mac = ?own.mac, profile = %own.terms.boot, "a reservation names a boot profile that is gone");
+                tracing::warn!(client = %own.client, profile = %own.terms.boot, "a reservation names a boot profile that is gone");
             }
             reserved.reservation = Arc::new(Reservation { boot, ..Reservation::clone(own) });
             self.shared.model.put_reservation(Arc::clone(&reserved.reservation), reserved.sequence);
+            if self.shared.by_identity.has(*key) {
+                self.shared.by_identity.put(*key, &reserved.reservation);
+            }
         }
     }
 
@@ -405,8 +458,7 @@ impl Table {
         while let Some(&(expires, key)) = self.expiring.first().filter(|(expires, _)| *expires <= now.unix) {
             let own = self.reservations.get(&key).map(|own| Arc::clone(&own.reservation));
             if let Some(own) = own.filter(|own| own.terms.expires == expires) {
-                let mac = own.mac.unwrap_or_default();
-                let gone = self.delete_reservation(Machine { scope: own.scope, mac }, &Expected::Anything, ());
+                let gone = self.delete_reservation(&own.holder(), &Expected::Anything, ());
                 if !matches!(gone, Ok(Some(_))) {
                     return;
                 }
@@ -418,8 +470,9 @@ impl Table {
     pub(super) fn remove_reserved(&mut self, key: ClientKey) {
         if let Some(former) = self.reservations.remove(&key) {
             let (own, holds) = (&former.reservation, former.holds);
-            if let Some(mac) = own.mac {
-                self.shared.model.remove_reservation(Machine { scope: own.scope, mac });
+            self.shared.model.remove_reservation(&own.holder());
+            if self.keeps(key) {
+                self.shared.by_identity.remove(key);
             }
             if holds {
                 self.let_go_reserved(key, own.address);
@@ -432,7 +485,17 @@ impl Shared {
     /// A machine's reservation on a network, by hardware address, as the read model shows it: for those who own no clients.
     pub fn reservation_of(&self, network: NetworkIndex, mac: MacAddr) -> Option<Arc<Reservation>> {
         let mut scopes = self.networks.get(usize::from(network.0))?.scopes.iter();
-        scopes.find_map(|&scope| self.model.reservation(Machine { scope, mac })).map(|(own, _)| own)
+        scopes.find_map(|&scope| self.model.reservation(&Machine { scope, mac }.into())).map(|(own, _)| own)
+    }
+
+    /// A client's reservation on a network by its client identifier, else by its port.
+    pub fn reservation_by_identity(
+        &self,
+        network: NetworkIndex,
+        client_id: &[u8],
+        circuit: Circuit<'_>,
+    ) -> Option<Arc<Reservation>> {
+        self.by_identity.find(network, client_id, circuit)
     }
 }
 
@@ -442,7 +505,7 @@ pub(super) fn reserve_record(reservation: &Reservation) -> Record {
     let Terms { boot, boot_files, labels, lease_secs, expires } = reservation.terms.clone();
     Record::Reserve {
         terms: TermsRecord { boot, boot_files, labels, lease_secs, expires },
-        mac: reservation.mac.unwrap_or_default(),
+        client: reservation.client.clone(),
         address: reservation.address,
         hostname: text(&reservation.hostname),
         boot_file: text(&reservation.boot_file),

@@ -11,7 +11,7 @@ use super::journal::Pending;
 use super::model::SightingRow;
 use super::record::Record;
 use super::table::Table;
-use crate::proto::scope::{Machine, Scope, ScopeIndex};
+use crate::proto::scope::{Holder, Machine, Scope, ScopeIndex};
 use crate::proto::time::Now;
 
 /// One worker's part of the sightings: the order in which they were last seen.
@@ -138,8 +138,15 @@ impl Table {
         }
     }
 
+    /// Forgets the sighting of a machine that has a reservation now.
+    pub(super) fn forget_sighting_of(&mut self, holder: &Holder) {
+        if let Some(mac) = holder.client.mac() {
+            self.forget_sighting(Machine { scope: holder.scope, mac });
+        }
+    }
+
     /// Forgets a sighting, because the machine is known now.
-    pub(super) fn forget_sighting(&mut self, key: Machine) {
+    fn forget_sighting(&mut self, key: Machine) {
         self.sightings.remove(key);
         self.shared.model.remove_sighting(key);
     }

@@ -21,8 +21,8 @@ use super::port::Port;
 use super::record::{BindRecord, Record};
 use super::rows::LeaseFacts;
 use super::{Shared, sighting::SightingBook};
+use crate::proto::circuit::Circuit;
 use crate::proto::decide::{Bind, Binding, ClientState, Offer};
-use crate::proto::fixed::Circuit;
 use crate::proto::owner::address_hash;
 use crate::proto::pool::PoolSet;
 use crate::proto::reason::{ChosenBy, DropReason};
@@ -154,10 +154,14 @@ impl Table {
         offer: &Offer,
         pools: PoolSet,
     ) -> Result<(Ipv4Addr, ChosenBy), DropReason> {
-        let candidate = offer.candidates.iter().flatten().copied().find(|&(address, _)| self.acquire(key, address));
+        let may_have = |own: &Self, (address, by)| by == ChosenBy::Reservation || !own.is_kept_from(key, address);
+        let mut candidates = offer.candidates.iter().flatten().copied();
+        let candidate = candidates.find(|&chosen| may_have(self, chosen) && self.acquire(key, chosen.0));
         let chosen = match candidate {
             Some(chosen) => chosen,
-            None if offer.from_pools => self.claim_from_pools(scope, pools, mac).ok_or(DropReason::PoolExhausted)?,
+            None if offer.from_pools => {
+                self.claim_from_pools(scope, pools, address_hash(mac)).ok_or(DropReason::PoolExhausted)?
+            }
             None => return Err(DropReason::ReservationUnavailable),
         };
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
@@ -193,7 +197,8 @@ impl Table {
         promise: T,
     ) -> Result<Pending<T>, BindRefusal<T>> {
         let held_before = self.holds(key, bind.address);
-        if !self.acquire(key, bind.address) {
+        let is_anothers = bind.chosen_by != ChosenBy::Reservation && self.is_kept_from(key, bind.address);
+        if is_anothers || !self.acquire(key, bind.address) {
             return Err(BindRefusal::Taken(promise));
         }
         let Some((scope, _)) = self.shared.place(key.network, bind.address) else {
@@ -463,18 +468,23 @@ impl Table {
         self.holds(key, address) || self.claim(key.network, address)
     }
 
-    /// An address of the scope's `pools` for a machine: free from its hash on, else the one whose lease expired longest ago.
+    /// An address of the scope's `pools`: free from `hash` on, else the one whose lease expired longest ago.
     pub(super) fn claim_from_pools(
         &mut self,
         scope: &Scope,
         pools: PoolSet,
-        mac: MacAddr,
+        hash: u64,
     ) -> Option<(Ipv4Addr, ChosenBy)> {
         let shared = Arc::clone(&self.shared);
         let index = usize::from(scope.index.0);
-        let (map, kept_too) = (shared.maps.get(index)?, shared.kept.get(index)?.as_ref());
-        if let Some(address) = map.claim_any(scope.ranges(pools), address_hash(mac), &scope.kept, kept_too) {
-            return Some((address, ChosenBy::Pool));
+        let map = shared.maps.get(index)?;
+        let free = || map.claim_any(scope.ranges(pools), hash, &scope.kept, shared.kept.get(index)?.get());
+        while let Some(address) = free() {
+            if !self.is_kept(scope.index, address) {
+                return Some((address, ChosenBy::Pool));
+            }
+            // It was reserved in this very moment.
+            map.release(address);
         }
         while let Some(address) = self.reclaim_oldest(scope.index, pools) {
             // Another worker may have been faster.

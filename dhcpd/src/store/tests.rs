@@ -3,19 +3,21 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use reveille_config::{AddressRange, MacAddr};
+use reveille_config::dhcpd::ReservedFor;
+use reveille_config::{AddressRange, MacAddr, Octets};
 
 use super::journal::{CrashDisk, JournalOptions};
 use super::reservation::{Change, PutError, ReservationDraft};
 use super::table::ClientFacts;
 use super::*;
+use crate::proto::circuit::Circuit;
 use crate::proto::decide::{Bind, Offer};
-use crate::proto::fixed::Circuit;
+use crate::proto::identity::IdentifiedBy;
 use crate::proto::option::OptionBlock;
 use crate::proto::pool::{AddressMask, PoolSet};
 use crate::proto::reason::{ChosenBy, DropReason};
-use crate::proto::scope::{Machine, Origin, Reservation};
-use crate::proto::testing::{config, ip};
+use crate::proto::scope::Holder;
+use crate::proto::testing::{config, ip, reservation_for};
 use crate::proto::time::{Millis, UnixSecs};
 
 const PROV: ScopeIndex = ScopeIndex(1);
@@ -52,8 +54,8 @@ impl Desk {
     }
 
     fn reserved(&mut self, n: u8, client_id: &[u8], circuit: Circuit<'_>) -> Option<(Ipv4Addr, bool)> {
-        let (scopes, key) = (self.store.shared.scopes.load_full(), self.key(n, client_id));
-        let own = self.table.reservation_for(&scopes, key, mac(n), client_id, circuit)?;
+        let key = self.key(n, client_id);
+        let own = self.table.reservation_for(key, mac(n), client_id, circuit)?;
         Some((own.address, self.table.client(NOW, key, Some(&own), &ClientFacts::default()).reserved_available))
     }
 
@@ -70,9 +72,10 @@ impl Desk {
         self.table.offer(NOW, scopes.get(PROV).unwrap(), key, mac(n), &offer, pools).map(|(address, _)| address)
     }
 
+    /// Binds whoever the rules would allow it: the bitmap decides.
     fn bind(&mut self, n: u8, client_id: &[u8], address: Ipv4Addr, ends: UnixSecs) -> bool {
         let key = self.key(n, client_id);
-        let bind = Bind { address, chosen_by: ChosenBy::Pool, lease_secs: 600, ends };
+        let bind = Bind { address, chosen_by: ChosenBy::Reservation, lease_secs: 600, ends };
         let facts = ClientFacts { mac: mac(n), client_id, hostname: "", ..ClientFacts::default() };
         let Ok(pending) = self.table.bind(NOW, key, &bind, facts, ()) else { return false };
         self.store.journal.wait_followed(pending.sequence()).unwrap();
@@ -80,9 +83,14 @@ impl Desk {
     }
 
     fn put(&mut self, n: u8, address: Option<Ipv4Addr>) -> Result<Ipv4Addr, PutError> {
+        self.put_for(mac(n).into(), address)
+    }
+
+    fn put_for(&mut self, client: ReservedFor, address: Option<Ipv4Addr>) -> Result<Ipv4Addr, PutError> {
+        let holder = Holder { scope: PROV, client };
         let draft = ReservationDraft {
             pools: PoolSet::ALL,
-            machine: Machine { scope: PROV, mac: mac(n) },
+            holder: holder.clone(),
             address,
             hostname: None,
             boot_file: None,
@@ -98,25 +106,8 @@ impl Desk {
             Change::Pending(pending) => _ = pending.sequence(),
             Change::Unchanged(_) => {}
         }
-        let machine = Machine { scope: PROV, mac: mac(n) };
-        Ok(self.store.shared.model.reservation(machine).unwrap().0.address)
+        Ok(self.store.shared.model.reservation(&holder).unwrap().0.address)
     }
-}
-
-fn fixed(address: Ipv4Addr) -> Arc<Reservation> {
-    Arc::new(Reservation {
-        boot: None,
-        scope: PROV,
-        mac: None,
-        address,
-        hostname: None,
-        boot_file: None,
-        options: OptionBlock::default(),
-        options_given: "".into(),
-        node: None,
-        terms: crate::proto::scope::Terms::default(),
-        origin: Origin::Config,
-    })
 }
 
 const PORT: Circuit<'static> = Circuit { circuit_id: b"ge-0/0/1", remote_id: b"tor-7" };
@@ -124,8 +115,10 @@ const PORT: Circuit<'static> = Circuit { circuit_id: b"ge-0/0/1", remote_id: b"t
 /// `.100` for the client identifier `node-1`, `.101` for a port.
 fn with_fixed(_: &mut [Network], scopes: &mut [crate::proto::scope::Scope]) {
     let prov = &mut scopes[1];
-    prov.fixed.add_client_id(b"node-1", fixed(ip(2, 100)));
-    prov.fixed.add_circuit(PORT, fixed(ip(2, 101)));
+    let port =
+        ReservedFor::Circuit { circuit_id: Octets(PORT.circuit_id.into()), remote_id: Octets(PORT.remote_id.into()) };
+    prov.reservations.push(reservation_for(ReservedFor::ClientId(Octets(b"node-1".to_vec())), ip(2, 100)));
+    prov.reservations.push(reservation_for(port, ip(2, 101)));
     prov.kept = AddressMask::new(prov.subnet, [range(100, 101), range(109, 109)]);
 }
 

@@ -119,7 +119,10 @@ async fn many_rows_go_over_many_commits_and_are_found_again() {
 async fn a_batch_without_its_end_never_was() {
     let server = Server::new();
     let mut appender = server.store.journal.appender();
-    let one = reveille_dhcpd::store::record::Record::Unreserve { mac: mac(A), address: Ipv4Addr::new(10, 77, 2, 60) };
+    let one = reveille_dhcpd::store::record::Record::Unreserve {
+        client: mac(A).into(),
+        address: Ipv4Addr::new(10, 77, 2, 60),
+    };
     let (status, _) =
         server.ask("PUT", &format!("/v1/reservations/{A}"), Some(json!({ "address": "10.77.2.60" }))).await;
     assert_eq!(status, StatusCode::CREATED);

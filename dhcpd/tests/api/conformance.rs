@@ -81,7 +81,11 @@ async fn what_is_routed_is_described_and_what_is_described_is_routed() {
     let server = crate::harness::Server::new();
     assert_eq!(server.get("/v1/openapi.json").await, *DOCUMENT);
     for (template, operations) in DOCUMENT["paths"].as_object().unwrap() {
-        let path = template.replace("{mac}", "02:00:00:00:00:77").replace("{which}", "10.77.2.77").replace("{id}", "x");
+        let path = template
+            .replace("{mac}", "02:00:00:00:00:77")
+            .replace("{client}", "client-id:0177")
+            .replace("{which}", "10.77.2.77")
+            .replace("{id}", "x");
         for method in METHODS {
             let described = operations.get(method.as_str().to_lowercase());
             let asked = format!("{path}?no_such_parameter=1");

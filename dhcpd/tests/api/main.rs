@@ -3,6 +3,7 @@
 mod batches;
 mod conformance;
 mod harness;
+mod identities;
 mod leases;
 mod transport;
 
@@ -78,7 +79,7 @@ async fn what_is_wrong_is_named() {
     let put = |mac: &str| format!("/v1/reservations/{mac}");
     let long = "x".repeat(300);
     for (method, path, body, status, field, word) in [
-        ("PUT", put("zz"), json!({}), 400, "mac", "MAC"),
+        ("PUT", put("zz"), json!({}), 400, "client", "MAC"),
         ("PUT", put(A), json!({}), 422, "scope", "several scopes"),
         ("PUT", put(A), json!({ "scope": "nope" }), 404, "", "bmc, prov"),
         ("PUT", put(A), json!({ "adress": "10.77.2.60" }), 400, "adress", "unknown field"),

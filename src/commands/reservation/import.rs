@@ -13,8 +13,21 @@ use serde_json::{Map, Value};
 use crate::output;
 
 /// Columns that a reservation has by these names.
-const COLUMNS: [&str; 10] =
-    ["mac", "address", "scope", "pool", "hostname", "boot", "boot_file", "lease_secs", "node", "expires_unix"];
+const COLUMNS: [&str; 13] = [
+    "mac",
+    "client_id",
+    "circuit_id",
+    "remote_id",
+    "address",
+    "scope",
+    "pool",
+    "hostname",
+    "boot",
+    "boot_file",
+    "lease_secs",
+    "node",
+    "expires_unix",
+];
 
 /// Puts what the file says.
 pub async fn run(dhcpd: &Dhcpd, file: &Path, dry_run: bool, json: bool) -> anyhow::Result<ExitCode> {
@@ -55,8 +68,8 @@ fn read(mut from: impl Read) -> anyhow::Result<(Batch, Vec<u64>)> {
     if let Some(unknown) = columns.iter().find(|name| !is_column(name)) {
         bail!("line 1: no column is called `{unknown}`; there are: {}, label.NAME, option.NAME", COLUMNS.join(", "));
     }
-    if !columns.iter().any(|name| name == "mac") {
-        bail!("line 1: there is no column `mac`");
+    if !columns.iter().any(|name| COLUMNS[..4].contains(&name)) {
+        bail!("line 1: there is none of the columns {}", COLUMNS[..4].join(", "));
     }
     let (mut batch, mut lines) = (Batch::default(), Vec::new());
     for record in reader.records() {
@@ -123,7 +136,7 @@ mod tests {
     fn what_is_wrong_names_its_line() {
         for (text, words) in [
             ("mac,colour\n", "no column is called `colour`"),
-            ("address\n", "no column `mac`"),
+            ("address\n", "none of the columns mac, client_id"),
             ("mac,address\n52:54:00:00:00:01,nonsense\n", "line 2"),
             ("mac,lease_secs\n52:54:00:00:00:01,1\n52:54:00:00:00:02,x\n", "line 3: lease_secs"),
             ("mac,address\n52:54:00:00:00:01\n", "line: 2"),

@@ -12,7 +12,6 @@ use crate::store::event::{EventKind, RawEvent};
 /// The event as a reader is shown it.
 pub(super) fn show(state: &ApiState, raw: &RawEvent) -> Event {
     let shared = &state.store.shared;
-    let machine = Machine { scope: raw.scope, mac: raw.mac };
     let scope = shared.scopes.load().get(raw.scope).map(|scope| scope.name.to_string()).unwrap_or_default();
     let mut detail = Map::new();
     let mut put = |name: &str, value: Value| _ = detail.insert(name.into(), value);
@@ -29,7 +28,11 @@ pub(super) fn show(state: &ApiState, raw: &RawEvent) -> Event {
     if !raw.reason.is_empty() {
         put("reason", raw.reason.into());
     }
-    let node = shared.model.reservation(machine).and_then(|(own, _)| own.node.as_deref().map(Into::into));
+    let own = match raw.address.filter(|_| raw.mac == MacAddr::default()) {
+        Some(address) => shared.model.reserved_at(address),
+        None => shared.model.reservation(&Machine { scope: raw.scope, mac: raw.mac }.into()).map(|(own, _)| own),
+    };
+    let node = own.and_then(|own| own.node.as_deref().map(Into::into));
     Event {
         sequence: raw.journal_sequence,
         at_unix_millis: raw.at_unix_millis,
@@ -66,6 +69,12 @@ fn message(raw: &RawEvent, scope: &str) -> String {
         }
         EventKind::Expired => format!("the lease of {address} for {mac} has expired"),
         EventKind::Sighting => format!("unknown machine {mac} asks on static scope {scope}"),
+        EventKind::Reserved if mac == MacAddr::default() => {
+            format!("{address} is reserved for a client identifier or a port")
+        }
+        EventKind::Unreserved if mac == MacAddr::default() => {
+            format!("{address} is no longer reserved for a client identifier or a port")
+        }
         EventKind::Reserved => format!("{address} is reserved for {mac}"),
         EventKind::Unreserved => format!("{address} is no longer reserved for {mac}"),
         EventKind::Dropped => format!("{mac} was not served on {scope}: {why}"),

@@ -20,7 +20,8 @@ use schemars::JsonSchema;
 
 use self::operation::{Content, Operation, shape};
 use self::parameter::{
-    ADDRESS, DRY_RUN, EVENTS, FILTERS, FORMAT, IF_MATCH, IF_NONE_MATCH, MAC, MACHINE, PAGES, SCOPE, TOKEN_ID, WHICH,
+    ADDRESS, CLIENT, DRY_RUN, EVENTS, FILTERS, FORMAT, IF_MATCH, IF_NONE_MATCH, MAC, MACHINE, PAGES, SCOPE, TOKEN_ID,
+    WHICH,
 };
 use self::table::Table;
 use super::{
@@ -92,7 +93,7 @@ fn reserving(table: Table<Arc<ApiState>>) -> Table<Arc<ApiState>> {
             pages::<Reservation>(
                 "/v1/reservations",
                 "list_reservations",
-                "Reservations in the order of scopes and machines.",
+                "Reservations in the order of scopes and clients.",
             )
             .with(&[SCOPE])
             .with(&PAGES)
@@ -108,8 +109,8 @@ fn reserving(table: Table<Arc<ApiState>>) -> Table<Arc<ApiState>> {
             batch::post,
         )
         .add(
-            put("/v1/reservations/{mac}", "put_reservation", "Reserves an address; the same again is no change.")
-                .with(&[MACHINE, IF_MATCH, IF_NONE_MATCH])
+            put("/v1/reservations/{client}", "put_reservation", "Reserves an address; the same again is no change.")
+                .with(&[CLIENT, IF_MATCH, IF_NONE_MATCH])
                 .optional_body::<ReservationPut>()
                 .json::<Reservation>(OK, "It is on disk and in force; it was there before.")
                 .json::<Reservation>(CREATED, "It is on disk and in force.")
@@ -118,8 +119,8 @@ fn reserving(table: Table<Arc<ApiState>>) -> Table<Arc<ApiState>> {
             reservations::put,
         )
         .add(
-            get("/v1/reservations/{mac}", "get_reservation", "The reservation of a machine.")
-                .with(&[MACHINE, SCOPE])
+            get("/v1/reservations/{client}", "get_reservation", "The reservation of a client.")
+                .with(&[CLIENT, SCOPE])
                 .json::<Reservation>(OK, "It is in force.")
                 .tagged()
                 .fails(&[NOT_FOUND, INVALID, UNAVAILABLE]),
@@ -127,11 +128,11 @@ fn reserving(table: Table<Arc<ApiState>>) -> Table<Arc<ApiState>> {
         )
         .add(
             delete(
-                "/v1/reservations/{mac}",
+                "/v1/reservations/{client}",
                 "delete_reservation",
                 "Ends a reservation; a lease that it gave runs on to its end.",
             )
-            .with(&[MACHINE, SCOPE, IF_MATCH, IF_NONE_MATCH])
+            .with(&[CLIENT, SCOPE, IF_MATCH, IF_NONE_MATCH])
             .empty("There is none any more.")
             .fails(&[NOT_FOUND, CONFLICT, PRECONDITION, INVALID, UNAVAILABLE]),
             reservations::delete,

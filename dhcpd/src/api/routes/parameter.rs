@@ -64,6 +64,16 @@ fn list(items: Value) -> Value {
 
 /// The machine of the path.
 pub const MACHINE: Parameter = path("mac", "The machine.", machine);
+/// The client of the path.
+pub const CLIENT: Parameter = path(
+    "client",
+    "For whom it is: a machine, or a client identifier (option 61) or the ids of a port (option 82), in hexadecimal.",
+    || {
+        let octets = "[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){0,254}";
+        let pattern = format!("^(client-id:{octets}|circuit:{octets}(\\+remote:{octets})?|remote:{octets})$");
+        json!({ "anyOf": [machine(), { "type": "string", "pattern": pattern }] })
+    },
+);
 /// A lease by its address or its machine.
 pub const WHICH: Parameter = path("which", "An address or a machine.", || json!({ "anyOf": [address(), machine()] }));
 /// A token.

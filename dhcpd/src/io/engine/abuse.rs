@@ -3,7 +3,7 @@
 use reveille_config::dhcpd::Limits;
 
 use super::{Desk, Job, text};
-use crate::proto::fixed::Circuit;
+use crate::proto::circuit::Circuit;
 use crate::proto::scope::{ClientKey, Scopes};
 use crate::store::port::Port;
 

@@ -151,8 +151,9 @@ impl Desk {
                 let rules = match &answer {
                     Answer::Active(found) => scopes.of_address(found.address).map(|scope| {
                         let circuit = RelayAgent::new(&found.relay_agent).circuit();
-                        let fixed = || scopes.fixed(scope.network, &found.client_id, circuit).cloned();
-                        own = self.shared.reservation_of(scope.network, found.mac).or_else(fixed);
+                        let by_identity =
+                            || self.shared.reservation_by_identity(scope.network, &found.client_id, circuit);
+                        own = self.shared.reservation_of(scope.network, found.mac).or_else(by_identity);
                         leasequery::classes_of(scopes, found, &mut classes);
                         Rules::new(scopes, scope, own.as_deref(), &classes).at(found.address)
                     }),

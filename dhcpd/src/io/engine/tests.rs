@@ -5,6 +5,7 @@ mod allocation;
 mod conflict;
 mod events;
 mod harness;
+mod identities;
 mod messages;
 mod property;
 mod queries;
@@ -13,13 +14,14 @@ use std::net::Ipv4Addr;
 
 use dhcproto::v4::MessageType as Wire;
 use harness::{Answer, Server};
-use reveille_config::MacAddr;
+use reveille_config::dhcpd::ReservedFor;
+use reveille_config::{MacAddr, Octets};
 use rustix::io::Errno;
 
 use super::*;
 use crate::proto::option::OptionBlock;
 use crate::proto::pool::PoolSet;
-use crate::proto::scope::Machine;
+use crate::proto::scope::Holder;
 use crate::proto::testing::{KNOWN_BMC, Packet, RESERVED, STRANGER, ip};
 use crate::store::journal::{CrashDisk, JournalState, Loss};
 use crate::store::model::RowState;
@@ -34,11 +36,11 @@ fn client(n: u8) -> MacAddr {
     MacAddr([2, 0, 0, 1, 0, n])
 }
 
-fn draft(server: &Server, scope: &str, mac: MacAddr, address: Option<Ipv4Addr>) -> ReservationDraft {
+fn draft(server: &Server, scope: &str, client: impl Into<ReservedFor>, address: Option<Ipv4Addr>) -> ReservationDraft {
     let scope = server.scope(scope);
     ReservationDraft {
         pools: PoolSet::ALL,
-        machine: Machine { scope, mac },
+        holder: Holder { scope, client: client.into() },
         address,
         hostname: None,
         boot_file: None,
@@ -453,6 +455,8 @@ fn a_snapshot_holds_everything() {
     let released = server.bind(client(3));
     server.send(&Packet::release(client(3), released));
     let put = server.put(draft(&server, "prov", client(4), Some(ip(2, 70)))).unwrap();
+    let port = ReservedFor::Circuit { circuit_id: Octets(vec![7]), remote_id: Octets(b"tor".to_vec()) };
+    let by_port = server.put(draft(&server, "prov", port, Some(ip(2, 71)))).unwrap().reservation;
     server.send_on("vb0", &Packet::discover(STRANGER));
     let leases = server.leases();
     server.snapshot();
@@ -465,8 +469,9 @@ fn a_snapshot_holds_everything() {
         leases.iter().map(|l| (l.0, l.1.client, l.1.state, l.1.ends)).collect::<Vec<_>>()
     );
     assert!(after.iter().any(|(address, _)| *address == bound));
-    let key = Machine { scope: server.scope("prov"), mac: client(4) };
-    assert_eq!(server.model().reservation(key).map(|(own, _)| own), Some(put.reservation));
+    for own in [put.reservation, by_port] {
+        assert_eq!(server.model().reservation(&own.holder()).map(|(own, _)| own), Some(own));
+    }
     assert_eq!(server.model().sightings().len(), 1);
 }
 

@@ -48,7 +48,7 @@ impl Desk {
                 rows.into_iter().for_each(|row| self.table.put_in_force(row, sequence));
                 _ = answer.send(());
             }
-            Request::Delete(machine, expected, answer) => match self.table.delete_reservation(machine, &expected, ()) {
+            Request::Delete(holder, expected, answer) => match self.table.delete_reservation(&holder, &expected, ()) {
                 Ok(Some(pending)) => self.waiting.push_back(Waiting::Deleted { pending, answer }),
                 Ok(None) => _ = answer.send(Ok(false)),
                 Err(error) => _ = answer.send(Err(error)),

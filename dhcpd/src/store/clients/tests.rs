@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use reveille_config::dhcpd::PortShareBy;
 
 use super::*;
-use crate::proto::fixed::Circuit;
+use crate::proto::circuit::Circuit;
 
 const POOLS: usize = 3;
 

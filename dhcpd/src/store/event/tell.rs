@@ -55,10 +55,12 @@ pub(in crate::store) fn tell(
                 Record::Decline { address, mac, at, .. } => {
                     Some(event(EventKind::Declined, scope_of(address)?, mac, address, Some(at)))
                 }
-                Record::Reserve { mac, address, .. } => {
+                Record::Reserve { client, address, .. } => {
+                    let mac = client.mac().unwrap_or_default();
                     Some(event(EventKind::Reserved, scope_of(address)?, mac, address, None))
                 }
-                Record::Unreserve { mac, address } => {
+                Record::Unreserve { client, address } => {
+                    let mac = client.mac().unwrap_or_default();
                     Some(event(EventKind::Unreserved, scope_of(address)?, mac, address, None))
                 }
                 // A sighting is told when it is seen.

@@ -62,14 +62,21 @@ name = "bmc""#;
 fn a_warm_worker_allocates_nothing_for_a_packet() {
     for classes in [&[][..], &[("[[dhcpd.scope]]\nname = \"bmc\"", CLASSES)]] {
         let uncached = ("lease_secs = 3600\n", "lease_secs = 3600\ncache_threshold_percent = 0\n");
-        allocates_nothing(&[&[uncached], classes].concat());
+        allocates_nothing(&[&[uncached], classes].concat(), &[]);
         // Answered as the lease stands, with a record for those who may ask.
-        allocates_nothing(&[&[("[dhcpd]", "[dhcpd]\nleasequery = [\"10.77.2.254/32\"]")], classes].concat());
+        allocates_nothing(&[&[("[dhcpd]", "[dhcpd]\nleasequery = [\"10.77.2.254/32\"]")], classes].concat(), &[]);
     }
+    // The second has a client's identifier, and comes before the one by the port that others are behind.
+    let port = ReservedFor::Circuit { circuit_id: Octets(b"port".to_vec()), remote_id: Octets::default() };
+    let ids = [port, ReservedFor::ClientId(Octets(vec![1, 2, 0, 0, 1, 0, 2]))];
+    allocates_nothing(&[], &ids);
 }
 
-fn allocates_nothing(changes: &[(&str, &str)]) {
+fn allocates_nothing(changes: &[(&str, &str)], reserved: &[ReservedFor]) {
     let mut server = Server::new(changes);
+    for (client, last) in reserved.iter().zip(60..) {
+        server.put(draft(&server, "prov", client.clone(), Some(ip(2, last)))).unwrap();
+    }
     let packets = packets(&mut server);
     for _ in 0..20 {
         assert_eq!(round(&mut server, &packets), packets.len(), "each is answered");

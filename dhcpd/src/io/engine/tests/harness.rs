@@ -7,7 +7,7 @@ use dhcproto::v4::{DhcpOption, Message, MessageType as Wire, OptionCode};
 use dhcproto::{Decodable, Decoder};
 
 use super::super::*;
-use crate::proto::scope::{Machine, Scopes};
+use crate::proto::scope::{Holder, Scopes};
 use crate::proto::testing::{Packet, config, ip, scopes};
 use crate::proto::time::UnixSecs;
 use crate::store::journal::{CrashDisk, JournalOptions, Loss, Storage};
@@ -15,6 +15,7 @@ use crate::store::model::{LeaseRow, Model};
 use crate::store::reservation::{Put, PutError, ReservationDraft};
 use crate::store::{Store, StoreError};
 use reveille_config::MacAddr;
+use reveille_config::dhcpd::ReservedFor;
 use tokio::sync::oneshot;
 
 /// What a client is told.
@@ -250,18 +251,16 @@ impl Server {
 
     pub fn put(&mut self, draft: ReservationDraft) -> Result<Put, PutError> {
         let (answer, mut answered) = oneshot::channel();
-        self.store.queue_of(draft.machine.mac).push(Request::Put(Box::new(draft), answer)).unwrap();
+        self.store.queue_of(&draft.holder.client).push(Request::Put(Box::new(draft), answer)).unwrap();
         self.settle();
         answered.try_recv().unwrap()
     }
 
-    pub fn delete(&mut self, scope: &str, mac: MacAddr) -> Result<bool, PutError> {
+    pub fn delete(&mut self, scope: &str, client: impl Into<ReservedFor>) -> Result<bool, PutError> {
         let (answer, mut answered) = oneshot::channel();
-        let key = Machine { scope: self.scope(scope), mac };
-        self.store
-            .queue_of(mac)
-            .push(Request::Delete(key, crate::store::reservation::Expected::Anything, answer))
-            .unwrap();
+        let holder = Holder { scope: self.scope(scope), client: client.into() };
+        let queue = self.store.queue_of(&holder.client);
+        queue.push(Request::Delete(holder, crate::store::reservation::Expected::Anything, answer)).unwrap();
         self.settle();
         answered.try_recv().unwrap()
     }

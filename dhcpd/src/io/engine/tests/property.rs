@@ -10,13 +10,14 @@ use proptest::prelude::*;
 
 use super::harness::{Server, World};
 use super::*;
-use crate::proto::fixed::Circuit;
 use crate::proto::identity::IdentifiedBy;
 use crate::proto::pool::AddressMask;
 use crate::proto::reply::Reply;
-use crate::proto::scope::{Network, NetworkIndex, Origin, Reservation, Scopes};
-use reveille_config::AddressRange;
-use reveille_config::dhcpd::ScopeKind;
+use crate::proto::scope::{Network, NetworkIndex, Scopes};
+use crate::proto::testing::reservation_for;
+use crate::store::reservation::PutError;
+use reveille_config::dhcpd::{ReservedFor, ScopeKind};
+use reveille_config::{AddressRange, Octets};
 
 const CLIENTS: u8 = 7;
 /// The client that has `.102` by its identifier, and the one that has `.61` by its port.
@@ -47,6 +48,9 @@ enum Step {
     Query(u8),
     Reserve(u8, u8),
     Unreserve(u8),
+    /// A reservation by the client's identifier or by its port.
+    ReserveOther(u8, Other, u8),
+    UnreserveOther(u8, Other),
     /// The configuration is read again, with renewals answered from disk or not.
     Reload(bool),
     Advance(u16),
@@ -54,6 +58,22 @@ enum Step {
     SetClock(i16),
     Crash(u64),
     Snapshot,
+}
+
+/// By what a reservation is for a client, if not by its hardware address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Other {
+    Id,
+    Port,
+}
+
+impl Other {
+    fn of(self, c: u8) -> ReservedFor {
+        match self {
+            Self::Id => ReservedFor::ClientId(Octets(id(c).to_vec())),
+            Self::Port => ReservedFor::Circuit { circuit_id: Octets(vec![c]), remote_id: Octets(b"tor".to_vec()) },
+        }
+    }
 }
 
 /// How a message comes, and from which of the client's two interfaces.
@@ -69,6 +89,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let c = 0..CLIENTS;
     let way = || any::<(bool, bool)>().prop_map(|(relayed, other_interface)| Way { relayed, other_interface });
     let comes = (c.clone(), way());
+    let other = || prop_oneof![Just(Other::Id), Just(Other::Port)];
     let step = prop_oneof![
         6 => comes.clone().prop_map(|(c, way)| Step::Discover(c, way)),
         8 => comes.clone().prop_map(|(c, way)| Step::Select(c, way)),
@@ -84,7 +105,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => c.clone().prop_map(Step::Inform),
         2 => c.clone().prop_map(Step::Query),
         2 => (c.clone(), 0u8..10).prop_map(|(c, a)| Step::Reserve(c, a)),
-        1 => c.prop_map(Step::Unreserve),
+        1 => c.clone().prop_map(Step::Unreserve),
+        2 => (c.clone(), other(), 0u8..10).prop_map(|(c, by, a)| Step::ReserveOther(c, by, a)),
+        1 => (c, other()).prop_map(|(c, by)| Step::UnreserveOther(c, by)),
         1 => any::<bool>().prop_map(Step::Reload),
         4 => (1u16..3_000).prop_map(Step::Advance),
         1 => any::<i16>().prop_map(Step::SetClock),
@@ -109,6 +132,8 @@ struct Told {
     promises: HashMap<u8, Promise>,
     offers: HashMap<u8, (Ipv4Addr, Millis)>,
     reserved: HashMap<u8, Ipv4Addr>,
+    /// Over the API, by other identities.
+    others: HashMap<(u8, Other), Ipv4Addr>,
 }
 
 impl Told {
@@ -144,6 +169,8 @@ impl Told {
     }
 
     fn is_nobody_elses(&self, c: u8, address: Ipv4Addr, now: Now) {
+        let reserved = self.others.iter().find(|((of, _), reserved)| *of != c && **reserved == address);
+        assert_eq!(reserved, None, "reserved for another, told to {c}");
         for other in (0..CLIENTS).filter(|&other| other != c) {
             let promised = self.promise(other, now).map(|promise| promise.address);
             assert_ne!(promised, Some(address), "promised to {other}, told to {c}");
@@ -161,7 +188,8 @@ impl Told {
 
     /// Whether a renewal of `address` may be refused: the client has a reservation of another one, or the address is not for everybody.
     fn may_move(&self, c: u8, address: Ipv4Addr) -> bool {
-        let elsewhere = self.reserved.get(&c).is_some_and(|reserved| *reserved != address);
+        let others = self.others.iter().filter(|((of, _), _)| *of == c).map(|(_, reserved)| reserved);
+        let elsewhere = self.reserved.get(&c).into_iter().chain(others).any(|reserved| *reserved != address);
         let by_configuration = [BY_ID, BY_PORT].contains(&c);
         let kept = [FOR_ID, FOR_PORT].contains(&address);
         let outside = !self.reserved.contains_key(&c) && address.octets()[3] < 100;
@@ -181,28 +209,12 @@ fn address(a: u8) -> Ipv4Addr {
 /// Where the network of the test lies among the configuration's.
 const PROV: NetworkIndex = NetworkIndex(1);
 
-fn reservation(address: Ipv4Addr) -> Arc<Reservation> {
-    Arc::new(Reservation {
-        scope: ScopeIndex(1),
-        mac: None,
-        address,
-        hostname: None,
-        boot_file: None,
-        boot: None,
-        options: OptionBlock::default(),
-        options_given: "".into(),
-        node: None,
-        terms: crate::proto::scope::Terms::default(),
-        origin: Origin::Config,
-    })
-}
-
 /// Reservations by client identifier and by port.
 fn one_scope(scopes: &mut Scopes) {
     let (_, scopes) = scopes.parts_mut();
     let prov = &mut scopes[1];
-    prov.fixed.add_client_id(&id(BY_ID), reservation(FOR_ID));
-    prov.fixed.add_circuit(Circuit { circuit_id: &[BY_PORT], remote_id: b"tor" }, reservation(FOR_PORT));
+    prov.reservations.push(reservation_for(Other::Id.of(BY_ID), FOR_ID));
+    prov.reservations.push(reservation_for(Other::Port.of(BY_PORT), FOR_PORT));
     let kept = [FOR_ID, FOR_PORT].map(|address| AddressRange::new(address, address).unwrap());
     prov.kept = AddressMask::new(prov.subnet, kept);
 }
@@ -373,6 +385,22 @@ fn run(workers: usize, (world, by_identifier): (World, bool), steps: Vec<Step>) 
                 }
                 told.reserved.remove(&c);
             }
+            Step::ReserveOther(c, by, a) => {
+                let at = address(a);
+                let scope = if at.octets()[2] == 2 { "prov" } else { "bmc" };
+                if let Ok(put) = server.put(draft(&server, scope, by.of(c), Some(at))) {
+                    told.is_nobody_elses(c, put.reservation.address, now);
+                    told.others.insert((c, by), put.reservation.address);
+                }
+            }
+            Step::UnreserveOther(c, by) => {
+                for scope in ["prov", "bmc"] {
+                    // Two of them are the configuration's.
+                    let deleted = server.delete(scope, by.of(c));
+                    assert!(matches!(deleted, Ok(_) | Err(PutError::Configured(_))));
+                }
+                told.others.remove(&(c, by));
+            }
             Step::Reload(cached) => {
                 let changes = [BASE[0], ("lease_secs = 3600", UNCACHED), BASE[2]];
                 server.reload(if cached { &BASE } else { &changes });
@@ -384,6 +412,10 @@ fn run(workers: usize, (world, by_identifier): (World, bool), steps: Vec<Step>) 
             Step::Crash(seed) => {
                 server = server.crash(Loss::Random(seed));
                 told.restarted(now);
+                for ((c, by), address) in &told.others {
+                    let own = server.model().reserved_at(*address);
+                    assert_eq!(own.map(|own| own.client.clone()), Some(by.of(*c)), "it was answered, so it is there");
+                }
             }
             Step::Snapshot => server.snapshot(),
         }

@@ -1,0 +1,177 @@
+//! Reservations over the API for clients that are not known by their hardware address: whole conversations, with one worker and with several, where clients go by
+//! their hardware address and where they go by their identifier.
+
+use reveille_config::dhcpd::ReservedFor;
+
+use super::harness::World;
+use super::*;
+use crate::proto::identity::IdentifiedBy;
+use crate::proto::scope::Scopes;
+use crate::proto::view::code;
+
+const ID: &[u8] = &[0, b'n', b'o', b'd', b'e'];
+
+fn by_id() -> ReservedFor {
+    ReservedFor::ClientId(Octets(ID.to_vec()))
+}
+
+fn by_port() -> ReservedFor {
+    ReservedFor::Circuit { circuit_id: Octets(vec![7]), remote_id: Octets(b"tor".to_vec()) }
+}
+
+fn identifiers(scopes: &mut Scopes) {
+    scopes.parts_mut().0.iter_mut().for_each(|network| network.identified_by = IdentifiedBy::ClientId);
+}
+
+/// What the client of a reservation sends: its identifier, or through its port.
+fn comes(packet: Packet, client: &ReservedFor) -> Packet {
+    match client {
+        ReservedFor::ClientId(id) => packet.option(code::CLIENT_ID, id.as_slice()),
+        _ => {
+            let agent = [&[1, 1, 7, 2, 3][..], b"tor"].concat();
+            packet.relayed_by(ip(2, 254)).option(code::RELAY_AGENT, &agent)
+        }
+    }
+}
+
+/// DISCOVER and REQUEST of the client, as this machine.
+fn bind(server: &mut Server, mac: MacAddr, client: &ReservedFor) -> Option<Ipv4Addr> {
+    let offer = server.send(&comes(Packet::discover(mac), client))?;
+    let ack = server.send(&comes(Packet::select(mac, SERVER, offer.address), client))?;
+    assert_eq!((offer.kind, ack.kind, ack.address), (Wire::Offer, Wire::Ack, offer.address));
+    Some(ack.address)
+}
+
+/// Runs a conversation for either identity on every kind of network.
+fn everywhere(conversation: impl Fn(Server, ReservedFor)) {
+    for (workers, world) in [(1, (|_| {}) as World), (3, |_| {}), (1, identifiers), (3, identifiers)] {
+        for client in [by_id(), by_port()] {
+            conversation(Server::in_world(world, &[], workers), client);
+        }
+    }
+}
+
+#[test]
+fn whichever_worker_gets_the_client_it_has_its_address_at_once_and_after_a_crash() {
+    everywhere(|mut server, reserved| {
+        let at = ip(2, 60);
+        let put = server.put(draft(&server, "prov", reserved.clone(), Some(at))).unwrap();
+        assert!(put.created);
+        // Enough machines for every worker to own one.
+        for n in 1..=8 {
+            assert_eq!(bind(&mut server, client(n), &reserved), Some(at), "{reserved}");
+            server.send(&comes(Packet::release(client(n), at), &reserved));
+        }
+        assert_eq!(bind(&mut server, client(1), &reserved), Some(at));
+        let mut server = server.crash(Loss::Everything);
+        let renewed = server.send(&comes(Packet::renew(client(1), at), &reserved));
+        assert_eq!(renewed.map(|answer| (answer.kind, answer.address)), Some((Wire::Ack, at)));
+        server.snapshot();
+        let mut server = server.crash(Loss::Everything);
+        let again = server.put(draft(&server, "prov", reserved.clone(), Some(at))).unwrap();
+        assert_eq!((again.created, server.store.journal.stats().records), (false, 0), "it is there already");
+        assert_eq!(server.delete("prov", reserved.clone()), Ok(true));
+        assert_eq!(server.delete("prov", reserved.clone()), Ok(false));
+        let mut server = server.crash(Loss::Everything);
+        let answer = server.send(&comes(Packet::renew(client(1), at), &reserved));
+        assert_eq!(answer.map(|answer| answer.kind), Some(Wire::Nak), "the pools do not have it");
+    });
+}
+
+#[test]
+fn nobody_else_gets_what_is_reserved() {
+    everywhere(|mut server, reserved| {
+        let at = ip(2, 103);
+        server.put(draft(&server, "prov", reserved.clone(), Some(at))).unwrap();
+        let wish = server.send(&Packet::discover(client(20)).asks(at)).unwrap();
+        assert_ne!(wish.address, at, "{reserved}");
+        let grab = server.send(&Packet::select(client(21), SERVER, at));
+        assert_eq!(grab.map(|answer| answer.kind), Some(Wire::Nak));
+        let all: Vec<_> = (30..50).filter_map(|n| server.send(&Packet::discover(client(n)))).collect();
+        assert_eq!(all.len(), 8, "all others of the pool");
+        assert!(all.iter().all(|offer| offer.address != at));
+        assert_eq!(bind(&mut server, client(1), &reserved), Some(at), "it was kept");
+        for other in [by_id(), by_port(), client(9).into()].into_iter().filter(|other| *other != reserved) {
+            let taken = server.put(draft(&server, "prov", other, Some(at)));
+            assert_eq!(taken, Err(PutError::Taken(at)), "by another reservation");
+        }
+        // Given back and no longer reserved, it is everybody's.
+        server.send(&comes(Packet::release(client(1), at), &reserved));
+        server.delete("prov", reserved.clone()).unwrap();
+        assert_eq!(server.send(&Packet::discover(client(60))).map(|offer| offer.address), Some(at));
+    });
+}
+
+#[test]
+fn an_address_that_somebody_uses_is_reserved_for_its_user_alone() {
+    everywhere(|mut server, reserved| {
+        let strangers = server.bind(client(1));
+        assert_eq!(
+            server.put(draft(&server, "prov", reserved.clone(), Some(strangers))),
+            Err(PutError::Taken(strangers))
+        );
+        let own = bind(&mut server, client(2), &reserved).unwrap();
+        let put = server.put(draft(&server, "prov", reserved.clone(), Some(own))).unwrap();
+        assert_eq!(put.reservation.address, own, "{reserved}");
+        let renewed = server.send(&comes(Packet::renew(client(2), own), &reserved));
+        assert_eq!(renewed.map(|answer| (answer.kind, answer.address)), Some((Wire::Ack, own)));
+        assert_eq!(server.put(draft(&server, "prov", client(1), Some(own))), Err(PutError::Taken(own)));
+    });
+}
+
+#[test]
+fn an_open_address_is_chosen_once_and_kept() {
+    everywhere(|mut server, reserved| {
+        let first = server.put(draft(&server, "prov", reserved.clone(), None)).unwrap().reservation.address;
+        assert!((100..110).contains(&first.octets()[3]));
+        assert_eq!(server.put(draft(&server, "prov", reserved.clone(), None)).unwrap().reservation.address, first);
+        assert_eq!(bind(&mut server, client(1), &reserved), Some(first), "{reserved}");
+    });
+}
+
+#[test]
+fn it_ends_by_itself() {
+    everywhere(|mut server, reserved| {
+        let mut put = draft(&server, "prov", reserved.clone(), Some(ip(2, 60)));
+        put.terms.expires = server.now.unix.plus(100);
+        server.put(put).unwrap();
+        assert_eq!(bind(&mut server, client(1), &reserved), Some(ip(2, 60)));
+        server.advance(101);
+        server.settle();
+        assert_eq!(server.model().reserved_at(ip(2, 60)), None, "{reserved}");
+        // What comes after it in the journal is durable.
+        server.bind(client(2));
+        let mut server = server.crash(Loss::Everything);
+        assert_eq!(server.model().reserved_at(ip(2, 60)), None);
+        let offer = server.send(&comes(Packet::discover(client(1)), &reserved)).unwrap();
+        assert_ne!(offer.address, ip(2, 60));
+    });
+}
+
+#[test]
+fn the_hardware_address_goes_first_then_the_identifier_then_the_port() {
+    let mut server = Server::with_workers(&[], 2);
+    for (who, last) in [(by_port(), 60), (by_id(), 61), (client(1).into(), 62)] {
+        let packet = comes(comes(Packet::discover(client(1)), &by_id()), &by_port());
+        server.put(draft(&server, "prov", who.clone(), Some(ip(2, last)))).unwrap();
+        assert_eq!(server.send(&packet).map(|offer| offer.address), Some(ip(2, last)), "{who}");
+    }
+}
+
+#[test]
+fn the_configuration_goes_before_the_api() {
+    let mut server = Server::new(&[]);
+    server.put(draft(&server, "prov", by_id(), Some(ip(2, 60)))).unwrap();
+    let more = "hostname = \"node-1\"\n\
+                [[dhcpd.scope.reservation]]\nclient_id = \"hex:006e6f6465\"\naddress = \"10.77.2.61\"\n";
+    server.reload(&[("hostname = \"node-1\"", more)]);
+    let own = server.model().reserved_at(ip(2, 61)).expect("the configuration's");
+    assert_eq!((&own.client, server.model().reserved_at(ip(2, 60))), (&by_id(), None));
+    assert_eq!(bind(&mut server, client(1), &by_id()), Some(ip(2, 61)));
+    let refused = server.put(draft(&server, "prov", by_id(), Some(ip(2, 60))));
+    assert_eq!(refused, Err(PutError::Configured(ip(2, 61))));
+    assert_eq!(server.put(draft(&server, "prov", client(3), Some(ip(2, 61)))), Err(PutError::Taken(ip(2, 61))));
+    server.reload(&[]);
+    assert_eq!(server.model().reserved_at(ip(2, 61)), None);
+    assert_ne!(bind(&mut server, client(2), &by_id()), Some(ip(2, 61)));
+}
