@@ -41,10 +41,10 @@ async fn each_identity_is_put_shown_listed_and_deleted_as_a_machine_is() {
     for _ in 0..2 {
         let (mut found, mut cursor) = (Vec::new(), String::new());
         loop {
-            let page = server.get(&format!("/v1/reservations?scope=prov&limit=1&cursor={cursor}")).await;
+            let page = server.get(&format!("/v1/reservations?scope=prov&limit=1{cursor}")).await;
             found.extend(page["items"].as_array().unwrap().iter().map(|own| own["address"].clone()));
             match page["next"].as_str() {
-                Some(next) => cursor = next.into(),
+                Some(next) => cursor = format!("&cursor={next}"),
                 None => break,
             }
         }
