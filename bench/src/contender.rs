@@ -94,11 +94,6 @@ impl Contender {
         matches!(self, Self::ReveilleDefault | Self::ReveilleOffload)
     }
 
-    /// Whether it remembers clients.
-    pub fn has_state(self) -> bool {
-        !matches!(self, Self::Ceiling | Self::CeilingOffload)
-    }
-
     /// How many clients outstanding it does best with: the peers' sockets drop beyond that.
     pub fn window(self) -> u64 {
         match self {

@@ -18,6 +18,8 @@ const SERVER_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
 /// The shortest sleep of a load that shares its core.
 const SLEEP_MICROS: u64 = 100;
+/// The nice value of every contender and of the load alike: what else runs on the machine waits, as far as it may, until a turn is over.
+const NICE: &str = "-15";
 /// The relay that the clients are behind.
 pub const RELAY: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 2);
 /// Another relay there, for machines that ask beside the load.
@@ -185,7 +187,7 @@ impl Stage {
     }
 
     fn pinned(&self, cores: &str) -> Program {
-        self.server.program("taskset").args(["-c", cores])
+        pinned(&self.server, cores)
     }
 
     fn watch(&mut self, program: Program, name: &str, state: &Path, line: &str) -> anyhow::Result<Server> {
@@ -262,7 +264,7 @@ impl Stage {
     }
 
     fn generator(&self, server: &Server, clients: Clients, plan: &[Phase]) -> anyhow::Result<Program> {
-        self.generator_by(self.load.program("taskset").args(["-c", LOAD_CORE]), server, clients, plan)
+        self.generator_by(pinned(&self.load, LOAD_CORE), server, clients, plan)
     }
 
     fn generator_by(&self, by: Program, server: &Server, clients: Clients, plan: &[Phase]) -> anyhow::Result<Program> {
@@ -284,13 +286,13 @@ impl Stage {
     /// # Errors
     /// This program cannot be found.
     pub fn conduct(&self, server: &Server, task: &[String]) -> anyhow::Result<Program> {
-        let program = self.load.program("taskset").args(["-c", LOAD_CORE]).arg(std::env::current_exe()?);
+        let program = pinned(&self.load, LOAD_CORE).arg(std::env::current_exe()?);
         Ok(program.args(["conduct", "--socket"]).arg(server.state.join("dhcpd.sock")).args(task))
     }
 
     /// A program beside the load, on its core.
     pub fn beside(&self, program: &str) -> Program {
-        self.load.program("taskset").args(["-c", LOAD_CORE, program])
+        pinned(&self.load, LOAD_CORE).arg(program)
     }
 }
 
@@ -337,4 +339,9 @@ fn outcomes(printed: &str) -> anyhow::Result<Vec<Outcome>> {
         bail!("{count} wrong answers, the first in the phase {name}: {what}");
     }
     Ok(outcomes)
+}
+
+/// What runs in a namespace on these cores, before whatever else the machine does.
+fn pinned(namespace: &Namespace, cores: &str) -> Program {
+    namespace.program("nice").args(["-n", NICE, "taskset", "-c", cores])
 }

@@ -97,6 +97,7 @@ pub fn dora(bench: &mut Bench) -> anyhow::Result<()> {
     let cpu = of(&turns[&Contender::Reveille], Outcome::cpu_micros);
     bench.figure("cpu_us_per_dora", rounded(cpu, 2), true);
     bench.figure("dora_vs_kea", rounded(rate(Contender::Reveille) / kea, 2), true);
+    bench.figure("dora_ceiling_vs_kea", rounded(rate(Contender::Ceiling) / kea, 2), false);
     bench.figure("dora_vs_ceiling", rounded(rate(Contender::Reveille) / rate(Contender::Ceiling), 3), true);
     // By CPU time for each lease: the same ratios, less moved by what else the machine does.
     let by_cpu = |who: Contender| turns.get(&who).map_or(f64::NAN, |turns| of(turns, Outcome::cpu_micros));
@@ -109,16 +110,15 @@ pub fn dora(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Renewals a second, each written: no answer comes from a cache.
+/// Renewals a second, each written: no answer comes from a cache. The stateless responder acknowledges whatever it is asked.
 pub fn renew(bench: &mut Bench) -> anyhow::Result<()> {
-    let contenders: Vec<Contender> = Contender::ALL.into_iter().filter(|who| who.has_state()).collect();
-    let turns = turns(bench, &contenders, |bench, who| {
+    let turns = turns(bench, &Contender::ALL, |bench, who| {
         let (window, clients) = (Pace::Window(who.window()), bench.count(who.renewing()).max(who.window()));
         let fill = Phase::new("fill", window, 30_000).clients(clients);
         vec![fill, Phase::new("renew", window, bench.millis(3_000)).work(Work::Renew)]
     })?;
     let rate = write_down(bench, "renew", &turns);
-    for who in contenders {
+    for who in Contender::ALL {
         // What a server remembers is part of what a renewal costs it.
         let clients = bench.count(who.renewing()).max(who.window());
         if let Some(entry) = bench.results["renew"].get_mut(who.key()) {
@@ -128,6 +128,9 @@ pub fn renew(bench: &mut Bench) -> anyhow::Result<()> {
     let kea = rate(Contender::KeaSingle).max(rate(Contender::KeaMulti));
     bench.figure("renew_per_s", rounded(rate(Contender::Reveille), 0), true);
     bench.figure("renew_vs_kea", rounded(rate(Contender::Reveille) / kea, 2), true);
+    bench.figure("renew_vs_ceiling", rounded(rate(Contender::Reveille) / rate(Contender::Ceiling), 3), true);
+    bench.figure("renew_ceiling_vs_kea", rounded(rate(Contender::Ceiling) / kea, 2), false);
+    bench.figure("renew_default_vs_kea", rounded(rate(Contender::ReveilleDefault) / kea, 2), true);
     bench.figure("renew_gso_vs_kea", rounded(rate(Contender::ReveilleOffload) / kea, 2), true);
     Ok(())
 }

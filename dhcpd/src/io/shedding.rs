@@ -11,7 +11,9 @@ use crate::proto::time::Millis;
 /// How often the share is set.
 const PERIOD_MILLIS: u64 = 50;
 /// DISCOVERs read for each that is served: the newest are served, so some must be left over.
-const READ_FOR_SERVED: f64 = 1.25;
+const READ_FOR_SERVED: f64 = 1.1;
+/// After a period in which all that was read was served, so many times as many are read. Letting in more at once would be a flood each time that the load is still there.
+const MORE: f64 = 1.25;
 /// Never more than this share, so that it is seen when there are fewer.
 const SHARE_MAX: f64 = 0.97;
 /// A smaller share is none.
@@ -36,7 +38,7 @@ impl Shedding {
         }
         let before = self.share;
         self.share = match self.shed {
-            0 => before / 2.0,
+            0 => 1.0 - MORE * (1.0 - before),
             shed => {
                 // At least 1, as something was shed.
                 let (read, served) = (self.read.max(1) as f64, self.read.saturating_sub(shed) as f64);
@@ -76,9 +78,9 @@ mod tests {
         for offered in [1_300, 2_000, 5_000, 20_000] {
             let mut shedding = Shedding::default();
             let settled = read(&mut shedding, 0, 10, offered, 1_000)[5..].to_vec();
-            assert!(settled.iter().all(|read| (1_200..=1_300).contains(read)), "{offered}: {settled:?}");
-            let after = read(&mut shedding, 10, 10, 900, 1_000);
-            assert_eq!(after[7..], [900; 3], "{offered}: {after:?}");
+            assert!(settled.iter().all(|read| (1_050..=1_150).contains(read)), "{offered}: {settled:?}");
+            let after = read(&mut shedding, 10, 20, 900, 1_000);
+            assert_eq!(after[16..], [900; 4], "{offered}: {after:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -16,6 +16,7 @@ use super::link::{Listener, Port, Ports};
 use super::outbox::{OUTBOX, Outbox};
 use super::prober::Probes;
 use super::shedding::Shedding;
+use super::sys::take_short_turns;
 use super::{Clock, Waker};
 use crate::proto::time::{Millis, Now};
 
@@ -25,6 +26,11 @@ const REQUESTS: usize = 256;
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// How often the kernel is asked what it dropped.
 const DROPS_EVERY_SECS: u32 = 1;
+/// Where one sleep was shorter than this, the next one is at least so long: at tens of thousands of packets a second, waking for each of them would cost as much as
+/// answering it.
+const REST: Duration = Duration::from_micros(50);
+/// How late the kernel may end such a sleep, nanoseconds.
+const TIMER_SLACK: std::num::NonZeroU64 = std::num::NonZeroU64::new(1_000).unwrap();
 /// What epoll says of the waker; a listener is said by its place.
 const WAKER: u64 = u64::MAX;
 /// Sockets reported at once; the others are reported next time.
@@ -58,6 +64,12 @@ impl Worker {
     }
 
     fn run(mut self) -> io::Result<()> {
+        if let Err(errno) = rustix::thread::set_current_timer_slack(Some(TIMER_SLACK)) {
+            tracing::debug!(%errno, "the kernel keeps its timer slack");
+        }
+        if let Err(error) = take_short_turns() {
+            tracing::debug!(%error, "this worker takes turns as long as other threads do");
+        }
         let mut poll = Poll::open(&self.ports, &self.waker)?;
         let mut intake = Intake::new(self.ports.coalesced, BACKLOG_MAX);
         let mut outbox = Outbox::default();
@@ -106,6 +118,9 @@ impl Worker {
             self.waker.is_awake_by(woken);
             return Ok(());
         }
+        if poll.slept < REST {
+            std::thread::sleep(REST - poll.slept);
+        }
         self.waker.will_sleep();
         // Once more: whoever came before the line above did not see that this thread sleeps.
         self.engine.handle_durable();
@@ -115,7 +130,9 @@ impl Worker {
             let left = self.engine.poll_timeout().map(|at| Duration::from_millis(at.0.saturating_sub(now.monotonic.0)));
             timeout = left.unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
         }
+        let begin = Instant::now();
         let woken = poll.wait(timeout)?;
+        poll.slept = begin.elapsed();
         self.waker.is_awake_by(woken);
         Ok(())
     }
@@ -159,6 +176,8 @@ struct Poll {
     events: Vec<epoll::Event>,
     /// By the listeners' order.
     ready: Vec<bool>,
+    /// How long the last sleep was.
+    slept: Duration,
 }
 
 impl Poll {
@@ -168,7 +187,12 @@ impl Poll {
         for (at, listener) in ports.listeners.iter().enumerate() {
             epoll::add(&epoll, listener, epoll::EventData::new_u64(at as u64), epoll::EventFlags::IN)?;
         }
-        Ok(Self { epoll, events: Vec::with_capacity(EVENTS), ready: vec![false; ports.listeners.len()] })
+        Ok(Self {
+            epoll,
+            events: Vec::with_capacity(EVENTS),
+            ready: vec![false; ports.listeners.len()],
+            slept: Duration::MAX,
+        })
     }
 
     /// Says whether the waker was reported.

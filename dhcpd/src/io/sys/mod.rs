@@ -16,5 +16,5 @@ pub use option::send_without_checksums;
 pub use option::{ignore_outgoing, kernel_drops, receive_coalesced};
 pub use packet::{EVERY_PROTOCOL, hardware_address, interface_address, listening_address};
 pub use receive::Arena;
-pub use schedule::run_first;
+pub use schedule::{run_first, take_short_turns};
 pub use send::{Datagram, SEGMENTS_MAX, SendScratch, send};
