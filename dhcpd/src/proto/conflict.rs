@@ -205,6 +205,8 @@ impl<T> Checks<T> {
 
 #[cfg(test)]
 mod tests {
+    use reveille_config::limit::{CONFLICT_CHECKS_MAX, CONFLICT_RESULTS_MAX};
+
     use super::*;
 
     const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
@@ -297,6 +299,37 @@ mod tests {
             assert!(checks.due.len() <= 4);
         }
         assert_eq!(taken, 3);
+    }
+
+    #[test]
+    fn at_the_real_limits_checks_are_refused_and_results_push_each_other_out() {
+        let mut checks = Checks::new(CONFLICT_CHECKS_MAX, CONFLICT_RESULTS_MAX);
+        let probe = |n: usize| Probe {
+            scope: ScopeIndex(1),
+            address: Ipv4Addr::from(0x0a00_0000 + n as u32),
+            method: Method::Icmp,
+        };
+        let question = |n| Question { probe: probe(n), client: CLIENT, wait_millis: 200 };
+        for n in 0..CONFLICT_CHECKS_MAX {
+            assert_eq!(checks.park(START, question(n), n), Ok(None));
+        }
+        assert_eq!(checks.park(START, question(CONFLICT_CHECKS_MAX), 7), Err(7));
+        for n in 0..CONFLICT_CHECKS_MAX {
+            assert_eq!(checks.handle_answer(START, probe(n).address, Some(CLIENT)), Answer::Own(Some(n)));
+        }
+        // Far more results than are remembered; the last ones are.
+        let count = 2 * CONFLICT_RESULTS_MAX;
+        let mut at = START;
+        for n in 0..count {
+            // What an answer leaves behind goes with its time.
+            at = Millis(at.0 + 1);
+            while checks.poll_clear(at).is_some() || checks.poll_probe().is_some() {}
+            checks.park(at, question(n), n).expect("room");
+            checks.handle_answer(at, probe(n).address, Some(CLIENT));
+        }
+        let clear = (0..count).filter(|&n| checks.is_clear(at, probe(n).address)).count();
+        assert!(0 < clear && clear <= CONFLICT_RESULTS_MAX, "{clear}");
+        assert!(checks.is_clear(at, probe(count - 1).address));
     }
 
     #[test]

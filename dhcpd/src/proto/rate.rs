@@ -39,6 +39,8 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
+    use reveille_config::limit::WATCHED_CLIENTS_MAX;
+
     use super::*;
 
     const START: Millis = Millis(1_000_000);
@@ -61,6 +63,20 @@ mod tests {
         );
         assert_eq!(allowed(&mut rates, START, LOUD, 0, 1_000), 1_000, "no limit");
         assert_eq!(allowed(&mut Rates::new(16), START, LOUD, 5_000_000, 10), 10, "more than one per microsecond");
+    }
+
+    #[test]
+    fn with_as_many_senders_as_are_watched_no_memory_is_taken_and_quiet_ones_are_heard() {
+        let mut rates = Rates::new(WATCHED_CLIENTS_MAX);
+        let places = rates.full_at.len();
+        // Hashes as good as any keyed one's, of one sender for each place.
+        let senders = (1..=WATCHED_CLIENTS_MAX as u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        for sender in senders.clone() {
+            rates.allow(START, sender, 10);
+        }
+        let heard = senders.filter(|&sender| rates.allow(START, sender, 10)).count();
+        assert_eq!(heard, WATCHED_CLIENTS_MAX, "two packets of each in one second");
+        assert_eq!(rates.full_at.len(), places);
     }
 
     #[test]

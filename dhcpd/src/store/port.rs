@@ -109,6 +109,8 @@ fn count_of(slot: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use reveille_config::limit::COUNTED_PORTS_MAX;
+
     use super::*;
 
     fn port(number: u32) -> Port {
@@ -142,6 +144,21 @@ mod tests {
         assert!(ports.add(known[3]), "a known one is counted on");
         ports.remove(known[5]);
         assert_eq!((ports.add(more), ports.count(more)), (true, 1));
+    }
+
+    #[test]
+    fn at_the_real_limit_all_ports_are_counted_and_far_more_never_take_another_s_place() {
+        let ports = Ports::new(COUNTED_PORTS_MAX);
+        let slots = ports.slots.len();
+        // Spread as the keyed hash spreads them.
+        let numbers = (1..).map(|n: u32| n.wrapping_mul(0x9e37_79b1)).filter(|&number| number != 0);
+        let known: Vec<_> = numbers.clone().take(COUNTED_PORTS_MAX).map(port).collect();
+        assert!(known.iter().all(|&port| ports.add(port)));
+        let more = numbers.skip(COUNTED_PORTS_MAX).take(4 * COUNTED_PORTS_MAX).map(port);
+        let counted = more.filter(|&port| ports.add(port)).count();
+        assert!(counted <= slots - COUNTED_PORTS_MAX, "no more than there are slots: {counted}");
+        assert!(known.iter().all(|&port| ports.count(port) == 1));
+        assert_eq!(ports.slots.len(), slots);
     }
 
     #[test]
