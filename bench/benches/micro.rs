@@ -95,7 +95,8 @@ fn stamp_an_offer(bencher: Bencher<'_, '_>) {
     let packet = parser.parse(&octets).expect("a good packet");
     let scope = scopes.iter().next().expect("one scope");
     let classes = Membership::default();
-    let asker = Asker { packet: &packet, from_port: 67, rules: Rules::new(&scopes, scope, None, &classes) };
+    let asker =
+        Asker { packet: &packet, from_port: 67, called: None, rules: Rules::new(&scopes, scope, None, &classes) };
     let lease = Lease { address: Ipv4Addr::new(10, 65, 0, 1), secs: 3_600 };
     let mut buffer = Some(Vec::with_capacity(1_500));
     bencher.bench_local(|| {

@@ -67,6 +67,7 @@ fn every_condition_prints_as_itself() {
         ),
         ("{ architecture = [7, \"efi_bc\", 99] }", "{ architecture = [\"efi_x64\", \"efi_bc\", 99] }"),
         ("{ mac-prefix = \"B8-27-eb\" }", "{ mac-prefix = [\"b8:27:eb\"] }"),
+        ("{ relay-unicast = false }", "{ relay-unicast = false }"),
         ("{ relay = [\"10.0.0.0/8\", \"192.0.2.1\"] }", "{ relay = [\"10.0.0.0/8\", \"192.0.2.1/32\"] }"),
         ("{ stage = [\"rom\", \"ipxe\", \"http\"] }", "{ stage = [\"rom\", \"ipxe\", \"http\"] }"),
         (

@@ -69,6 +69,8 @@ pub enum Condition {
     MacPrefix(Vec<Octets>),
     /// `giaddr` is in one of these.
     Relay(Vec<Subnet>),
+    /// The relay agent says whether the client sent its message by unicast (RFC 5010), and says so; one that says nothing of it does not hold either way.
+    RelayUnicast(bool),
     /// It is at one of these stages of booting.
     Stage(Vec<Stage>),
 }

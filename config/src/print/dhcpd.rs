@@ -214,6 +214,7 @@ fn condition(of: &Condition) -> String {
         }
         Condition::MacPrefix(all) => format!("mac-prefix = {}", items(all, mac_prefix)),
         Condition::Relay(all) => format!("relay = {}", items(all, |subnet| quoted(subnet))),
+        Condition::RelayUnicast(unicast) => format!("relay-unicast = {unicast}"),
         Condition::Stage(all) => format!("stage = {}", items(all, |stage| quoted(stage.as_str()))),
     };
     format!("{{ {inner} }}")

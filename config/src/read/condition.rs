@@ -51,6 +51,9 @@ pub(super) fn condition(value: &Value<'_, '_>, context: Context<'_>) -> Option<C
     if let Some(value) = table.get("relay") {
         tests.push(all_of(&items(&value), shape::address_or_subnet).map(Condition::Relay));
     }
+    if let Some(value) = table.get("relay-unicast") {
+        tests.push(value.boolean().map(Condition::RelayUnicast));
+    }
     if let Some(value) = table.get("stage") {
         tests.push(all_of(&items(&value), stage).map(Condition::Stage));
     }

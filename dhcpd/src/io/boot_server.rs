@@ -115,7 +115,7 @@ impl Desk {
         let circuit = packet.relay_agent().circuit();
         let own = by_mac.or_else(|| self.shared.reservation_by_identity(scope.network, client_id, circuit));
         let rules = Rules::new(scopes, scope, own.as_deref(), &self.membership);
-        let answer = Asker { packet, from_port, rules }.proxy_ack(std::mem::take(&mut self.buffer));
+        let answer = Asker { packet, from_port, called: None, rules }.proxy_ack(std::mem::take(&mut self.buffer));
         answer.map_err(|buffer| {
             self.buffer = buffer;
             DropReason::NothingToBoot

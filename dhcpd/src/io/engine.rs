@@ -6,6 +6,7 @@
 mod abuse;
 mod conflict;
 mod delayed;
+mod early;
 mod foreign;
 mod job;
 mod outcome;
@@ -28,6 +29,7 @@ use crate::proto::class::{Facts, Membership};
 use crate::proto::conflict::Checks;
 use crate::proto::decide::{Action, ClientState, decide};
 use crate::proto::foreign::PROBE_VENDOR_CLASS;
+use crate::proto::fqdn;
 use crate::proto::owner::{owner_of, worker_of};
 use crate::proto::reason::{ChosenBy, DropReason};
 use crate::proto::reply::Reply;
@@ -105,6 +107,7 @@ struct Desk {
     buffers: Vec<Vec<u8>>,
     counters: Counters,
     recent: Recent,
+    early: early::Early,
     /// Replies that are held back for slow firmware.
     delayed: Delayed,
     /// The classes of the packet at hand; kept for its memory.
@@ -137,6 +140,7 @@ impl Engine {
             buffers: Vec::new(),
             counters: Counters::default(),
             recent: Recent::default(),
+            early: early::Early::default(),
             delayed: Delayed::default(),
             membership: Membership::default(),
             events_pushed: false,
@@ -156,7 +160,7 @@ impl Engine {
             Ok(packet) => desk.packet(now, &packet, arrival),
             // Each worker has its own copy of a broadcast; the first counts for all.
             Err(_) if arrival.broadcast && desk.worker != 0 => {}
-            Err(reason) => desk.counters.dropped(reason),
+            Err(reason) => desk.dropped_early(now, reason, early::chaddr(arrival.octets), arrival.link),
         }
     }
 
@@ -282,7 +286,7 @@ impl Desk {
                 // Of a broadcast each worker has its own copy: one of them counts it.
                 if owner == self.worker || !arrival.broadcast {
                     self.counters.received(packet.message_type);
-                    self.counters.dropped(reason);
+                    self.dropped_early(now, reason, packet.chaddr(), arrival.link);
                 }
                 return;
             }
@@ -304,12 +308,19 @@ impl Desk {
         if self.resumed.is_none()
             && let Some(reason) = self.senders.over_limit(now, packet, &scopes.limits)
         {
-            return self.counters.dropped(reason);
+            return self.dropped_early(now, reason, packet.chaddr(), arrival.link);
         }
         let circuit = packet.relay_agent().circuit();
         let reservation = self.table.reservation_for(key, packet.chaddr(), client_id, circuit);
-        let hostname = text(packet.option(code::HOST_NAME));
+        // Who gives its whole name is called so (RFC 4702 §3.1), whatever else it says.
+        let mut buffer = [0; fqdn::NAME_BYTES_MAX];
+        let fqdn = packet.option(code::CLIENT_FQDN).and_then(|value| fqdn::name(value, &mut buffer));
+        let hostname = text(fqdn.or(packet.option(code::HOST_NAME)));
+        // Past its relay a client speaks to whom the relay named before.
+        let relayed = !packet.giaddr().is_unspecified();
+        let called = if relayed { packet.server_id_override() } else { self.table.called(key) };
         let facts = ClientFacts {
+            called,
             mac: packet.chaddr(),
             client_id,
             hostname: &hostname,
@@ -327,6 +338,9 @@ impl Desk {
         let behind = if reservation.is_none() { self.port_behind(scopes, key, circuit) } else { None };
         let job = Job { now, packet, port: arrival.from.port(), scope, key, rules, facts, behind };
         self.answer(&job, arrival, &client);
+        if relayed {
+            self.table.note_called(key, called);
+        }
     }
 
     fn answer(&mut self, job: &Job<'_>, arrival: Arrival<'_>, client: &ClientState) {
@@ -338,7 +352,7 @@ impl Desk {
             self.no_longer_waits(job, client);
         }
         if packet.option(code::VENDOR_CLASS) == Some(PROBE_VENDOR_CLASS) {
-            return self.counters.dropped(DropReason::ServerProbe);
+            return self.dropped(job, DropReason::ServerProbe);
         }
         if scope.kind == ScopeKind::Proxy {
             return self.proxy(job);

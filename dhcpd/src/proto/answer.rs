@@ -90,7 +90,7 @@ pub fn preview<'a>(scopes: &'a Scopes, question: &Question<'_>) -> Result<Previe
     let scope = scope_of(scopes, interface, packet, &classes)?;
     let rules = Rules::new(scopes, scope, reservation, &classes);
     let action = decide(now, packet, &rules, &client);
-    let asker = |rules| Asker { packet, from_port, rules };
+    let asker = |rules| Asker { packet, from_port, called: client.called, rules };
     let buffer = Vec::new();
     let told = |address, secs| Lease { address, secs };
     let ack = |commit, lease: Lease| {

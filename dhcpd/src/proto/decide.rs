@@ -24,6 +24,8 @@ pub struct ClientState {
     pub binding: Option<Binding>,
     /// The address that is held for it since an offer.
     pub offered: Option<Ipv4Addr>,
+    /// What the relay agent that brought the client's last message calls this server towards it (RFC 5107).
+    pub called: Option<Ipv4Addr>,
     /// Whether the journal takes records: without it nothing new is promised (DESIGN.md, rule 3).
     pub accepting: bool,
 }
@@ -127,7 +129,7 @@ pub fn decide(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client:
     match packet.message_type {
         MessageType::Discover | MessageType::Bootp => discover(packet, rules, client),
         MessageType::Request => request(now, packet, rules, client),
-        MessageType::Release | MessageType::Decline if is_for_another_server(packet, rules) => {
+        MessageType::Release | MessageType::Decline if is_for_another_server(packet, rules, client) => {
             Action::Drop(DropReason::OtherServer)
         }
         MessageType::Release => match client.binding {
@@ -162,13 +164,13 @@ pub fn decide(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client:
     }
 }
 
-/// Whether the client speaks to another server: not to any address of this one, nor to what a relay calls it (RFC 5107).
-fn is_for_another_server(packet: &PacketView<'_>, rules: &Rules<'_>) -> bool {
+/// Whether the client speaks to another server: not to any address of this one, nor to what a relay calls it (RFC 5107), which a client that is past its relay was told before.
+fn is_for_another_server(packet: &PacketView<'_>, rules: &Rules<'_>, client: &ClientState) -> bool {
     //= https://www.rfc-editor.org/rfc/rfc2131#section-4.1
     //# A server with multiple network addresses MUST be prepared to to accept any of its network addresses as identifying that server in a DHCP message.
     packet.server_id().is_some_and(|id| {
         id != rules.scope.server_address
-            && packet.server_id_override() != Some(id)
+            && packet.server_id_override().or(client.called) != Some(id)
             && rules.scopes.of_address(id).is_none_or(|scope| scope.server_address != id)
     })
 }
@@ -240,7 +242,7 @@ enum RequestState {
 }
 
 fn request(now: UnixSecs, packet: &PacketView<'_>, rules: &Rules<'_>, client: &ClientState) -> Action {
-    if is_for_another_server(packet, rules) {
+    if is_for_another_server(packet, rules, client) {
         return Action::Forget;
     }
     let scope = rules.scope;

@@ -36,7 +36,7 @@ reasons! {
     /// Why a packet was not answered.
     DropReason {
         /// Shorter than the fixed fields and the magic cookie.
-        Truncated = "truncated", "the packet is shorter than a DHCP message";
+        Truncated = "truncated", "the packet is shorter than a DHCP message, or, without a message type, than a BOOTP message";
         /// `op` is not BOOTREQUEST.
         NotARequest = "not-a-request", "the packet is a reply, not a request";
         /// `htype`/`hlen` other than Ethernet's.

@@ -149,6 +149,8 @@ pub struct Asker<'a> {
     pub packet: &'a PacketView<'a>,
     /// The UDP port that it came from.
     pub from_port: u16,
+    /// What its relay agent called the server before, where this message comes past the relay (RFC 5107).
+    pub called: Option<Ipv4Addr>,
     /// What it gets: of the scope that answers, and for the address that it gets, where it gets one.
     pub rules: Rules<'a>,
 }
@@ -194,7 +196,7 @@ impl Asker<'_> {
     //= https://www.rfc-editor.org/rfc/rfc1534#section-2
     //# A DHCP server that supports BOOTP clients MUST interact with BOOTP clients according to the BOOTP protocol.
     pub fn bootp(&self, buffer: Vec<u8>, address: Ipv4Addr) -> Ack {
-        let mut stamp = Stamp::begin(buffer, &self.rules.scope.templates.bootp, self.packet, Room::Bootp);
+        let mut stamp = Stamp::begin(buffer, &self.rules.scope.templates.bootp, self, Room::Bootp);
         stamp.out[16..20].copy_from_slice(&address.octets());
         let boot = self.boot();
         stamp.out[20..24].copy_from_slice(&boot.next_server.octets());
@@ -258,7 +260,7 @@ impl Asker<'_> {
 
     /// A DHCPNAK with its reason in words (RFC 2131 §4.3.2; table 3).
     pub fn nak(&self, buffer: Vec<u8>, reason: NakReason) -> Reply {
-        let mut stamp = Stamp::begin(buffer, &self.rules.scope.templates.nak, self.packet, Room::OptionsOnly);
+        let mut stamp = Stamp::begin(buffer, &self.rules.scope.templates.nak, self, Room::OptionsOnly);
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
         //# All others MAY MAY MUST NOT
         stamp.put(code::MESSAGE, reason.text().as_bytes(), &[]);
@@ -327,7 +329,7 @@ impl Asker<'_> {
         first: impl FnOnce(&mut Stamp),
     ) -> Vec<u8> {
         let packet = self.packet;
-        let mut stamp = Stamp::begin(buffer, template, packet, Room::Client);
+        let mut stamp = Stamp::begin(buffer, template, self, Room::Client);
         //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
         //# The server MUST return to the client:
         if let Some(lease) = lease {

@@ -25,6 +25,11 @@ use super::view::code;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScopeIndex(pub u16);
 
+impl ScopeIndex {
+    /// No scope: there are fewer ([`reveille_config::limit::SCOPES_MAX`]).
+    pub const NONE: Self = Self(u16::MAX);
+}
+
 /// Position of a network in [`Scopes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkIndex(pub u16);

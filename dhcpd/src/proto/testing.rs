@@ -12,7 +12,7 @@ use super::class::Membership;
 use super::option::OptionBlock;
 use super::rules::Rules;
 use super::scope::{Origin, Reservation, Scope, ScopeIndex, Scopes, Terms};
-use super::view::{MAGIC_COOKIE, PacketView, Parser, code};
+use super::view::{BOOTP_BYTES_MIN, MAGIC_COOKIE, PacketView, Parser, code};
 
 /// A static scope `bmc` on `vb0` and a dynamic one `prov` on `vp0`, with ten addresses.
 const CONFIG: &str = r#"
@@ -122,6 +122,7 @@ impl Packet {
     pub fn bootp(mac: MacAddr) -> Self {
         let mut packet = Self::new(0, mac);
         packet.0.truncate(240);
+        packet.0.resize(BOOTP_BYTES_MIN, code::PAD);
         packet
     }
 

@@ -18,6 +18,8 @@ use super::relay_agent::RelayAgent;
 
 /// Octets of the fixed fields, the magic cookie included.
 pub const FIXED_BYTES: usize = 240;
+/// What a BOOTP message has at least (RFC 1542 §2.1). One with a message type is DHCP's, and many clients send less: RFC 2131 asks for no more than is there.
+pub const BOOTP_BYTES_MIN: usize = 300;
 /// Octets that parts of split options may have together, per packet.
 const JOINED_BYTES_MAX: usize = 2_048;
 /// Octets of relay agent information and client identifier together that a reply has room for beside what it must say.
@@ -173,6 +175,11 @@ impl Parser {
             _ => return Err(DropReason::Cookie),
         }
         let message_type = self.message_type(bytes)?;
+        //= https://www.rfc-editor.org/rfc/rfc1542#section-2.1
+        //# BOOTP messages not meeting these consistency checks MUST be silently discarded.
+        if message_type == MessageType::Bootp && bytes.len() < BOOTP_BYTES_MIN {
+            return Err(DropReason::Truncated);
+        }
         let known_by_hardware = message_type != MessageType::LeaseQuery;
         if known_by_hardware && (bytes[1] != 1 || bytes[2] != 6) {
             return Err(DropReason::HardwareType);

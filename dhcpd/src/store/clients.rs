@@ -8,6 +8,7 @@
 //! Invariants: a client is remembered only while it has a binding or an offer; an index leads to a record that answers to it; a record whose lease
 //! is active or which has an offer has a timer for it, unless that never ends; a client is counted for its port only while it has an active binding or an offer.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -154,6 +155,8 @@ pub(super) struct Clients {
     /// Nobody outside knows it, so nobody can choose addresses that fall together.
     seed: u64,
     ports: Arc<Ports>,
+    /// What relay agents call the server, of those records whose client was told so (RFC 5107).
+    called: HashMap<u32, Ipv4Addr, foldhash::fast::RandomState>,
 }
 
 impl Clients {
@@ -167,6 +170,7 @@ impl Clients {
             expired: Lists::new(pools),
             seed,
             ports,
+            called: HashMap::default(),
         }
     }
 
@@ -184,6 +188,26 @@ impl Clients {
                 self.ports.remove(former);
             }
             record.port = self.ports.add(port).then_some(port);
+        }
+    }
+
+    /// What the client was told that the server is called, where that is not its own name.
+    pub(super) fn called(&self, key: ClientKey) -> Option<Ipv4Addr> {
+        if self.called.is_empty() {
+            return None;
+        }
+        self.called.get(&self.find(key)?).copied()
+    }
+
+    /// Remembers it, for as long as the client is remembered.
+    pub(super) fn note_called(&mut self, key: ClientKey, called: Option<Ipv4Addr>) {
+        if called.is_none() && self.called.is_empty() {
+            return;
+        }
+        let Some(at) = self.find(key) else { return };
+        match called {
+            Some(called) => _ = self.called.insert(at, called),
+            None => _ = self.called.remove(&at),
         }
     }
 
@@ -376,6 +400,7 @@ impl Clients {
             if let Ok(entry) = self.by_key.find_entry(hash_key(self.seed, key), |&other| other == at) {
                 entry.remove();
             }
+            self.called.remove(&at);
             self.records.free(at);
         }
     }
@@ -394,9 +419,9 @@ pub(super) fn hash_address(seed: u64, address: Ipv4Addr) -> u64 {
     mix(seed ^ u64::from(u32::from(address)))
 }
 
-/// What a client says of itself, as a number that is the same as long as it says the same: its client identifier and its host name.
-pub(super) fn hash_said(seed: u64, client_id: &[u8], hostname: &str) -> u32 {
-    foldhash::fast::FixedState::with_seed(seed).hash_one((client_id, hostname)) as u32
+/// What a client says of itself, as a number that is the same as long as it says the same: its client identifier, its host name, and what its relay agent calls the server.
+pub(super) fn hash_said(seed: u64, client_id: &[u8], hostname: &str, called: Option<Ipv4Addr>) -> u32 {
+    foldhash::fast::FixedState::with_seed(seed).hash_one((client_id, hostname, called)) as u32
 }
 
 /// A client identifier as a number.

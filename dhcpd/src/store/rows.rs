@@ -122,6 +122,8 @@ pub(super) struct LeaseFacts {
     pub(super) sequence: Sequence,
     /// [`hash_said`] of what the client said of itself.
     pub(super) said: u32,
+    /// What its relay agent calls the server (RFC 5107).
+    pub(super) called: Option<Ipv4Addr>,
     /// That its time is over has been told.
     pub(super) expiry_told: bool,
 }
@@ -237,8 +239,10 @@ impl LeaseRows {
         self.by_address.iter().map(|&at| {
             let row = self.rows.get(at);
             let &Row { sequence, address, starts, ends, mac, scope, state, expiry_told, .. } = row;
-            let said = row.said.as_ref().map_or((&[][..], ""), |said| (&*said.client_id, &*said.hostname));
-            let said = hash_said(self.seed, said.0, said.1);
+            let said = row.said.as_deref();
+            let called = said.and_then(|said| RelayAgent::new(&said.relay_agent).server_id_override());
+            let said = said.map_or((&[][..], ""), |said| (&*said.client_id, &*said.hostname));
+            let said = hash_said(self.seed, said.0, said.1, called);
             LeaseFacts {
                 client: self.client(row),
                 address,
@@ -249,6 +253,7 @@ impl LeaseRows {
                 ends,
                 sequence,
                 said,
+                called,
                 expiry_told,
             }
         })

@@ -62,6 +62,8 @@ pub struct ClientFacts<'a> {
     pub relay_agent: &'a [u8],
     /// Option 60; empty also where nobody may ask for it.
     pub vendor_class: &'a [u8],
+    /// What its relay agent calls the server towards it (RFC 5107).
+    pub called: Option<Ipv4Addr>,
 }
 
 /// A map with a hash that is quick for small keys, and keyed by chance, since clients choose their own.
@@ -136,6 +138,7 @@ impl Table {
             reserved_available,
             binding,
             offered: held.map(|offer| offer.address),
+            called: facts.called,
             accepting: self.appender.is_healthy(),
         }
     }
@@ -259,6 +262,16 @@ impl Table {
         let note = Note::Dealt { address, mac, at: now.unix, told, relay_agent, vendor_class };
         let kind = note.encode(&mut self.payload);
         self.appender.append(kind, &self.payload, ()).is_ok()
+    }
+
+    /// What the relay agent that brought the client's last message called this server, for as long as the client has a binding or an offer.
+    pub fn called(&self, key: ClientKey) -> Option<Ipv4Addr> {
+        self.clients.called(key)
+    }
+
+    /// The relay agent that brought the client's message calls this server so; `None`: by its own name.
+    pub fn note_called(&mut self, key: ClientKey, called: Option<Ipv4Addr>) {
+        self.clients.note_called(key, called);
     }
 
     /// The port of a network that a relay names.
@@ -416,7 +429,8 @@ impl Table {
 
     /// Takes over a lease found in the journal; expired ones in the order of their ends. `false` where it can no longer be, or is over.
     pub(super) fn adopt_lease(&mut self, now: Now, lease: &LeaseFacts) -> bool {
-        let &LeaseFacts { client: key, address, scope, mac, starts, ends, sequence, said, state, expiry_told } = lease;
+        let &LeaseFacts { client: key, address, scope, mac, starts, ends, sequence, said, called, state, expiry_told } =
+            lease;
         let over = ends <= now.unix;
         match state {
             RowState::Declined if over => return false,
@@ -431,6 +445,7 @@ impl Table {
                     end_at(now, ends)
                 };
                 self.remember(key, Bound { address, scope, mac, starts, ends, ends_at, sequence, said, phase });
+                self.clients.note_called(key, called);
             }
             // The server's own address, in a configuration that has changed: it can neither be this client's nor come out of quarantine.
             RowState::Bound | RowState::Declined => return false,
@@ -540,7 +555,7 @@ impl Table {
     }
 
     fn said(&self, facts: &ClientFacts<'_>) -> u32 {
-        hash_said(self.shared.hash_seed, facts.client_id, facts.hostname)
+        hash_said(self.shared.hash_seed, facts.client_id, facts.hostname, facts.called)
     }
 
     fn release_bit(&self, network: NetworkIndex, address: Ipv4Addr) {

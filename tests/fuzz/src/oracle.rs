@@ -52,7 +52,11 @@ pub fn check_request(packet: &[u8], met: &mut Met) {
 fn check_refusal(packet: &[u8], reason: DropReason) {
     let short = packet.len() < FIXED;
     let holds = match reason {
-        DropReason::Truncated => short,
+        DropReason::Truncated => {
+            let bootp =
+                || packet[236..FIXED] == [0; 4] || !Options::read(packet).values.contains_key(&code::MESSAGE_TYPE);
+            short || packet.len() < 300 && bootp()
+        }
         DropReason::NotARequest => !short && packet[0] != 1,
         DropReason::Cookie => !short && packet[236..FIXED] != MAGIC_COOKIE && packet[236..FIXED] != [0; 4],
         DropReason::HardwareType => !short && packet[1..3] != [1, 6],

@@ -15,7 +15,9 @@ pub(super) fn show(state: &ApiState, raw: &RawEvent) -> Event {
     let scope = shared.scopes.load().get(raw.scope).map(|scope| scope.name.to_string()).unwrap_or_default();
     let mut detail = Map::new();
     let mut put = |name: &str, value: Value| _ = detail.insert(name.into(), value);
-    put("scope", scope.clone().into());
+    if !scope.is_empty() {
+        put("scope", scope.clone().into());
+    }
     if let Some(address) = raw.address {
         put("address", address.to_string().into());
     }
@@ -77,6 +79,7 @@ fn message(raw: &RawEvent, scope: &str) -> String {
         }
         EventKind::Reserved => format!("{address} is reserved for {mac}"),
         EventKind::Unreserved => format!("{address} is no longer reserved for {mac}"),
+        EventKind::Dropped if scope.is_empty() => format!("a packet of {mac} was dropped: {why}"),
         EventKind::Dropped => format!("{mac} was not served on {scope}: {why}"),
         EventKind::PoolAbove => format!("{secs} of {} addresses of scope {scope} are in use: above its mark", raw.size),
         EventKind::PoolBelow => {

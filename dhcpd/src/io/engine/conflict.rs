@@ -7,6 +7,7 @@ use reveille_config::MacAddr;
 use reveille_config::dhcpd::ConflictMethod;
 use reveille_config::limit::{CONFLICT_CHECKS_MAX, CONFLICT_RESULTS_MAX, CONFLICT_TRIES_MAX};
 
+use super::early::chaddr;
 use super::{Arrival, Desk, Engine, Job};
 use crate::proto::conflict::{Answer, Checks, Conflict, Method, Probe, Question};
 use crate::proto::decide::ClientState;
@@ -76,7 +77,7 @@ impl Engine {
         let Parked { octets, link, from, address, chosen_by, tries, .. } = parked;
         let Self { parser, desk, .. } = self;
         if tries > CONFLICT_TRIES_MAX {
-            desk.counters.dropped(DropReason::ConflictTries);
+            desk.dropped_early(now, DropReason::ConflictTries, chaddr(&octets), link);
         } else if let Ok(packet) = parser.parse(&octets) {
             desk.resumed = Some(Resumed { address, chosen_by, tries });
             desk.packet(now, &packet, Arrival { octets: &octets, link, from, broadcast: false });

@@ -28,7 +28,7 @@ pub(super) struct Job<'a> {
 impl<'a> Job<'a> {
     /// Who is answered, and by which rules.
     pub(super) fn asker(&self, rules: Rules<'a>) -> Asker<'a> {
-        Asker { packet: self.packet, from_port: self.port, rules }
+        Asker { packet: self.packet, from_port: self.port, called: self.facts.called, rules }
     }
 
     /// What was done and why, with the words of the counters and the events. Nothing is formatted unless somebody listens.
@@ -36,7 +36,7 @@ impl<'a> Job<'a> {
         let (scope, message) = (&*self.scope.name, self.packet.message_type.as_str());
         let agent = || self.packet.relay_agent();
         let circuit_id = || agent().circuit_id().unwrap_or_default().escape_ascii();
-        tracing::debug!(scope, mac = %self.packet.chaddr(), circuit_id = %circuit_id(), message, ?address, reason, "{done}");
+        tracing::debug!(scope, mac = %self.packet.chaddr(), circuit_id = %circuit_id(), by_unicast = agent().received_by_unicast(), message, ?address, reason, "{done}");
     }
 
     /// When a reply may leave; zero where it need not wait.

@@ -114,43 +114,36 @@ impl Desk {
     }
 
     pub(super) fn sight(&mut self, job: &Job<'_>) {
-        self.counters.dropped(DropReason::UnknownMachine);
         let vendor_class = text(job.packet.option(code::VENDOR_CLASS));
         let hostname = text(job.packet.option(code::HOST_NAME));
         let machine = Machine { scope: job.scope.index, mac: job.packet.chaddr() };
         match self.table.sight(job.now, job.scope, machine, &vendor_class, &hostname, ()) {
             Sighted::First(pending) => {
+                self.counters.dropped(DropReason::UnknownMachine);
+                job.log("not answered", None, DropReason::UnknownMachine.as_str());
                 self.event(job.event(EventKind::Sighting, None, 0, DropReason::UnknownMachine.as_str()));
                 self.waiting.push_back(Waiting::Note { pending });
             }
-            Sighted::Again => {}
-            Sighted::Shed => self.counters.sightings_shed.increment(1),
+            Sighted::Again => self.dropped(job, DropReason::UnknownMachine),
+            Sighted::Shed => {
+                self.counters.sightings_shed.increment(1);
+                self.dropped(job, DropReason::UnknownMachine);
+            }
         }
     }
 
-    /// Counts a drop; those that an operator should know of are events too.
+    /// Counts a drop, and says why in the log and the events.
     pub(super) fn dropped(&mut self, job: &Job<'_>, reason: DropReason) {
         self.counters.dropped(reason);
         job.log("not answered", None, reason.as_str());
         match reason {
-            DropReason::ReservationUnavailable => {
-                self.event(job.event(EventKind::Dropped, None, 0, reason.as_str()));
-            }
-            DropReason::PoolExhausted => {
-                //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
-                //# If no address is available, the server may choose to report the problem to the system administrator.
-                self.log_exhausted(job);
-                self.event(job.event(EventKind::Dropped, None, 0, reason.as_str()));
-            }
-            DropReason::PortShare => {
-                self.log_port_share(job);
-                self.event(job.event(EventKind::Dropped, None, 0, reason.as_str()));
-            }
-            DropReason::JournalRefusing | DropReason::QueueFull => {
-                self.event(job.event(EventKind::Dropped, None, 0, reason.as_str()));
-            }
+            //= https://www.rfc-editor.org/rfc/rfc2131#section-4.3.1
+            //# If no address is available, the server may choose to report the problem to the system administrator.
+            DropReason::PoolExhausted => self.log_exhausted(job),
+            DropReason::PortShare => self.log_port_share(job),
             _ => {}
         }
+        self.event(job.event(EventKind::Dropped, None, 0, reason.as_str()));
     }
 
     /// One line a minute and scope says that its pools are exhausted; the counter has every case.

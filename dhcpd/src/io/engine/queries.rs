@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use reveille_config::limit::{LEASE_QUERIES_WAITING_MAX, LEASE_QUERY_WAIT_MILLIS};
 
+use super::early::chaddr;
 use super::{Arrival, Desk, Engine, Job, Outgoing};
 use crate::proto::answer::scope_of;
 use crate::proto::class::Membership;
@@ -85,12 +86,12 @@ impl Desk {
             return self.answer_query(now, packet, arrival, scopes);
         }
         if !scopes.may_query(packet.giaddr()) {
-            return self.counters.dropped(DropReason::NotARequestor);
+            return self.dropped_early(now, DropReason::NotARequestor, packet.chaddr(), arrival.link);
         }
         //= https://www.rfc-editor.org/rfc/rfc4388#section-7
         //# DHCP servers supporting the DHCPLEASEQUERY message SHOULD ensure that they cannot be successfully attacked by being flooded with large quantities of DHCPLEASEQUERY messages in a short time.
         if self.queries.waiting.len() == LEASE_QUERIES_WAITING_MAX {
-            return self.counters.dropped(DropReason::QueriesFull);
+            return self.dropped_early(now, DropReason::QueriesFull, packet.chaddr(), arrival.link);
         }
         let mut octets = self.buffers.pop().unwrap_or_default();
         octets.clear();
@@ -102,8 +103,8 @@ impl Desk {
     pub(super) fn drop_overdue_queries(&mut self, now: Now) {
         while self.queries.next_due().is_some_and(|due| due <= now.monotonic) {
             let Some(overdue) = self.queries.waiting.pop_front() else { return };
+            self.dropped_early(now, DropReason::QueryTimeout, chaddr(&overdue.octets), overdue.link);
             self.recycle(overdue.octets);
-            self.counters.dropped(DropReason::QueryTimeout);
         }
     }
 
@@ -164,7 +165,7 @@ impl Desk {
                 let reply = leasequery::reply(buffer, packet, port, called, &answer, rules.as_ref());
                 self.out.push_back(Outgoing { scope: scope.index, reply });
             }
-            Err(reason) => self.counters.dropped(reason),
+            Err(reason) => self.dropped_early(now, reason, packet.chaddr(), arrival.link),
         }
     }
 }

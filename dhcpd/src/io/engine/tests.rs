@@ -6,6 +6,8 @@ mod conflict;
 mod events;
 mod harness;
 mod identities;
+mod interop;
+mod log;
 mod messages;
 mod property;
 mod queries;

@@ -27,6 +27,8 @@ pub(super) enum Source {
     Stage,
     /// `giaddr`, where it is one.
     Relay,
+    /// Whether the client sent by unicast, where the relay says so: one octet.
+    RelayUnicast,
 }
 
 /// What octets are compared with.
@@ -70,6 +72,7 @@ impl Source {
                 let giaddr = facts.packet.giaddr();
                 !giaddr.is_unspecified() && each(&giaddr.octets())
             }
+            Self::RelayUnicast => facts.agent.received_by_unicast().is_some_and(|unicast| each(&[unicast.into()])),
             Self::Architecture => {
                 facts.packet.option(code::ARCHITECTURE).is_some_and(|all| all.chunks_exact(2).any(each))
             }
@@ -150,6 +153,10 @@ impl Condition {
                 Self::Value(Source::Mac, Test::StartsWith(prefixes))
             }
             config::Condition::Relay(all) => Self::Value(Source::Relay, Test::Within(all.as_slice().into())),
+            config::Condition::RelayUnicast(unicast) => {
+                let octets = [u8::from(*unicast)][..].into();
+                Self::Value(Source::RelayUnicast, Test::Equals([octets].into()))
+            }
             config::Condition::Stage(all) => {
                 let octets = |stage: &config::Stage| [*stage as u8][..].into();
                 Self::Value(Source::Stage, Test::Equals(all.iter().map(octets).collect()))

@@ -29,22 +29,23 @@ fn members(classes: &Classes, packet: &Packet, membership: &mut Membership) -> V
 mod naive {
     use super::*;
 
-    fn values(view: &PacketView<'_>, field: Field) -> Vec<Vec<u8>> {
-        let sub_option = |wanted: u8| {
-            let (mut rest, mut found) = (view.option(82).unwrap_or_default().to_vec(), Vec::new());
-            while rest.len() >= 2 && rest.len() >= 2 + usize::from(rest[1]) {
-                let behind = rest.split_off(2 + usize::from(rest[1]));
-                if rest[0] == wanted && found.is_empty() {
-                    found.push(rest[2..].to_vec());
-                }
-                rest = behind;
+    fn sub_option(view: &PacketView<'_>, wanted: u8) -> Vec<Vec<u8>> {
+        let (mut rest, mut found) = (view.option(82).unwrap_or_default().to_vec(), Vec::new());
+        while rest.len() >= 2 && rest.len() >= 2 + usize::from(rest[1]) {
+            let behind = rest.split_off(2 + usize::from(rest[1]));
+            if rest[0] == wanted && found.is_empty() {
+                found.push(rest[2..].to_vec());
             }
-            found
-        };
+            rest = behind;
+        }
+        found
+    }
+
+    fn values(view: &PacketView<'_>, field: Field) -> Vec<Vec<u8>> {
         match field {
             Field::Option(code) => view.option(code).map(<[u8]>::to_vec).into_iter().collect(),
-            Field::CircuitId => sub_option(1),
-            Field::RemoteId => sub_option(2),
+            Field::CircuitId => sub_option(view, 1),
+            Field::RemoteId => sub_option(view, 2),
             Field::UserClass => {
                 let Some(whole) = view.option(77).map(<[u8]>::to_vec) else { return Vec::new() };
                 let (mut at, mut parts) = (0, vec![whole.clone()]);
@@ -82,6 +83,10 @@ mod naive {
             Configured::Relay(all) => {
                 !view.giaddr().is_unspecified() && all.iter().any(|net| net.contains(&view.giaddr()))
             }
+            Configured::RelayUnicast(unicast) => {
+                let flags = sub_option(view, 10).first().and_then(|flags| flags.first().copied());
+                flags.is_some_and(|flags| (flags >= 0x80) == *unicast)
+            }
             Configured::Stage(all) => Stage::of(view).configured().is_some_and(|stage| all.contains(&stage)),
         }
     }
@@ -118,6 +123,12 @@ fn each_condition_means_what_it_says() {
         ("{ relay = \"10.77.2.0/24\" }", relayed(), true),
         ("{ relay = [\"10.77.3.0/24\", \"10.77.2.7\"] }", relayed(), true),
         ("{ relay = \"0.0.0.0/0\" }", plain(), false),
+        // RFC 5010: flags of the relay agent.
+        ("{ relay-unicast = true }", relayed().option(82, &[10, 1, 0x80]), true),
+        ("{ relay-unicast = true }", relayed().option(82, &[10, 1, 0]), false),
+        ("{ relay-unicast = false }", relayed().option(82, &[10, 1, 0x7f]), true),
+        ("{ relay-unicast = false }", relayed(), false),
+        ("{ relay-unicast = true }", relayed().option(82, &[10, 0]), false),
         ("{ circuit-id = \"eth1\" }", relayed(), true),
         ("{ remote-id = \"hex:0001\", circuit-id = { starts-with = \"eth\" } }", relayed(), true),
         ("{ remote-id = { present = true } }", plain(), false),

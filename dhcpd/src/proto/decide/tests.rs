@@ -4,8 +4,14 @@ use crate::proto::testing::{KNOWN_BMC, Packet, RESERVED, STRANGER, bmc, ip, prov
 
 const NOW: UnixSecs = UnixSecs(1_000_000);
 const SERVER: Ipv4Addr = ip(2, 1);
-const NOTHING: ClientState =
-    ClientState { reserved: None, reserved_available: false, binding: None, offered: None, accepting: true };
+const NOTHING: ClientState = ClientState {
+    reserved: None,
+    reserved_available: false,
+    binding: None,
+    offered: None,
+    called: None,
+    accepting: true,
+};
 
 fn bound(address: Ipv4Addr, remaining_secs: u32) -> ClientState {
     ClientState {
@@ -250,6 +256,26 @@ fn a_server_id_that_the_relay_gave_is_ours() {
     assert_action("another relay's word", told(Packet::select(STRANGER, ip(2, 253), a)), offered(a), Action::Forget);
     let unrelayed = chose.option(82, &[11, 4, 10, 77, 2, 254]);
     assert_action("without a relay it is nobody's word", unrelayed, offered(a), Action::Forget);
+    // Who was told so and comes past the relay.
+    let told_before = ClientState { called: Some(relay), ..bound(a, 1_000) };
+    let renews = |server| Packet::renew(STRANGER, a).server(server);
+    for (why, packet, expected) in [
+        ("renews, naming what it was told", renews(relay), binds(a, ChosenBy::Binding, 3_600)),
+        ("renews, naming another", renews(ip(2, 253)), Action::Forget),
+        ("gives back, naming what it was told", Packet::release(STRANGER, a).server(relay), Action::Release(a)),
+        (
+            "gives back, naming another",
+            Packet::release(STRANGER, a).server(ip(2, 253)),
+            Action::Drop(DropReason::OtherServer),
+        ),
+        (
+            "the relay names another now",
+            renews(relay).relayed_by(relay).option(82, &[11, 4, 10, 77, 2, 253]),
+            Action::Forget,
+        ),
+    ] {
+        assert_action(why, packet, told_before, expected);
+    }
 }
 
 //= https://www.rfc-editor.org/rfc/rfc1534#section-2

@@ -5,7 +5,7 @@
 
 use super::super::option::{CodeSet, OptionBlock};
 use super::super::view::{FILE, PacketView, SNAME, code};
-use super::{REPLY_BYTES_MAX, REPLY_BYTES_MIN, Template};
+use super::{Asker, REPLY_BYTES_MAX, REPLY_BYTES_MIN, Template};
 
 /// Octets of IP and UDP headers, which option 57 counts (RFC 2132 §9.10).
 pub(crate) const IP_UDP_BYTES: usize = 28;
@@ -37,7 +37,8 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn begin(mut out: Vec<u8>, template: &Template, packet: &PacketView<'_>, room: Room) -> Self {
+    pub(super) fn begin(mut out: Vec<u8>, template: &Template, asker: &Asker<'_>, room: Room) -> Self {
+        let packet = asker.packet;
         out.clear();
         out.extend_from_slice(&template.octets);
         out[4..8].copy_from_slice(&packet.xid());
@@ -45,9 +46,11 @@ impl Stamp {
         out[24..28].copy_from_slice(&packet.giaddr().octets());
         //= https://www.rfc-editor.org/rfc/rfc1542#section-2.3
         //# The 'chaddr' field MUST be preserved as it was specified by the BOOTP client.
-        out[28..34].copy_from_slice(&packet.chaddr().octets());
-        if let (Some(at), Some(id)) = (template.server_id, packet.server_id_override()) {
+        out[28..44].copy_from_slice(&packet.hardware().2);
+        if let (Some(at), Some(id)) = (template.server_id, packet.server_id_override().or(asker.called)) {
             // RFC 5107 §4: towards the client the server is called what the relay says.
+            //= https://www.rfc-editor.org/rfc/rfc5107#section-4
+            //# The DHCP server must also record the address in the suboption for use in subsequent messages to the DHCP client until the next DHCP message is received from the DHCP relay agent.
             //= https://www.rfc-editor.org/rfc/rfc5107#section-4
             //# DHCP servers that implement this Relay Agent Information suboption MUST use this value, if present in a DHCP message received from a client, as the value to insert into the Server Identifier option in the corresponding response.
             //= https://www.rfc-editor.org/rfc/rfc5107#section-4

@@ -16,7 +16,7 @@ const LEASE: Lease = Lease { address: ip(2, 100), secs: 3_600 };
 
 /// Whoever sent `packet` from port 68, and has no reservation.
 fn asker<'a>(packet: &'a PacketView<'a>, scopes: &'a Scopes) -> Asker<'a> {
-    Asker { packet, from_port: 68, rules: rules(scopes, prov(scopes)) }
+    Asker { packet, from_port: 68, called: None, rules: rules(scopes, prov(scopes)) }
 }
 
 /// Replies that OFFER ip(2, 100) to a packet.

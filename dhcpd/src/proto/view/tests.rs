@@ -84,19 +84,42 @@ fn a_bad_option_does_not_take_a_good_packet_down() {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc1542#section-2.1
+//= type=test
+//# BOOTP messages not meeting these consistency checks MUST be silently discarded.
+#[test]
+fn a_bootp_message_has_300_octets_and_a_dhcp_message_what_it_says() {
+    let (bootp, dhcp) = (Packet::bootp(STRANGER).0, Packet::discover(STRANGER).octets());
+    for (why, octets, expected) in [
+        ("BOOTP", bootp.clone(), Ok(MessageType::Bootp)),
+        ("one octet short", bootp[..299].to_vec(), Err(DropReason::Truncated)),
+        (
+            "of 1985, one octet short",
+            Packet(bootp.clone()).at(236, &[0; 4]).0[..299].to_vec(),
+            Err(DropReason::Truncated),
+        ),
+        ("nothing behind the cookie", bootp[..240].to_vec(), Err(DropReason::Truncated)),
+        ("DHCP, as many small clients and nmap send it", dhcp.clone(), Ok(MessageType::Discover)),
+        ("without END", dhcp[..dhcp.len() - 1].to_vec(), Ok(MessageType::Discover)),
+    ] {
+        assert_eq!(parse(&octets), expected, "{why}");
+    }
+}
+
 //= https://www.rfc-editor.org/rfc/rfc1534#section-2
 //= type=test
 //# Messages without the DHCP Message Type option are assumed to have been sent by a BOOTP client.
 #[test]
 fn what_has_no_message_type_is_a_bootp_client() {
     let bare = Packet::discover(STRANGER).0[..240].to_vec();
+    // BOOTP's 64 octets of vendor area.
+    let whole = |octets: Vec<u8>| [octets, vec![0; 64]].concat()[..300].to_vec();
     for (why, octets) in [
         ("with the cookie", [&bare[..], &[255]].concat()),
         ("with options", [&bare[..], &[12, 1, b'a', 255]].concat()),
-        ("cut behind the cookie", bare.clone()),
         ("of 1985: a vendor area of zeros", Packet(bare.clone()).at(236, &[0; 4]).0),
     ] {
-        assert_eq!(parse(&octets), Ok(MessageType::Bootp), "{why}");
+        assert_eq!(parse(&whole(octets)), Ok(MessageType::Bootp), "{why}");
     }
 }
 

@@ -136,7 +136,7 @@ pub struct RawEvent {
     pub kind: EventKind,
     /// The machine; all zeros where none is meant.
     pub mac: MacAddr,
-    /// The scope.
+    /// The scope; [`ScopeIndex::NONE`] of a packet that was dropped before it had one.
     pub scope: ScopeIndex,
     /// The address, where one is meant.
     pub address: Option<Ipv4Addr>,
