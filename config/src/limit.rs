@@ -124,6 +124,16 @@ pub const LEASES_LOOKED_AT_MAX: usize = 20_000;
 pub const BATCH_ROWS_MAX: usize = 100_000;
 /// Octets of the body of a batch.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
+/// Exports of leases that are read at a time; one more is answered 503.
+pub const EXPORTS_MAX: usize = 64;
+/// Octets of one row of a batch.
+pub const BATCH_ROW_BYTES_MAX: usize = 64 << 10;
+/// Octets that a batch counts for at least, of those that come in at a time: so there are not too many small ones.
+pub const BATCH_BYTES_COUNTED_MIN: usize = 4 << 20;
+/// Octets of batches that are on their way into memory at a time; one more waits, and is answered 503 if that takes long.
+pub const BATCHES_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
+/// Octets of other bodies of the lease API that are in memory at a time; beyond it a request is answered 503.
+pub const BODIES_BYTES_MAX: usize = 64 << 20;
 /// Mistakes of a refused batch that its answer lists.
 pub const BATCH_MISTAKES_MAX: usize = 100;
 /// Labels of one reservation.

@@ -1,35 +1,46 @@
 //! Reads bodies, path and query parameters; what is wrong with them names its field.
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::Uri;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
+use metrics::counter;
 use reveille_config::MacAddr;
 use reveille_config::dhcpd::{NotAClient, ReservedFor};
 use reveille_config::limit::BODY_BYTES_MAX;
 use serde::de::DeserializeOwned;
 
+use super::ApiState;
+use super::pieces::Pieces;
 use super::problem::ApiError;
+
+/// How long a body may take to come.
+const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A JSON body. An empty one reads as `{}`. The content type is not looked at: there is only JSON.
 pub struct Body<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<ApiState>> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let octets = Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                ApiError::too_long(format!("at most {BODY_BYTES_MAX} octets"))
-            } else {
-                ApiError::malformed(None, rejection.body_text())
-            }
-        })?;
-        let octets = if octets.is_empty() { Bytes::from_static(b"{}") } else { octets };
-        read(&octets).map(Self)
+    async fn from_request(request: Request, state: &Arc<ApiState>) -> Result<Self, ApiError> {
+        let mut pieces = Pieces::of(request, BODY_BYTES_MAX, TIME_MAX)?;
+        let mut octets = Vec::new();
+        // What is in memory of all bodies is counted, and given back when this one has been read.
+        let mut room = Vec::new();
+        while let Some(piece) = pieces.next().await? {
+            let size = piece.len().try_into().unwrap_or(u32::MAX);
+            let Ok(permit) = state.bodies.try_acquire_many(size) else {
+                counter!("reveille_dhcpd_http_bodies_refused_total").increment(1);
+                return Err(ApiError::unavailable("too much is being sent to this server at once"));
+            };
+            room.push(permit);
+            octets.extend_from_slice(&piece);
+        }
+        read(if octets.is_empty() { b"{}" } else { &octets }).map(Self)
     }
 }
 

@@ -23,6 +23,7 @@ use tower::Service as _;
 
 use super::access::Peer;
 use super::certificate::Certificates;
+use super::stall::Stalled;
 use super::version::{self, Begun, Version};
 
 /// A request's head must have come by then, and the next request on a connection that is kept open; before that, the end of a TLS handshake.
@@ -31,6 +32,8 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
 const HEADERS_MAX: usize = 64;
 /// Octets of a request's head.
 const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Octets of bodies that wait for their handlers, of one HTTP/2 connection, and of an answer that waits for its reader.
+const WINDOW_BYTES: u32 = 128 << 10;
 /// After an error of `accept` that lies with us (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long somebody may take to hear that there are too many connections.
@@ -174,7 +177,7 @@ where
         request.extensions_mut().insert(peer.clone());
         router.clone().call(request.map(Body::new))
     });
-    let stream = TokioIo::new(stream);
+    let stream = TokioIo::new(Stalled::new(stream));
     // The two connection types share no trait.
     macro_rules! drive {
         ($connection:expr) => {{
@@ -202,6 +205,9 @@ where
                 .keep_alive_interval(HEAD_TIME_MAX)
                 .keep_alive_timeout(HEAD_TIME_MAX)
                 .max_concurrent_streams(LEASE_API_STREAMS_MAX)
+                .initial_connection_window_size(WINDOW_BYTES)
+                .initial_stream_window_size(WINDOW_BYTES)
+                .max_send_buf_size(WINDOW_BYTES as usize)
                 .max_header_list_size(HEAD_BYTES_MAX as u32)
                 .serve_connection(stream, service)
         ),
@@ -216,16 +222,32 @@ fn reason(error: &Broken) -> &'static str {
         Broken::Http(error) if error.is_parse() => "parse",
         Broken::Http(error) if error.is_timeout() => "head-timeout",
         Broken::Http(error) if error.is_incomplete_message() => "incomplete",
+        Broken::Http(error) if is_stall(error) => "slow-reader",
         Broken::Http(_) | Broken::Stream(_) => "broken",
     }
 }
 
+/// Whether the peer took nothing of what waited for it.
+fn is_stall(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// Says that there are too many connections, without reading the request.
 async fn refuse(mut stream: impl AsyncWrite + Unpin) {
-    const ANSWER: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    const BODY: &str =
+        r#"{"status":503,"title":"not now","detail":"there are as many connections to this listener as there may be"}"#;
     let answer = async {
-        stream.write_all(ANSWER).await?;
+        let head = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close";
+        let kind = "content-type: application/problem+json";
+        let answer = format!("{head}\r\n{kind}\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len());
+        stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await
     };
     // Whoever does not take even that is only closed.
@@ -236,7 +258,8 @@ async fn refuse(mut stream: impl AsyncWrite + Unpin) {
 mod tests {
     use super::*;
     use axum::routing::get;
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, DuplexStream};
+    use tokio::sync::mpsc;
 
     fn router() -> Router {
         Router::new().route("/", get(async || "hello"))
@@ -277,6 +300,76 @@ mod tests {
             assert!(said.starts_with(status), "{}: {said}", String::from_utf8_lossy(octets));
             assert_eq!(reason, why, "{}", String::from_utf8_lossy(octets));
         }
+    }
+
+    /// Connections that the test makes.
+    struct Doors(tokio::sync::Mutex<mpsc::Receiver<DuplexStream>>);
+
+    impl Accept for Doors {
+        type Stream = DuplexStream;
+        async fn accept(&self) -> io::Result<DuplexStream> {
+            match self.0.lock().await.recv().await {
+                Some(stream) => Ok(stream),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn ten_thousand_connections_are_not_kept_and_room_is_for_the_next() {
+        const REQUEST: &[u8] = b"GET /wait HTTP/1.1\r\nhost: h\r\n\r\n";
+        let (doors, come) = mpsc::channel(1);
+        let stop = watch::Sender::new(false);
+        let entered = Arc::new(Semaphore::new(0));
+        let waiting = Arc::clone(&entered);
+        let wait = async move || {
+            waiting.add_permits(1);
+            std::future::pending::<&str>().await
+        };
+        let router = router().route("/wait", get(wait));
+        let served = tokio::spawn(serve(Doors(come.into()), Door::Unix, router, stop.subscribe()));
+        let open = async || {
+            let (client, server) = tokio::io::duplex(1_024);
+            doors.send(server).await.unwrap();
+            client
+        };
+        let mut kept = Vec::new();
+        for _ in 0..LEASE_API_CONNECTIONS_MAX {
+            let mut client = open().await;
+            client.write_all(REQUEST).await.unwrap();
+            kept.push(client);
+        }
+        let _ = entered.acquire_many(LEASE_API_CONNECTIONS_MAX as u32).await.unwrap();
+        for _ in LEASE_API_CONNECTIONS_MAX..10_000 {
+            let mut said = String::new();
+            open().await.read_to_string(&mut said).await.unwrap();
+            assert!(said.is_empty() || said.starts_with("HTTP/1.1 503"), "{said}");
+        }
+        kept.pop();
+        let answered = async {
+            loop {
+                let mut client = open().await;
+                let mut said = String::new();
+                // One that is refused may be closed before it has asked.
+                let _ = client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await;
+                client.read_to_string(&mut said).await.unwrap();
+                if said.starts_with("HTTP/1.1 200") {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), answered).await.expect("room again");
+        served.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_of_its_answer_is_cut() {
+        let (mut client, server) = tokio::io::duplex(1_024);
+        let stop = watch::Sender::new(false);
+        let long = Router::new().route("/", get(async || "x".repeat(1 << 20)));
+        client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        let ended = enter(server, Door::Unix, long, stop.subscribe()).await;
+        assert_eq!(ended.err().map(|error| reason(&error)), Some("slow-reader"));
     }
 
     #[tokio::test]

@@ -15,7 +15,10 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use hyper::body::Frame;
+use metrics::counter;
 use reveille_config::dto::dhcpd::{Lease, LeaseState};
+use reveille_config::limit::EXPORTS_MAX;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::ApiState;
 use super::body::Query;
@@ -46,13 +49,18 @@ pub async fn export(State(state): State<Arc<ApiState>>, query: Query) -> Result<
         Some(_) => return Err(ApiError::malformed(Some("format"), "`jsonl` or `csv` is expected")),
     };
     let filter = Filter::of(&state, &query)?;
+    let Ok(permit) = Arc::clone(&state.exports).try_acquire_owned() else {
+        counter!("reveille_dhcpd_exports_refused_total").increment(1);
+        return Err(ApiError::unavailable(format!("{EXPORTS_MAX} exports are being read, as many as there may be")));
+    };
     caught_up(&state).await?;
-    let export = Export { state, filter, format, scope: 0, after: None, begun: false };
+    let export = Export { _permit: permit, state, filter, format, scope: 0, after: None, begun: false };
     Ok(([(header::CONTENT_TYPE, kind)], Body::new(export)))
 }
 
 /// A body that is made as it is read.
 struct Export {
+    _permit: OwnedSemaphorePermit,
     state: Arc<ApiState>,
     filter: Filter,
     format: Format,

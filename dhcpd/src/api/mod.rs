@@ -4,6 +4,7 @@
 
 mod access;
 mod batch;
+mod batch_rows;
 mod body;
 mod certificate;
 mod connection;
@@ -18,11 +19,13 @@ mod links;
 mod listen;
 mod openapi;
 mod page;
+mod pieces;
 mod problem;
 mod reservations;
 mod routes;
 mod scopes;
 mod sightings;
+mod stall;
 mod tokens;
 mod version;
 
@@ -32,6 +35,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use reveille_config::dto::reload::ReloadStatus;
+use reveille_config::limit::{BATCHES_BYTES_MAX, BODIES_BYTES_MAX, EXPORTS_MAX};
 use tokio::sync::{Semaphore, watch};
 
 use crate::proto::time::UnixSecs;
@@ -48,9 +52,13 @@ pub struct ApiState {
     tokens: Arc<Tokens>,
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
     closing: watch::Sender<bool>,
+    /// KiB of batches that may still come in now.
     batches: Arc<Semaphore>,
+    /// Octets of other bodies that may still be in memory now.
+    bodies: Semaphore,
     reload: Mutex<ReloadStatus>,
     streams: events::Streams,
+    exports: Arc<Semaphore>,
 }
 
 impl ApiState {
@@ -61,9 +69,11 @@ impl ApiState {
             tokens,
             metrics_text,
             closing: watch::Sender::new(false),
-            batches: Arc::new(Semaphore::new(1)),
+            batches: Arc::new(Semaphore::new(BATCHES_BYTES_MAX >> 10)),
+            bodies: Semaphore::new(BODIES_BYTES_MAX),
             reload: Mutex::default(),
             streams: events::Streams::default(),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         }
     }
 

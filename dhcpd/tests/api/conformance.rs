@@ -1,12 +1,23 @@
 //! Holds answers against `/v1/openapi.json`: every answer that a test of this suite gets goes through [`check`].
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
 use jsonschema::Validator;
-use reveille_dhcpd::api::document;
+use reveille_config::MacAddr;
+use reveille_dhcpd::api::{Peer, document};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::harness::Server;
+
+/// For what must come, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 
@@ -73,12 +84,51 @@ fn validator(key: String, schema: &Value) -> &'static Validator {
     })
 }
 
+/// Checks each of many values, which come one after the other.
+fn check_each<'a>(path: &str, media: &str, values: impl Iterator<Item = &'a str>) -> usize {
+    let schema = &DOCUMENT["paths"][path]["get"]["responses"]["200"]["content"][media]["schema"]["contentSchema"];
+    assert!(schema["anyOf"].is_array(), "{path} {media}");
+    let validator = validator(format!("{path} {media}"), schema);
+    let check = |text: &str| {
+        let value = serde_json::from_str(text).unwrap();
+        assert!(validator.is_valid(&value), "{path}: {text}");
+    };
+    values.map(check).count()
+}
+
+#[tokio::test]
+async fn what_is_streamed_is_as_described() {
+    let server = Server::new();
+    for n in [1u8, 2] {
+        server.bind(MacAddr([2, 0, 0, 0, 1, n]), Ipv4Addr::new(10, 77, 2, 100 + n)).await;
+    }
+    let open = async |path: &str, accept: &str| {
+        let mut request = Request::get(path).header(header::ACCEPT, accept).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Peer::LOCAL);
+        server.router.clone().oneshot(request).await.unwrap().into_body()
+    };
+    let octets = open("/v1/leases:export", "*/*").await.collect().await.unwrap().to_bytes();
+    let lines = std::str::from_utf8(&octets).unwrap().lines();
+    assert_eq!(check_each("/v1/leases:export", "application/jsonl", lines), 2);
+    // A reader from another journal is told what it lost.
+    for (query, expected) in [("since=0", 2), ("since=999", 3)] {
+        let mut stream = open(&format!("/v1/events?{query}"), "text/event-stream").await;
+        let mut text = String::new();
+        while text.matches("data: ").count() < expected {
+            let frame = tokio::time::timeout(PATIENCE, stream.frame()).await.expect("something comes");
+            text.push_str(std::str::from_utf8(&frame.unwrap().unwrap().into_data().unwrap()).unwrap());
+        }
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        assert_eq!(check_each("/v1/events", "text/event-stream", data), expected, "{text}");
+    }
+}
+
 const METHODS: [Method; 7] =
     [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::TRACE];
 
 #[tokio::test]
 async fn what_is_routed_is_described_and_what_is_described_is_routed() {
-    let server = crate::harness::Server::new();
+    let server = Server::new();
     assert_eq!(server.get("/v1/openapi.json").await, *DOCUMENT);
     for (template, operations) in DOCUMENT["paths"].as_object().unwrap() {
         let path = template

@@ -1,6 +1,7 @@
 //! The lease API: request in, answer out.
 
 mod batches;
+mod bodies;
 mod conformance;
 mod harness;
 mod identities;

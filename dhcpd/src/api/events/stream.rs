@@ -1,6 +1,7 @@
 //! A stream of server-sent events: a task that takes what is next in the rings when its reader has room for it.
 //!
-//! Invariants: a reader has at most two chunks of its own in memory, however slowly it reads; it is told what it lost, and nothing waits for it. There
+//! Invariants: a reader has at most two chunks of its own in memory, however slowly it reads; it is told what it lost, and nothing waits for it; one that takes nothing
+//! for [`STALL_MAX`] is ended, and may come back to where it was. There
 //! are at most [`EVENT_STREAMS_MAX`] streams. Chunks of readers that want everything are made once and shared.
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::cursor::Cursor;
 use crate::api::ApiState;
 use crate::api::problem::ApiError;
+use crate::api::stall::STALL_MAX;
 
 /// Events taken at a time, at about 256 octets each.
 const EVENTS_AT_ONCE: usize = EVENT_CHUNK_BYTES / 256;
@@ -82,7 +84,14 @@ async fn run(state: Arc<ApiState>, mut cursor: Cursor, shared: bool, chunks: mps
     loop {
         if let Some(octets) = next.take() {
             tokio::select! {
-                sent = chunks.send(octets) => if sent.is_err() { return },
+                sent = tokio::time::timeout(STALL_MAX, chunks.send(octets)) => match sent {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return,
+                    Err(_) => {
+                        counter!("reveille_dhcpd_event_streams_stalled_total").increment(1);
+                        return;
+                    }
+                },
                 () = state.closed() => return,
             }
             if all_sent {

@@ -1,11 +1,9 @@
 //! [`Table`]: what is routed and what is told of it, added together. So no request can be answered that the description does not name.
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, on};
-use reveille_config::limit::BODY_BYTES_MAX;
 
 use super::operation::Operation;
 
@@ -33,9 +31,7 @@ impl<S: Clone + Send + Sync + 'static> Table<S> {
             Method::POST => MethodFilter::POST,
             _ => MethodFilter::DELETE,
         };
-        let octets = operation.body.as_ref().map_or(BODY_BYTES_MAX, |body| body.bytes_max);
-        let handler = on(filter, handler).layer(DefaultBodyLimit::max(octets));
-        self.router = self.router.route(operation.path, handler);
+        self.router = self.router.route(operation.path, on(filter, handler));
         self.operations.push(operation);
         self
     }
