@@ -22,6 +22,7 @@ use reveille_config::Endpoint;
 use reveille_config::bootd::Bootd;
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::{API_CONNECTIONS_MAX, EVENT_STREAMS_MAX, HTTP_CONNECTIONS_MAX};
+use reveille_events::Streams;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 
@@ -146,7 +147,8 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     }
     let connections = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
     // Streams may not take all connections.
-    let streams = Arc::new(Semaphore::new(EVENT_STREAMS_MAX.min(API_CONNECTIONS_MAX / 2)));
+    let streams_max = EVENT_STREAMS_MAX.min(API_CONNECTIONS_MAX / 2);
+    let streams = Streams::new("bootd", streams_max, running.stop.subscribe());
     for endpoint in &config.api {
         let api = api::Api {
             store: store.clone(),

@@ -9,7 +9,8 @@ use reveille_config::Endpoint;
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::EVENT_STREAMS_MAX;
 use reveille_config::provisioner::Provisioner;
-use tokio::sync::{Semaphore, mpsc, watch};
+use reveille_events::Streams;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::api::Api;
@@ -124,8 +125,7 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
         now: clock::now,
         conductor: host_name().into(),
         metrics_text,
-        stop: stopped.clone(),
-        streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
+        streams: Streams::new("provisioner", EVENT_STREAMS_MAX, stopped.clone()),
     };
     let mut listeners = Vec::new();
     let mut addresses = Addresses::default();

@@ -124,8 +124,9 @@ pub fn check_source(source: &Source, for_tests: bool) -> Vec<Violation> {
 pub fn check_manifest(package: &str, manifest: &str) -> Vec<Violation> {
     let allowed: &[&str] = match package {
         "config" => &[],
-        "client" | "dhcpd" | "bootd" => &["config"],
-        "provisioner" => &["config", "client"],
+        "client" | "config/events" => &["config"],
+        "dhcpd" | "bootd" => &["config", "events"],
+        "provisioner" => &["config", "events", "client"],
         other => panic!("no rule for the package {other}"),
     };
     manifest

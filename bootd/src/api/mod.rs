@@ -18,8 +18,9 @@ use reveille_config::dto::bootd::{Intent, IntentPut, Transfer};
 use reveille_config::dto::dhcpd::Page;
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::{BODY_BYTES_MAX, EVENTS_WAIT_SECS_MAX, PAGE_MAX};
+use reveille_events::Streams;
 use serde::Deserialize;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use self::problem::Refusal;
 use crate::MetricsText;
@@ -36,12 +37,12 @@ pub struct Api {
     pub store: Arc<Store>,
     /// Renders `/metrics`.
     pub metrics_text: MetricsText,
-    /// Turns true when the daemon stops: long polls end at once, and it is no longer ready.
+    /// Turns true when the daemon stops: it is no longer ready.
     pub stop: watch::Receiver<bool>,
     /// What became of the last reload.
     pub reload: watch::Receiver<ReloadStatus>,
-    /// One permit for each stream of events that is open.
-    pub streams: Arc<Semaphore>,
+    /// The streams of events that are open.
+    pub streams: Streams,
 }
 
 impl std::fmt::Debug for Api {

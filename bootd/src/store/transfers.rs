@@ -230,6 +230,8 @@ impl Drop for Ongoing {
 
 #[cfg(test)]
 mod tests {
+    use reveille_events::Log as _;
+
     use super::*;
 
     fn table() -> Arc<Transfers> {

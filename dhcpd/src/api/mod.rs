@@ -35,7 +35,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use reveille_config::dto::reload::ReloadStatus;
-use reveille_config::limit::{BATCHES_BYTES_MAX, BODIES_BYTES_MAX, EXPORTS_MAX};
+use reveille_config::limit::{BATCHES_BYTES_MAX, BODIES_BYTES_MAX, EVENT_STREAMS_MAX, EXPORTS_MAX};
+use reveille_events::Streams;
 use tokio::sync::{Semaphore, watch};
 
 use crate::proto::time::UnixSecs;
@@ -57,22 +58,26 @@ pub struct ApiState {
     /// Octets of other bodies that may still be in memory now.
     bodies: Semaphore,
     reload: Mutex<ReloadStatus>,
-    streams: events::Streams,
+    streams: Streams,
+    shared_chunks: events::SharedChunks,
     exports: Arc<Semaphore>,
 }
 
 impl ApiState {
     /// Over this store; `metrics_text` renders `/metrics`.
     pub fn new(store: Arc<Store>, tokens: Arc<Tokens>, metrics_text: Arc<dyn Fn() -> String + Send + Sync>) -> Self {
+        let closing = watch::Sender::new(false);
+        let streams = Streams::new("dhcpd", EVENT_STREAMS_MAX, closing.subscribe());
         Self {
             store,
             tokens,
             metrics_text,
-            closing: watch::Sender::new(false),
+            closing,
             batches: Arc::new(Semaphore::new(BATCHES_BYTES_MAX >> 10)),
             bodies: Semaphore::new(BODIES_BYTES_MAX),
             reload: Mutex::default(),
-            streams: events::Streams::default(),
+            streams,
+            shared_chunks: Default::default(),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         }
     }

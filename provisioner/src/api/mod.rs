@@ -42,7 +42,8 @@ use axum::http::Uri;
 use axum::middleware;
 use axum::routing::{get, post, put};
 use reveille_config::dto::reload::ReloadStatus;
-use tokio::sync::{Semaphore, watch};
+use reveille_events::Streams;
+use tokio::sync::watch;
 
 use crate::proto::node::{Millis, Settings};
 use crate::store::Store;
@@ -65,10 +66,8 @@ pub struct Api {
     pub metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
     /// What became of the last reload.
     pub reload: watch::Receiver<ReloadStatus>,
-    /// Turns true when the daemon stops: streams and long polls end.
-    pub stop: watch::Receiver<bool>,
-    /// One permit for each stream of events that is open.
-    pub streams: Arc<Semaphore>,
+    /// The streams of events that are open.
+    pub streams: Streams,
 }
 
 impl Api {

@@ -16,7 +16,7 @@
 //! | `disk` | the redb file: format, loading, one transaction |
 //! | `writer` | the writer thread |
 //! | `history` | [`Entry`]: what happened to a node, bounded per node |
-//! | `events` | the same as a stream for everybody |
+//! | `events` | the same as events for everybody |
 
 mod disk;
 mod events;
@@ -28,10 +28,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
+use reveille_events::Ring;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use uuid::Uuid;
 
-pub use events::Events;
 pub use history::{Entry, HISTORY_PER_NODE_MAX};
 pub use tables::{Change, Tables};
 
@@ -78,7 +78,8 @@ pub enum StoreError {
 /// What writer and readers share.
 struct Shared {
     tables: RwLock<Tables>,
-    events: Events,
+    /// All nodes' entries as one stream.
+    events: Arc<Ring>,
     changed: Mutex<HashSet<Uuid>>,
     has_changed: Notify,
     commits: watch::Sender<u64>,
@@ -115,7 +116,7 @@ impl Store {
         let path: Arc<Path> = disk.path().into();
         let shared = Arc::new(Shared {
             changed: Mutex::new(tables.nodes().map(|node| node.uuid).collect()),
-            events: Events::new(entries, tables.next_sequence()),
+            events: Arc::new(Ring::restored(entries.iter().map(Into::into), tables.next_sequence() - 1)),
             tables: RwLock::new(tables),
             has_changed: Notify::new(),
             commits: watch::Sender::new(0),
@@ -203,7 +204,7 @@ impl Store {
     }
 
     /// The stream of events.
-    pub fn events(&self) -> &Events {
+    pub fn events(&self) -> &Arc<Ring> {
         &self.shared.events
     }
 

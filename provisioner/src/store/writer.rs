@@ -161,7 +161,7 @@ fn publish(batch: &Batch, shared: &Shared, durable: &[Write], volatile: &[Write]
         tables.follow(batch.tables.next_sequence());
     }
     shared.commits.send_modify(|commits| *commits += 1);
-    shared.events.publish(entries);
+    shared.events.extend(entries.iter().map(Into::into));
     shared.changed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(changed);
     shared.has_changed.notify_one();
 }

@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use reveille_config::dto::event::{EventPage, EventQuery, QueryMistake, sse};
+use reveille_config::dto::event::{EventPage, EventQuery, QueryMistake};
 use tokio::time::Instant;
 
 use self::cursor::Cursor;
-pub(super) use self::stream::Streams;
+use self::stream::Reader;
+pub(super) use self::stream::SharedChunks;
 use super::ApiState;
 use super::body::Query;
 use super::leases::caught_up;
@@ -26,13 +27,14 @@ use super::problem::ApiError;
 
 /// Events from where the query says on.
 pub async fn list(State(state): State<Arc<ApiState>>, headers: HeaderMap, query: Query) -> Result<Response, ApiError> {
-    let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
-    let streams = text(header::ACCEPT).is_some_and(|accept| accept.contains(sse::CONTENT_TYPE));
-    let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|_| streams);
-    let query = EventQuery::parse(query.pairs(), last_event_id)
+    let (query, as_stream) = reveille_events::read(&headers, query.pairs())
         .map_err(|QueryMistake { parameter, detail }| ApiError::malformed(Some(&parameter), detail))?;
     let cursor = Cursor::new(&state, &query)?;
-    if streams { stream::open(state, cursor, &query) } else { Ok(page(&state, cursor, &query).await.into_response()) }
+    if !as_stream {
+        return Ok(page(&state, cursor, &query).await.into_response());
+    }
+    let reader = Reader::new(Arc::clone(&state), cursor, query.wants_all_durable());
+    state.streams.open(reader).map_err(|why| ApiError::unavailable(why.to_string()))
 }
 
 /// A page of events; waits for the first.
