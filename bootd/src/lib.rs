@@ -23,6 +23,7 @@ use reveille_config::bootd::Bootd;
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::{API_CONNECTIONS_MAX, EVENT_STREAMS_MAX, HTTP_CONNECTIONS_MAX};
 use reveille_events::Streams;
+use reveille_events::webhook::Hooks;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 
@@ -92,6 +93,7 @@ pub struct Running {
     store: Arc<Store>,
     stop: watch::Sender<bool>,
     servers: JoinSet<()>,
+    hooks: Hooks,
     sockets: HashSet<PathBuf>,
     reload: watch::Sender<ReloadStatus>,
 }
@@ -121,6 +123,7 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
         store: store.clone(),
         stop,
         servers: JoinSet::new(),
+        hooks: Hooks::start("bootd", store.events.clone(), &config.state_dir, &config.webhooks),
         sockets: HashSet::new(),
         reload: watch::Sender::default(),
     };
@@ -218,6 +221,7 @@ impl Running {
             old if old.http != config.http => needs_restart("http"),
             _ => {
                 self.store.site.store(Arc::new(site(config)?));
+                self.hooks.put_in_force(&config.webhooks);
                 Ok(())
             }
         }
@@ -226,6 +230,7 @@ impl Running {
     /// Takes no more requests, lets the downloads under way finish ([`DRAIN_TIME_MAX`] at most) and returns.
     pub async fn drain(mut self) {
         self.stop.send_replace(true);
+        self.hooks.stop().await;
         let all = async { while self.servers.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN_TIME_MAX, all).await.is_err() {
             tracing::warn!(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::Endpoint;
+use crate::webhook::Webhook;
 
 /// The table `[bootd]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,4 +24,6 @@ pub struct Bootd {
     pub public_url: String,
     /// Directories whose files both TFTP and HTTP serve, searched in order; they exist.
     pub roots: Vec<PathBuf>,
+    /// Who is sent the events; names are unique.
+    pub webhooks: Vec<Webhook>,
 }

@@ -8,6 +8,8 @@ pub const SIGHTINGS_MAX: usize = 4_096;
 pub const EVENTS_MAX: usize = 16_384;
 /// Durable events that dhcpd keeps in memory and in snapshots; a reader that lags further is told from where to where it lost.
 pub const DURABLE_EVENTS_MAX: usize = 131_072;
+/// Web hooks of one daemon.
+pub const WEBHOOKS_MAX: usize = 16;
 /// Streams of `GET /v1/events` that one daemon has open; one more is answered 503.
 pub const EVENT_STREAMS_MAX: usize = 512;
 /// Octets, about, that wait for one reader of a stream, twice: what more there is stays where all readers share it.

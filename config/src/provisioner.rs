@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::webhook::Webhook;
 use crate::{Endpoint, Secret, Subnet};
 
 /// The table `[provisioner]`.
@@ -35,6 +36,8 @@ pub struct Provisioner {
     pub ipmi: Ipmi,
     /// How power is kept in view and changed.
     pub power: PowerPolicy,
+    /// Who is sent the events; names are unique.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// The table `[provisioner.deploy]`. Names are paths below bootd's roots unless they are URLs.

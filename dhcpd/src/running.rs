@@ -5,10 +5,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use reveille_config::dhcpd::Dhcpd;
+use reveille_events::webhook::Hooks;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::api::{self, ApiState, CertificateError, Certificates, ListenError};
+use crate::api::{self, ApiState, CertificateError, Certificates, DurableLog, ListenError};
 use crate::io::engine::Engine;
 use crate::io::foreign_watch::ForeignWatch;
 use crate::io::link::{LinkError, PortOptions, Ports};
@@ -99,6 +100,7 @@ pub struct Running {
     listeners: JoinSet<()>,
     workers: Vec<JoinHandle<std::io::Result<()>>>,
     tasks: JoinSet<()>,
+    hooks: Hooks,
     failures: mpsc::UnboundedReceiver<RunError>,
     /// Threads that end when they are dropped.
     beside: (RouterSolicitations, Prober, ForeignWatch, ProxyPort),
@@ -197,6 +199,8 @@ pub async fn start_on(
         tasks.spawn(Arc::clone(certificates).watch());
     }
     tasks.spawn(watch_pools(Arc::clone(&store), clock));
+    let log = Arc::new(DurableLog(Arc::clone(&state)));
+    let hooks = Hooks::start("dhcpd", log, &config.state_dir, &config.webhooks);
     let config = std::sync::Mutex::new(config);
     Ok(Running {
         config,
@@ -206,6 +210,7 @@ pub async fn start_on(
         listeners: serving,
         workers,
         tasks,
+        hooks,
         failures,
         beside: (router_solicitations, prober, watch, proxy),
     })
@@ -247,6 +252,7 @@ impl Running {
         // A batch of reservations under way was checked against what is in force.
         let Ok(_changing) = self.store.changing.try_read() else { return Err(ReloadError::Busy) };
         self.store.shared.scopes.store(Arc::new(Scopes::compile(&config)));
+        self.hooks.put_in_force(&config.webhooks);
         *current = config;
         let told = self.store.queues.iter().map(|queue| queue.push(Request::Reload)).filter(Result::is_err).count();
         if told > 0 { Err(ReloadError::Busy) } else { Ok(()) }
@@ -254,6 +260,7 @@ impl Running {
 
     /// Stops taking packets and requests, writes what waits, closes the journal.
     pub async fn drain(mut self) {
+        self.hooks.stop().await;
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
         self.api.close();

@@ -10,6 +10,7 @@ use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::EVENT_STREAMS_MAX;
 use reveille_config::provisioner::Provisioner;
 use reveille_events::Streams;
+use reveille_events::webhook::Hooks;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -76,6 +77,7 @@ pub struct Running {
     settings: Arc<ArcSwap<Settings>>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    hooks: Hooks,
     failures: mpsc::Receiver<RunError>,
     closed: Closed,
     addresses: Addresses,
@@ -147,6 +149,7 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
     }
     let boot = BootServices::new(config.dhcpd.clone(), config.bootd.clone());
     let world = Arc::new(World { bmc, boot, agent: AgentClient::new(), inrush: Default::default() });
+    let hooks = Hooks::start("provisioner", store.events().clone(), &config.state_dir, &config.webhooks);
     let runner = Runner::new(store.clone(), Arc::clone(&world), Arc::clone(&settings));
     let poller = Poller::new(store, world, Arc::clone(&settings));
     let (runner_failed, runner_stopped) = (failed.clone(), stopped.clone());
@@ -160,7 +163,7 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
             let _ = failed.try_send(error.into());
         }
     });
-    Ok(Running { config, settings, stop, tasks, failures, closed, addresses, reload })
+    Ok(Running { config, settings, stop, tasks, hooks, failures, closed, addresses, reload })
 }
 
 impl Running {
@@ -200,14 +203,16 @@ impl Running {
                 return Err(ReloadError::NeedsRestart(name));
             }
         }
+        self.hooks.put_in_force(&config.webhooks);
         self.settings.store(Arc::new(Settings::from(config)));
         Ok(())
     }
 
     /// Stops: no new connections and effects; requests under way are answered, the file is closed.
     pub async fn drain(self) {
-        let Self { stop, mut tasks, closed, .. } = self;
+        let Self { stop, mut tasks, mut hooks, closed, .. } = self;
         stop.send_replace(true);
+        hooks.stop().await;
         while tasks.join_next().await.is_some() {}
         if tokio::time::timeout(CLOSE, closed.wait()).await.is_err() {
             tracing::warn!("the store was not closed in time");

@@ -5,6 +5,7 @@
 //! | `log` | [`Log`]: events with sequences, which readers page through; a long poll of it |
 //! | `ring` | [`Ring`]: such a log, the last events in memory |
 //! | `answer` | [`answer`]: a request for events, and what it is answered |
+//! | `webhook` | [`Hooks`](webhook::Hooks): events posted to receivers that cannot hold a stream |
 //! | `stream` | [`Streams`]: server-sent events for as long as a reader stays |
 //!
 //! It does not know what happens in a daemon, nor its routes and errors. Invariants: whoever tells never waits for a reader; each reader costs a bounded amount of
@@ -14,6 +15,7 @@ mod answer;
 mod log;
 mod ring;
 mod stream;
+pub mod webhook;
 
 pub use answer::{Refusal, answer, read};
 pub use log::{Log, page};

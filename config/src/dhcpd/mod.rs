@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::option::Definitions;
+use crate::webhook::Webhook;
 use crate::{AddressRange, Octets, OptionSet, Subnet};
 
 pub use api::{Api, ClientCertificates, Tls};
@@ -54,6 +55,8 @@ pub struct Dhcpd {
     pub limits: Limits,
     /// The scopes, in the order of the file; names are unique, subnets do not overlap.
     pub scopes: Vec<Scope>,
+    /// Who is sent the events; names are unique.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// What says how the link is used and nothing of the machine: subnet mask, routers, name servers, domain name, MTU, broadcast address, static routes, time servers, vendor class (RFC 4388 §5

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::Config;
 use crate::bootd::Bootd;
 use crate::provisioner::Provisioner;
+use crate::webhook::Webhook;
 
 impl Config {
     /// The whole configuration with every default filled in and marked `# default`.
@@ -85,6 +86,7 @@ impl Printer<'_> {
         self.list("http", &bootd.http);
         self.string("public_url", &bootd.public_url);
         self.list("roots", bootd.roots.iter().map(|root| root.display()));
+        self.webhooks("bootd", &bootd.webhooks);
     }
 
     fn provisioner(&mut self, provisioner: &Provisioner) {
@@ -125,6 +127,23 @@ impl Printer<'_> {
             if let Some(password) = &ipmi.password {
                 self.line("password", password.reference());
             }
+        }
+        self.webhooks("provisioner", &provisioner.webhooks);
+    }
+
+    fn webhooks(&mut self, daemon: &str, webhooks: &[Webhook]) {
+        for (at, own) in webhooks.iter().enumerate() {
+            self.table(format!("{daemon}.webhook[{at}]"), true);
+            self.string("name", &own.name);
+            self.string("url", &own.url);
+            let secrets: Vec<_> = own.secrets.iter().map(|secret| secret.reference().to_string()).collect();
+            self.line("secret", format!("[{}]", secrets.join(", ")));
+            self.optional("ca", &own.ca.as_ref().map(|ca| ca.display()));
+            self.list("kind", &own.kinds);
+            self.list("scope", &own.scopes);
+            self.list("mac", &own.macs);
+            self.line("batch", own.batch);
+            self.line("timeout_secs", own.timeout_secs);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::listeners::{Listeners, filled_list};
 use super::reader::{Table, Value};
 use super::shape;
+use super::webhook::webhooks;
 use crate::bootd::Bootd;
 use crate::environment::Kind;
 
@@ -20,8 +21,17 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
     let http = table.required("http", "[\"10.77.2.1:8080\"]").map(|value| listeners.tcp(&value, "bootd.http"));
     let public_url = public_url(&table, "public_url", http.as_deref().unwrap_or_default());
     let roots = table.required("roots", "[\"/srv/reveille\"]").map(|value| roots(&value));
+    let webhooks = webhooks(&table, None, None);
     table.finish();
-    Some(Bootd { state_dir: state_dir?, api, tftp, http: http?, public_url: public_url?, roots: roots? })
+    Some(Bootd {
+        state_dir: state_dir?,
+        api,
+        tftp,
+        http: http?,
+        public_url: public_url?,
+        roots: roots?,
+        webhooks: webhooks?,
+    })
 }
 
 /// A daemon's directory: it is made when missing, so only what stands in its way is a mistake.

@@ -13,9 +13,11 @@ use super::pool::pools;
 use super::reader::{At, Table, Value};
 use super::reservation::reservation;
 use super::scopes::{self, ScopeFacts};
+use super::webhook::webhooks;
 use super::{boot, shape};
 use crate::Octets;
 use crate::dhcpd::{Dhcpd, IdentityKind, IoSettings, JournalSettings, LEASEQUERY_TELL, Scope, ScopeBoot, ScopeKind};
+use crate::dto::event::DHCPD_KINDS;
 use crate::limit::{DHCPD_WORKERS_MAX, JOURNAL_RING_BYTES_MAX, SCOPES_MAX};
 use crate::mistake::Source;
 use crate::option::Definitions;
@@ -51,6 +53,8 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
     let (scopes, facts): (Vec<Option<Scope>>, Vec<ScopeFacts>) =
         tables.into_iter().map(|table| scope(table, &definitions, &known)).unzip();
     scopes::check(table.reader, source, &facts);
+    let names: Option<Vec<&str>> = scopes.iter().map(|scope| Some(&*scope.as_ref()?.name)).collect();
+    let webhooks = webhooks(&table, Some(&DHCPD_KINDS), names.as_deref());
     table.finish();
     Some(Dhcpd {
         state_dir: state_dir?,
@@ -66,6 +70,7 @@ pub(super) fn read(table: Table<'_, '_>, source: &Source<'_>, listeners: &mut Li
         classes: classes?,
         scopes: scopes.into_iter().collect::<Option<_>>()?,
         boots,
+        webhooks: webhooks?,
     })
 }
 

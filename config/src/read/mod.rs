@@ -17,8 +17,10 @@ mod provisioner;
 mod reader;
 mod reservation;
 mod scopes;
+mod secret;
 mod shape;
 mod syntax;
+mod webhook;
 
 use std::path::Path;
 

@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 use super::bootd::{public_url, state_dir};
 use super::listeners::{self, Listeners};
 use super::reader::{Table, Value};
+use super::secret::secret;
 use super::shape;
+use super::webhook::webhooks;
 use crate::bootd::Bootd;
 use crate::dhcpd::{Dhcpd, ScopeKind};
 use crate::provisioner::{Deploy, Ipmi, PowerPolicy, Provisioner, Timeouts};
-use crate::secret::{Secret, SecretRef};
 use crate::{Endpoint, Subnet};
 
 /// Another daemon's table.
@@ -78,6 +79,7 @@ pub(super) fn read(table: Table<'_, '_>, neighbours: Neighbours<'_>, listeners: 
     let timeouts = timeouts(table.table_or_empty("timeouts"));
     let ipmi = ipmi(table.table_or_empty("ipmi"));
     let power = power(table.table_or_empty("power"));
+    let webhooks = webhooks(&table, None, None);
     table.finish();
     Some(Provisioner {
         state_dir: state_dir?,
@@ -92,6 +94,7 @@ pub(super) fn read(table: Table<'_, '_>, neighbours: Neighbours<'_>, listeners: 
         timeouts,
         ipmi: ipmi?,
         power,
+        webhooks: webhooks?,
     })
 }
 
@@ -210,42 +213,4 @@ fn ipmi(table: Table<'_, '_>) -> Option<Ipmi> {
         username: username.map_or(Some(None), |name| name.map(Some))?,
         password: password.map_or(Some(None), |secret| secret)?,
     })
-}
-
-/// A reference to a secret, resolved; the inner `None` where nothing outside the file is looked at.
-fn secret(value: &Value<'_, '_>) -> Option<Option<Secret>> {
-    let name = value.name.clone();
-    let instead = format!("write {name} = {{ file = \"/etc/reveille/{name}\" }} or {name} = {{ env = \"NAME\" }}");
-    let Some(table) = value.table() else {
-        value.mask();
-        return value.wrong(format!("`{name}` is a secret and must not stand in this file"), instead);
-    };
-    let file = table
-        .get("file")
-        .map(|value| value.path("\"/etc/reveille/bmc-password\"").map(|path| SecretRef::File(path.value)));
-    let env = table.get("env").map(|value| {
-        let text = value.text("\"BMC_PASSWORD\"")?.value;
-        let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if good {
-            Some(SecretRef::Env(text.into()))
-        } else {
-            value.wrong(format!("{text:?} is not the name of a variable"), "letters, digits and `_`")
-        }
-    });
-    for (key, other) in table.entries().iter().filter(|(key, _)| !matches!(key.value, "file" | "env")) {
-        let _ = key;
-        other.mask();
-    }
-    table.finish();
-    let from = match (file, env) {
-        (Some(from), None) | (None, Some(from)) => from?,
-        _ => return value.wrong(format!("`{name}` needs either `file` or `env`"), instead),
-    };
-    if !value.reader.looks.get() {
-        return Some(None);
-    }
-    match Secret::resolve(from, value.reader.environment) {
-        Ok(secret) => Some(Some(secret)),
-        Err(error) => value.wrong(error.to_string(), error.instead()),
-    }
 }

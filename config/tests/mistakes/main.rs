@@ -1,6 +1,7 @@
 //! Every mistake: what it says and where. In a row's text `¦` marks the place that must be named, and is taken out before.
 
 mod dhcpd;
+mod webhook;
 
 use std::path::Path;
 
@@ -62,6 +63,8 @@ fn environment() -> Imagined {
         .file("/etc/reveille/bmc-password", 0o640, "calvin")
         .file("/etc/reveille/long-password", 0o640, "123456789012345678901")
         .file("/etc/reveille/empty", 0o640, "\n")
+        .file("/etc/reveille/hook", 0o640, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
+        .file("/etc/reveille/short-hook", 0o640, "whsec_MfKQ9r8G")
 }
 
 fn mistakes(text: &str) -> Vec<Mistake> {

@@ -44,6 +44,7 @@ use crate::store::Store;
 use crate::store::tokens::Tokens;
 pub use access::Peer;
 pub use certificate::{CertificateError, Certificates};
+pub use events::DurableLog;
 pub use listen::{ListenError, Listener, bind};
 pub use openapi::{document, document_text};
 

@@ -16,6 +16,20 @@ use serde::{Deserialize, Serialize};
 use crate::MacAddr;
 pub use query::{EventQuery, QueryMistake, Since};
 
+/// The kinds of dhcpd's durable events.
+pub const DHCPD_KINDS: [&str; 10] = [
+    "bound",
+    "renewed",
+    "released",
+    "expired",
+    "declined",
+    "conflict",
+    "reserved",
+    "unreserved",
+    "pool-above",
+    "pool-below",
+];
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {

@@ -3,6 +3,7 @@
 //! It holds no events: every reader has a place in the store's rings and takes what is after it when it is ready for more.
 
 mod cursor;
+mod log;
 mod show;
 mod stream;
 
@@ -18,6 +19,7 @@ use reveille_config::dto::event::{EventPage, EventQuery, QueryMistake};
 use tokio::time::Instant;
 
 use self::cursor::Cursor;
+pub use self::log::DurableLog;
 use self::stream::Reader;
 pub(super) use self::stream::SharedChunks;
 use super::ApiState;

@@ -181,3 +181,14 @@ impl Events {
         self.grown.notified()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_knows_the_durable_kinds() {
+        let durable = EventKind::ALL.into_iter().filter(|kind| !kind.is_transient());
+        assert!(durable.map(EventKind::as_str).eq(reveille_config::dto::event::DHCPD_KINDS));
+    }
+}
