@@ -569,7 +569,7 @@ fn columns_count_characters_and_the_place_is_underlined() {
     assert_eq!(
         unknown.render(false),
         "error: unknown key `größe` in `dhcpd`\n --> reveille.toml:2:2\n  |\n2 |  \"größe\" = 1 # ä\n  |  ^^^^^^^\n  \
-         = help: known here: state_dir, api, workers, journal, io, option, boot, class, leasequery, leasequery_tell, known_servers, limits, scope\n"
+         = help: known here: state_dir, api, workers, journal, io, option, boot, class, leasequery, leasequery_tell, known_servers, limits, scope, webhook\n"
     );
     assert!(unknown.render(true).contains("\x1b[1;31m^^^^^^^\x1b[0m"));
     assert_eq!(unknown.to_string(), "reveille.toml:2:2: unknown key `größe` in `dhcpd`");
