@@ -9,7 +9,7 @@ use reveille_config::dto::event::sse::Item;
 use reveille_config::dto::event::{Event, EventPage, EventQuery, Lost, Since};
 
 use crate::output;
-use crate::target::{Api, Target};
+use crate::target::{Api, DhcpdTarget};
 
 /// After a stream broke off, the next try waits so long.
 const COME_BACK: Duration = Duration::from_secs(1);
@@ -61,8 +61,8 @@ pub struct Watch {
 #[derive(clap::Args)]
 pub struct Command {
     #[command(flatten)]
-    target: Target,
-    /// The daemon
+    target: DhcpdTarget,
+    /// The daemon; a token, --ca and a certificate are shown to dhcpd only
     daemon: Daemon,
     #[command(flatten)]
     watch: Watch,
@@ -107,9 +107,9 @@ impl Source {
 /// Prints what a daemon does, as it happens.
 pub async fn run(args: Command) -> anyhow::Result<ExitCode> {
     let source = match args.daemon {
-        Daemon::Dhcpd => Source::Dhcpd(Dhcpd::new(args.target.endpoint(Api::Dhcpd)?)),
-        Daemon::Bootd => Source::Bootd(Bootd::new(args.target.endpoint(Api::Bootd)?)),
-        Daemon::Provisioner => Source::Provisioner(Ironic::new(args.target.endpoint(Api::Provisioner)?)),
+        Daemon::Dhcpd => Source::Dhcpd(args.target.dhcpd()?),
+        Daemon::Bootd => Source::Bootd(Bootd::new(args.target.target().endpoint(Api::Bootd)?)),
+        Daemon::Provisioner => Source::Provisioner(Ironic::new(args.target.target().endpoint(Api::Provisioner)?)),
     };
     watch(args.watch, &[], &source).await?;
     Ok(ExitCode::SUCCESS)

@@ -60,6 +60,8 @@ fn a_conductor_elsewhere_uses_a_token_over_tls() {
     for to in [tls, ["--api", "127.0.0.1:7671"]] {
         let error = elsewhere(&[&["lease", "list"][..], &to].concat()).error();
         assert!(error.contains("a token is expected"), "{error}");
+        let error = elsewhere(&[&["events", "dhcpd"][..], &to].concat()).error();
+        assert!(error.contains("a token is expected"), "{error}");
     }
     let error = elsewhere(&[&["reservation", "delete", "52:54:00:aa:00:01"][..], &tls, &with].concat()).error();
     assert!(error.contains("needs the role write; yours is read"), "{error}");
@@ -70,5 +72,7 @@ fn a_conductor_elsewhere_uses_a_token_over_tls() {
     let id = listed[0]["id"].as_str().unwrap();
     assert_eq!(site.run(&["token", "revoke", id]).out(), "");
     let error = elsewhere(&[&["lease", "list"][..], &tls, &with].concat()).error();
+    assert!(error.contains("unknown, revoked or over") && !error.contains(token.trim_end()), "{error}");
+    let error = elsewhere(&[&["events", "dhcpd"][..], &tls, &with].concat()).error();
     assert!(error.contains("unknown, revoked or over") && !error.contains(token.trim_end()), "{error}");
 }
