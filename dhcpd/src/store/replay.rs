@@ -9,7 +9,7 @@ use reveille_config::dhcpd::ReservedFor;
 use super::Shared;
 use super::event::tell::Replayed;
 use super::journal::Sequence;
-use super::model::SightingRow;
+use super::model::{RowState, SightingRow};
 use super::note::{self, Note};
 use super::record::{Record, RecordError, TermsRecord};
 use super::rows::{Applied, LeaseFacts};
@@ -141,8 +141,20 @@ impl<'a> Recovery<'a> {
         let workers = tables.len();
         let (mut expired, mut orphaned) = (Vec::new(), Vec::new());
         let leases = self.shared.model.leases();
+        // Whose lease was over when its address was reserved for another holds it no more, though its record is still there.
+        let reserved: HashMap<Ipv4Addr, (&Holder, Sequence)> =
+            self.reservations.iter().map(|(holder, (own, sequence))| (own.address, (holder, *sequence))).collect();
+        let is_void = |lease: &LeaseFacts| {
+            let Some(&(holder, sequence)) = reserved.get(&lease.address) else { return false };
+            // One for a client that is not known by its hardware address was put only where nobody held the address, whatever the wall clock says by now.
+            let keeps = !matches!(holder.client, ReservedFor::Mac(_));
+            let is_over = lease.ends <= now.unix || keeps && lease.sequence < sequence;
+            is_over && leases.get(lease.address).is_some_and(|row| !row.is_of(&holder.client))
+        };
         let mut adopt = |lease: LeaseFacts| {
-            if !tables[owner_of(lease.client.identity, workers)].adopt_lease(now, &lease) {
+            if (lease.state == RowState::Bound && is_void(&lease))
+                || !tables[owner_of(lease.client.identity, workers)].adopt_lease(now, &lease)
+            {
                 orphaned.push(lease.address);
             }
         };

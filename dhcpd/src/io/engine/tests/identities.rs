@@ -120,6 +120,30 @@ fn an_address_that_somebody_uses_is_reserved_for_its_user_alone() {
 }
 
 #[test]
+fn a_lease_that_was_over_when_its_address_was_reserved_does_not_come_back_with_a_restart() {
+    // Of several workers, the one that has the lease has to be asked for it first.
+    for (world, reserved) in
+        [((|_| {}) as World, by_id()), (|_| {}, by_port()), (identifiers, by_id()), (identifiers, by_port())]
+    {
+        let mut server = Server::in_world(world, &[], 1);
+        let former = comes(Packet::discover(client(1)), &by_id()).option(61, b"another");
+        let at = server.send(&former).expect("an offer").address;
+        let select = comes(Packet::select(client(1), SERVER, at), &by_id()).option(61, b"another");
+        assert_eq!(server.send(&select).map(|ack| ack.address), Some(at));
+        server.advance(3_600);
+        server.put(draft(&server, "prov", reserved.clone(), Some(at))).expect("its client's time is over");
+        // Also where the wall clock says meanwhile that the lease runs.
+        for back in [0, 1_800] {
+            server.now.unix.0 -= back;
+            server = server.crash(Loss::Everything);
+            let offer = server.send(&former).expect("an offer").address;
+            assert_ne!(offer, at, "{reserved:?}");
+        }
+        assert_eq!(bind(&mut server, client(2), &reserved), Some(at), "{reserved:?}");
+    }
+}
+
+#[test]
 fn an_open_address_is_chosen_once_and_kept() {
     everywhere(|mut server, reserved| {
         let first = server.put(draft(&server, "prov", reserved.clone(), None)).unwrap().reservation.address;
