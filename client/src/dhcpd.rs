@@ -1,11 +1,12 @@
 //! [`Dhcpd`]: the lease API.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ::http::Method;
 use reveille_config::dhcpd::ReservedFor;
 use reveille_config::dto::dhcpd::{
-    Approve, Batch, BatchDone, Lease, Link, Page, Reservation, ReservationPut, ScopeUse, Sighting,
+    Approve, Batch, BatchDone, Lease, LeaseChange, Link, Page, Reservation, ReservationPut, ScopeUse, Sighting,
 };
 use reveille_config::dto::event::{EventPage, EventQuery};
 use reveille_config::dto::reload::ReloadStatus;
@@ -14,6 +15,7 @@ use reveille_config::{Endpoint, MacAddr};
 
 use crate::events::{self, EventStream};
 use crate::http::Http;
+use crate::leases::{self, ExportFormat, LeaseExport, LeaseQuery};
 use crate::query::{path, segment};
 use crate::{Access, ClientError};
 
@@ -103,9 +105,42 @@ impl Dhcpd {
         self.http.get(&path("/v1/leases", &[("scope", scope), ("cursor", cursor)])).await
     }
 
+    /// A page of the leases that the query means. It may hold few, or none, and still name a next one.
+    pub async fn leases_of(&self, query: &LeaseQuery, cursor: Option<&str>) -> Result<Page<Lease>, ClientError> {
+        self.http.get(&query.path("/v1/leases", &[("cursor", cursor)])).await
+    }
+
+    /// All leases that the query means, as a stream; no snapshot of one moment.
+    pub async fn export_leases(&self, query: &LeaseQuery, format: ExportFormat) -> Result<LeaseExport, ClientError> {
+        leases::export(&self.http, query, format).await
+    }
+
     /// The lease of a MAC or of an address.
     pub async fn lease(&self, mac_or_address: &str) -> Result<Lease, ClientError> {
         self.http.get(&format!("/v1/leases/{}", segment(mac_or_address))).await
+    }
+
+    /// The same in one scope, where a machine has leases in several.
+    pub async fn lease_in(&self, mac_or_address: &str, scope: Option<&str>) -> Result<Lease, ClientError> {
+        let scope = scope.as_ref().map(|s| s as _);
+        self.http.get(&path(&format!("/v1/leases/{}", segment(mac_or_address)), &[("scope", scope)])).await
+    }
+
+    /// Gives up the lease of a MAC or of an address before its time; no error where there is none. Its client is not told.
+    pub async fn release_lease(&self, mac_or_address: &str, scope: Option<&str>) -> Result<(), ClientError> {
+        let scope = scope.as_ref().map(|s| s as _);
+        let path = path(&format!("/v1/leases/{}", segment(mac_or_address)), &[("scope", scope)]);
+        self.http.send::<()>(Method::DELETE, &path, None).await
+    }
+
+    /// What became of an address or of a machine's leases, renewals aside, the latest first; one of the two is given.
+    pub async fn history(
+        &self,
+        address: Option<Ipv4Addr>,
+        mac: Option<MacAddr>,
+    ) -> Result<Page<LeaseChange>, ClientError> {
+        let (address, mac) = (address.as_ref().map(|a| a as _), mac.as_ref().map(|m| m as _));
+        self.http.get(&path("/v1/history", &[("address", address), ("mac", mac)])).await
     }
 
     /// The unknown machines seen on static scopes.

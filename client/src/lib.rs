@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod http;
 mod ironic;
+mod leases;
 mod query;
 
 pub use access::{Access, AccessError};
@@ -19,3 +20,4 @@ pub use error::ClientError;
 pub use events::EventStream;
 pub use http::ANSWER_BYTES_MAX;
 pub use ironic::{Ironic, NewNode, Node, NodePatch, Port};
+pub use leases::{ExportFormat, LeaseExport, LeaseQuery};

@@ -3,8 +3,9 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use reveille_client::{Bootd, ClientError, Dhcpd, Ironic, NewNode, NodePatch};
+use reveille_client::{Bootd, ClientError, Dhcpd, Ironic, LeaseQuery, NewNode, NodePatch};
 use reveille_config::MacAddr;
+use reveille_config::dhcpd::ReservedFor;
 use reveille_config::dto::bootd::{BootAction, IntentPut};
 use reveille_config::dto::dhcpd::{Approve, LeaseState, Origin, ReservationPut};
 use reveille_config::dto::event::sse::Item;
@@ -80,6 +81,29 @@ async fn dhcpd() {
     golden(&fake, line, Value::Null, (200, lease.clone()), dhcpd.lease("10.77.2.100")).await;
     let line = "GET /v1/leases/..%2Fscopes%3Fx";
     golden(&fake, line, Value::Null, (200, lease), dhcpd.lease("../scopes?x")).await;
+
+    let query = LeaseQuery {
+        scope: Some("a b".into()),
+        address: Some([10, 77, 2, 100].into()),
+        mac: Some(mac()),
+        client_id: Some("01ab".into()),
+        hostname: Some("n".into()),
+        node: Some("x".into()),
+        label: Some("a=b".into()),
+        state: Some(LeaseState::Expired),
+    };
+    let line = "GET /v1/leases?scope=a%20b&address=10.77.2.100&mac=52%3A54%3A00%3Aaa%3A00%3A01&client_id=01ab&hostname=n&node=x&label=a%3Db&state=expired&cursor=c";
+    golden(&fake, line, Value::Null, (200, empty()), dhcpd.leases_of(&query, Some("c"))).await;
+    let line = "DELETE /v1/leases/10.77.2.100?scope=bmc";
+    golden(&fake, line, Value::Null, (200, Value::Null), dhcpd.release_lease("10.77.2.100", Some("bmc"))).await;
+    let line = "GET /v1/history?mac=52%3A54%3A00%3Aaa%3A00%3A01";
+    golden(&fake, line, Value::Null, (200, empty()), dhcpd.history(None, Some(mac()))).await;
+    let client: ReservedFor = "circuit:07+remote:0809".parse().unwrap();
+    let by_port =
+        json!({ "circuit_id": "07", "remote_id": "0809", "scope": "bmc", "address": "10.77.1.10", "origin": "api" });
+    let line = "GET /v1/reservations/circuit:07+remote:0809";
+    let given = golden(&fake, line, Value::Null, (200, by_port), dhcpd.reservation(client.clone(), None)).await;
+    assert_eq!(given.client(), Some(client));
 
     golden(&fake, "GET /v1/sightings", Value::Null, (200, empty()), dhcpd.sightings()).await;
     let line = "POST /v1/sightings/52:54:00:aa:00:01/approve";

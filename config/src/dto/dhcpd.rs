@@ -172,12 +172,6 @@ impl ReservationPut {
     pub fn client(&self) -> Named {
         ReservedFor::named(self.mac, self.client_id.as_deref(), self.circuit_id.as_deref(), self.remote_id.as_deref())
     }
-
-    /// The same with a client named by its fields.
-    pub fn for_client(self, client: &ReservedFor) -> Self {
-        let (client_id, circuit_id, remote_id) = (client.client_id(), client.circuit_id(), client.remote_id());
-        Self { mac: client.mac(), client_id, circuit_id, remote_id, ..self }
-    }
 }
 
 impl ClientRef {
