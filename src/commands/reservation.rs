@@ -1,15 +1,18 @@
 //! `reveille reservation`: which machine always gets which address.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Subcommand;
+use reveille_client::Dhcpd;
 use reveille_config::dhcpd::ReservedFor;
 use reveille_config::dto::dhcpd::{Reservation, ReservationPut};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+mod export;
 mod import;
 
 use crate::commands::events::{self, Source};
@@ -49,6 +52,7 @@ enum Verb {
         json: bool,
     },
     /// Make or replace a reservation; it is durable and in force when the command returns
+    #[command(after_help = PUT_HELP)]
     Put {
         /// The machine, or another identity of the client
         client: ReservedFor,
@@ -108,18 +112,39 @@ enum Verb {
     Watch(events::Watch),
     /// Keep reservations as the files say that Ironic's own `dnsmasq` provider writes
     FollowDnsmasq(hostsdir::Args),
-    /// Delete a reservation; no error where there is none
+    /// Write the reservations as a file that `import` reads
+    #[command(after_help = EXPORT_HELP)]
+    Export(export::Args),
+    /// Delete reservations; no error where there is none
+    #[command(after_help = "Example:\n  reveille reservation delete 52:54:00:bb:00:01 client-id:0152540012ab")]
     Delete {
-        /// The machine, or another identity of the client
-        client: ReservedFor,
-        /// The scope, where it has several
+        /// The machines, or other identities of clients
+        #[arg(required = true, value_name = "CLIENT")]
+        clients: Vec<ReservedFor>,
+        /// The scope, where one has several
         #[arg(long)]
         scope: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
-const IMPORT_HELP: &str = "The first line names the columns, in any order; `mac` must be among them:\n  \
-    mac,address,scope,pool,hostname,boot,boot_file,lease_secs,node,expires_unix,label.NAME,option.NAME\n\n\
+const PUT_HELP: &str = "A client is a machine by its MAC address, or one of: client-id:HEX (option 61), circuit:HEX and remote:HEX (the port that its relay names, option 82), or both as \
+    circuit:HEX+remote:HEX.\n\n\
+    Examples:\n  \
+    reveille reservation put 52:54:00:bb:00:01 --address 10.77.2.21 --hostname rack1-1 --label rack=r1\n  \
+    reveille reservation put circuit:65746831+remote:746f722d37 --scope prov --boot-for efi_x64=snponly.efi\n  \
+    reveille reservation put client-id:0152540012ab --pool 10.77.2.100-10.77.2.199 --expires-in 3600";
+
+const EXPORT_HELP: &str = "Those of the configuration file are left out: they are there already.\n\n\
+    Examples:\n  \
+    reveille reservation export --output reservations.csv\n  \
+    reveille reservation export --json | curl --unix-socket /run/reveille/dhcpd.sock --data-binary @- http://localhost/v1/reservations:batch";
+
+const IMPORT_HELP: &str = "The first line names the columns, in any order; one that says for whom must be among them:\n  \
+    mac,client_id,circuit_id,remote_id,address,scope,pool,hostname,boot,boot_file,lease_secs,node,expires_unix,\n  \
+    label.NAME,option.NAME,boot_files.STAGE\n\n\
     An empty field says nothing. For example:\n  \
     mac,address,hostname,label.rack,option.routers\n  \
     52:54:00:bb:00:01,10.77.2.21,rack1-1,r1,\"[\"\"10.77.2.1\"\"]\"\n  \
@@ -144,16 +169,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let dhcpd = args.target.dhcpd()?;
     match args.verb {
         Verb::List { scope, json } => {
-            let mut all = Vec::new();
-            let mut cursor = None;
-            loop {
-                let page = dhcpd.reservations(scope.as_deref(), cursor.as_deref()).await?;
-                all.extend(page.items);
-                cursor = page.next;
-                if cursor.is_none() {
-                    break;
-                }
-            }
+            let all = listed(&dhcpd, scope.as_deref()).await?;
             if json { output::json(&all)? } else { print(&all)? }
         }
         Verb::Get { client, scope, json } => show(dhcpd.reservation(client, scope.as_deref()).await?, json)?,
@@ -195,7 +211,34 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Watch(args) => events::watch(args, &["reserved", "unreserved"], &Source::Dhcpd(dhcpd)).await?,
         Verb::Import { file, dry_run, json } => return import::run(&dhcpd, &file, dry_run, json).await,
         Verb::FollowDnsmasq(args) => return hostsdir::run(args, &dhcpd).await,
-        Verb::Delete { client, scope } => dhcpd.delete_reservation(client, scope.as_deref()).await?,
+        Verb::Export(args) => return export::run(&dhcpd, args).await,
+        Verb::Delete { clients, scope, json } => return delete(&dhcpd, &clients, scope.as_deref(), json).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All reservations, page by page.
+async fn listed(dhcpd: &Dhcpd, scope: Option<&str>) -> anyhow::Result<Vec<Reservation>> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = dhcpd.reservations(scope, cursor.as_deref()).await?;
+        all.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// One after the other; the first that cannot be deleted ends it.
+async fn delete(dhcpd: &Dhcpd, clients: &[ReservedFor], scope: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
+    for client in clients {
+        dhcpd.delete_reservation(client.clone(), scope).await.with_context(|| client.to_string())?;
+    }
+    if json {
+        output::json(
+            &clients.iter().map(|client| json!({ "client": client.to_string(), "deleted": true })).collect::<Vec<_>>(),
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -205,15 +248,24 @@ fn show(reservation: Reservation, json: bool) -> anyhow::Result<()> {
 }
 
 fn print(reservations: &[Reservation]) -> anyhow::Result<()> {
-    let rows = reservations.iter().map(|reservation| {
+    let rows = reservations.iter().map(|own| {
+        let pairs = |pairs: &BTreeMap<String, String>| {
+            let all: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            (!all.is_empty()).then(|| all.join(","))
+        };
+        let boot = own.boot.clone().or_else(|| own.boot_file.clone()).or_else(|| pairs(&own.boot_files));
         [
-            reservation.client().map_or_else(|| "-".into(), |client| client.to_string()),
-            reservation.address.to_string(),
-            reservation.scope.clone(),
-            output::or_dash(reservation.hostname.as_deref()),
-            output::or_dash(reservation.boot_file.as_deref()),
-            format!("{:?}", reservation.origin).to_lowercase(),
+            own.client().map_or_else(|| "-".into(), |client| client.to_string()),
+            own.address.to_string(),
+            own.scope.clone(),
+            output::or_dash(own.hostname.as_deref()),
+            output::or_dash(boot.as_deref()),
+            output::or_dash(own.node.as_deref()),
+            output::or_dash(pairs(&own.labels).as_deref()),
+            own.expires_unix.map_or_else(|| "-".into(), output::time),
+            format!("{:?}", own.origin).to_lowercase(),
         ]
     });
-    output::table(["CLIENT", "ADDRESS", "SCOPE", "HOST NAME", "BOOT FILE", "FROM"], rows, "no reservations")
+    let headings = ["CLIENT", "ADDRESS", "SCOPE", "HOST NAME", "BOOT", "NODE", "LABELS", "EXPIRES", "FROM"];
+    output::table(headings, rows, "no reservations")
 }

@@ -65,6 +65,43 @@ fn a_bmc_is_seen_approved_and_served() {
     assert!(site.run(&["lease", "list", "--scope", "y"]).error().contains("y"));
     assert_eq!(site.run(&["lease", "sightings"]).out(), "no unknown machine has asked\n");
 
+    for (filter, found) in [
+        (&["--mac", BMC][..], true),
+        (&["--address", "10.77.1.150", "--state", "bound"], true),
+        (&["--state", "declined"], false),
+        (&["--scope", "provisioning"], false),
+        (&["--label", "rack=r1"], false),
+        (&["--hostname", "no-such"], false),
+    ] {
+        let listed = site.run(&[&["lease", "list", "--json"], filter].concat()).json();
+        assert_eq!(listed.as_array().unwrap().len(), usize::from(found), "{filter:?}");
+        let lines = site.run(&[&["lease", "export"], filter].concat()).out();
+        assert_eq!(lines.lines().count(), usize::from(found), "{filter:?}");
+    }
+    let wrong = site.run(&["lease", "list", "--state", "gone"]);
+    assert!(wrong.code == Some(2) && wrong.err.contains("bound, released, expired, declined"), "{wrong:?}");
+    let file = site.dir().join("leases.csv");
+    let exported = site.run(&["lease", "export", "--format", "csv", "--output", file.to_str().unwrap()]);
+    assert_eq!((exported.code, &*exported.out), (Some(0), ""), "{exported:?}");
+    assert!(exported.err.contains("1 leases in"), "{exported:?}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("address,hwaddr,") && text.contains(&format!("10.77.1.150,{BMC},")), "{text}");
+    let nowhere = site.run(&["lease", "export", "--output", "/nonexistent/leases"]).error();
+    assert!(nowhere.contains("cannot write /nonexistent/leases"), "{nowhere}");
+
+    let released = site.run(&["lease", "release", "10.77.1.150", "10.77.1.77", "--json"]).json();
+    assert_eq!(released[0], json!({ "which": "10.77.1.150", "released": true, "error": null }));
+    let wrong = site.run(&["lease", "release", "x", BMC]);
+    assert_eq!((wrong.code, &*wrong.out), (Some(1), &*format!("{BMC}: given up\n")), "the others are: {wrong:?}");
+    assert_eq!(site.run(&["lease", "get", BMC, "--json"]).json()["state"], "released");
+    for which in [BMC, "10.77.1.150"] {
+        let history = site.run(&["lease", "history", which, "--json"]).json();
+        assert_eq!((&history[0]["change"], &history[1]["change"]), (&json!("released"), &json!("bound")), "{which}");
+    }
+    let table = site.run(&["lease", "history", BMC]).out();
+    assert!(table.starts_with("TIME") && table.contains("released"), "{table}");
+    assert_eq!(site.run(&["lease", "history", "x"]).code, Some(2));
+
     let events = site.run(&["lease", "events", "--transient"]).out();
     for kind in ["sighting", "reserved", "bound"] {
         assert!(events.contains(&format!(" {kind} ")), "{kind}: {events}");
@@ -133,4 +170,54 @@ fn reservations_are_put_shown_and_deleted() {
         assert_eq!(site.run(&["reservation", "delete", "52:54:00:bb:00:01"]).out(), "", "twice is no error");
     }
     assert_eq!(site.run(&["reservation", "list", "--json"]).json(), json!([chosen]));
+}
+
+#[test]
+fn reservations_go_out_as_a_file_and_come_in_again() {
+    let site = Site::new();
+    let _dhcpd = site.start("dhcpd", &[]);
+    let csv = "mac,client_id,circuit_id,remote_id,address,scope,hostname,lease_secs,label.rack,option.routers,boot_files.efi_x64\n\
+        52:54:00:bb:00:01,,,,10.77.2.61,,rack1-1,3600,r1,\"[\"\"10.77.2.1\"\"]\",snponly.efi\n\
+        ,0152540012ab,,,10.77.2.62,,,,,,\n\
+        ,,65746831,746f72,10.77.2.63,,,,r2,,\n\
+        ,,,746f7232,,provisioning,,,,,\n";
+    let file = site.networks.run().write("reservations.csv", csv).unwrap();
+    let file = file.to_str().unwrap();
+    assert_eq!(site.run(&["reservation", "import", file, "--dry-run", "--json"]).json()["created"], 4);
+    assert_eq!(site.run(&["reservation", "list"]).out(), "no reservations\n", "it was a trial");
+    assert_eq!(site.run(&["reservation", "import", file]).out(), "4 made, 0 changed, 0 as they were\n");
+    assert_eq!(site.run(&["reservation", "import", file]).out(), "0 made, 0 changed, 4 as they were\n");
+    let listed = site.run(&["reservation", "list", "--json"]).json();
+    assert_eq!(listed.as_array().unwrap().len(), 4);
+    let table = site.run(&["reservation", "list"]).out();
+    for words in ["CLIENT", "52:54:00:bb:00:01", "client-id:0152540012ab", "circuit:65746831+remote:746f72", "rack=r1"]
+    {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+    let by_port = site.run(&["reservation", "get", "circuit:65746831+remote:746f72", "--json"]).json();
+    assert_eq!((&by_port["address"], &by_port["labels"]["rack"]), (&json!("10.77.2.63"), &json!("r2")));
+
+    let exported = site.dir().join("exported.csv");
+    let exported = exported.to_str().unwrap();
+    assert_eq!(site.run(&["reservation", "export", "--output", exported]).out(), "");
+    assert_eq!(site.run(&["reservation", "export"]).out(), std::fs::read_to_string(exported).unwrap());
+    assert_eq!(site.run(&["reservation", "export", "--json"]).json()["put"].as_array().unwrap().len(), 4);
+    let clients =
+        ["52:54:00:bb:00:01", "client-id:01:52:54:00:12:ab", "circuit:65746831+remote:746f72", "remote:746f7232"];
+    let deleted = site.run(&[&["reservation", "delete", "--json"], &clients[..]].concat()).json();
+    assert_eq!(deleted.as_array().unwrap().len(), 4);
+    assert_eq!(site.run(&["reservation", "list"]).out(), "no reservations\n");
+    assert_eq!(site.run(&["reservation", "import", exported]).out(), "4 made, 0 changed, 0 as they were\n");
+    assert_eq!(site.run(&["reservation", "list", "--json"]).json(), listed);
+
+    let put = ["reservation", "put", "client-id:0152540012ac", "--scope", "provisioning", "--json"];
+    let put = site.run(&[&put[..], &["--label", "a=b", "--node", "n-1", "--expires-in", "3600"]].concat()).json();
+    assert_eq!((&put["client_id"], &put["labels"]["a"]), (&json!("0152540012ac"), &json!("b")), "{put}");
+    let wrong = site.run(&["reservation", "put", "client-id:x", "--scope", "provisioning"]);
+    assert!(wrong.code == Some(2) && wrong.err.contains("client-id:HEX"), "{wrong:?}");
+    // One bad row, and nothing of the file is done; the line is named.
+    let bad = format!("{csv},0199,,,10.77.2.61,,,,,,\n");
+    let bad = site.networks.run().write("bad.csv", bad).unwrap();
+    let refused = site.run(&["reservation", "import", bad.to_str().unwrap()]);
+    assert!(refused.code == Some(1) && refused.err.contains("bad.csv:6: address: "), "{refused:?}");
 }

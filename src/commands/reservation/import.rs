@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::output;
 
 /// Columns that a reservation has by these names.
-const COLUMNS: [&str; 13] = [
+pub const COLUMNS: [&str; 13] = [
     "mac",
     "client_id",
     "circuit_id",
@@ -28,6 +28,9 @@ const COLUMNS: [&str; 13] = [
     "node",
     "expires_unix",
 ];
+
+/// What stands before the dot in columns of which there are many, and the field that they fill.
+pub const TABLES: [(&str, &str); 3] = [("label", "labels"), ("option", "options"), ("boot_files", "boot_files")];
 
 /// Puts what the file says.
 pub async fn run(dhcpd: &Dhcpd, file: &Path, dry_run: bool, json: bool) -> anyhow::Result<ExitCode> {
@@ -60,13 +63,16 @@ pub async fn run(dhcpd: &Dhcpd, file: &Path, dry_run: bool, json: bool) -> anyho
 }
 
 /// The rows, and the line that each stands on.
-fn read(mut from: impl Read) -> anyhow::Result<(Batch, Vec<u64>)> {
+pub fn read(mut from: impl Read) -> anyhow::Result<(Batch, Vec<u64>)> {
     let mut text = String::new();
     from.read_to_string(&mut text)?;
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let columns = reader.headers()?.clone();
     if let Some(unknown) = columns.iter().find(|name| !is_column(name)) {
-        bail!("line 1: no column is called `{unknown}`; there are: {}, label.NAME, option.NAME", COLUMNS.join(", "));
+        bail!(
+            "line 1: no column is called `{unknown}`; there are: {}, label.NAME, option.NAME, boot_files.STAGE",
+            COLUMNS.join(", ")
+        );
     }
     if !columns.iter().any(|name| COLUMNS[..4].contains(&name)) {
         bail!("line 1: there is none of the columns {}", COLUMNS[..4].join(", "));
@@ -79,6 +85,7 @@ fn read(mut from: impl Read) -> anyhow::Result<(Batch, Vec<u64>)> {
         for (column, field) in columns.iter().zip(&record).filter(|(_, field)| !field.is_empty()) {
             match column.split_once('.') {
                 Some(("label", name)) => put_into(&mut row, "labels", name, Value::from(field)),
+                Some(("boot_files", name)) => put_into(&mut row, "boot_files", name, Value::from(field)),
                 Some((_, name)) => {
                     let value = serde_json::from_str(field).unwrap_or_else(|_| Value::from(field));
                     put_into(&mut row, "options", name, value);
@@ -106,7 +113,9 @@ fn line_of(text: &str, at: &csv::Position) -> u64 {
 
 fn is_column(name: &str) -> bool {
     COLUMNS.contains(&name)
-        || name.split_once('.').is_some_and(|(kind, name)| matches!(kind, "label" | "option") && !name.is_empty())
+        || name
+            .split_once('.')
+            .is_some_and(|(kind, name)| TABLES.iter().any(|(own, _)| *own == kind) && !name.is_empty())
 }
 
 fn put_into(row: &mut Map<String, Value>, table: &str, name: &str, value: Value) {
