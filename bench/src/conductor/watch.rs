@@ -22,7 +22,9 @@ const OF_ALL: usize = 10;
 const OF_SOME: usize = 100;
 /// Machines that each of those watches: as many as one filter takes.
 const MACHINES: usize = 64;
-/// How long after the end of the time events may still come in before they count as missing.
+/// Events of the time are all there once one comes that is later; where none comes for so long, the load has ended.
+const END_WAIT: Duration = Duration::from_secs(10);
+/// How much longer than watchers of everything the others may take before an event counts as missing.
 const DRAIN: Duration = Duration::from_millis(1_000);
 
 /// Arguments.
@@ -63,14 +65,16 @@ struct Watched {
 pub async fn run(socket: &Path, args: &Args) -> anyhow::Result<Value> {
     let (heard, mut hearing) = mpsc::channel(OF_ALL + OF_SOME);
     let (start, started) = tokio::sync::watch::channel(None);
-    let mut watchers = JoinSet::new();
+    let (finish, finished) = tokio::sync::watch::channel(());
+    let (mut of_all, mut of_some) = (JoinSet::new(), JoinSet::new());
     for watcher in 0..OF_ALL + OF_SOME {
         let macs: HashSet<[u8; 17]> = match watcher.checked_sub(OF_ALL) {
             None => HashSet::new(),
             // Each its own, spread over the whole time.
             Some(place) => (0..MACHINES).map(|n| text((n * OF_SOME + place) as u32, args)).collect(),
         };
-        watchers.spawn(watch(socket.to_owned(), macs, heard.clone(), started.clone()));
+        let watchers = if macs.is_empty() { &mut of_all } else { &mut of_some };
+        watchers.spawn(watch(socket.to_owned(), macs, heard.clone(), started.clone(), finished.clone()));
     }
     drop(heard);
     for _ in 0..OF_ALL + OF_SOME {
@@ -79,16 +83,16 @@ pub async fn run(socket: &Path, args: &Args) -> anyhow::Result<Value> {
     let from = unix_micros() / 1_000;
     let until = from + args.millis;
     start.send_replace(Some((from, until)));
-    let mut all = Vec::new();
-    while let Some(watched) = watchers.join_next().await {
-        all.push(watched??);
-    }
-    let (of_all, of_some): (Vec<_>, Vec<_>) = all.iter().partition(|watched| watched.macs.is_empty());
+    let time = Duration::from_millis(args.millis) + END_WAIT;
+    let of_all = tokio::time::timeout(time, all(of_all)).await.context("no event came after the end of the time")??;
+    tokio::time::sleep(DRAIN).await;
+    finish.send_replace(());
+    let of_some = all(of_some).await?;
     let reference = complete(&of_all, from, until)?;
     for watched in &of_some {
         agrees(watched, reference)?;
     }
-    let lag = |watched: &[&Watched]| {
+    let lag = |watched: &[Watched]| {
         let mut lag = Histogram::default();
         watched.iter().for_each(|watched| lag.merge(&watched.lag));
         let millis = |share| lag.micros_at(share) / 1e3;
@@ -98,6 +102,15 @@ pub async fn run(socket: &Path, args: &Args) -> anyhow::Result<Value> {
         json!({ "seconds": args.millis as f64 / 1e3, "events": reference.len(), "all": lag(&of_all), "filtered": lag(&of_some),
                "filtered_events": of_some.iter().map(|watched| watched.events.len()).sum::<usize>() }),
     )
+}
+
+/// What all of them have come to.
+async fn all(mut watchers: JoinSet<anyhow::Result<Watched>>) -> anyhow::Result<Vec<Watched>> {
+    let mut all = Vec::new();
+    while let Some(watched) = watchers.join_next().await {
+        all.push(watched??);
+    }
+    Ok(all)
 }
 
 /// The n-th watched machine of the load.
@@ -110,12 +123,13 @@ fn unix_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
 }
 
-/// One watcher: says that it is heard, learns from when to when it counts, and reads on until all of that must have come.
+/// One watcher: says that it is heard, learns from when to when it counts, and reads on until a later event has come, or it is told that all have.
 async fn watch(
     socket: PathBuf,
     macs: HashSet<[u8; 17]>,
     heard: mpsc::Sender<()>,
     mut started: tokio::sync::watch::Receiver<Option<(u64, u64)>>,
+    mut finished: tokio::sync::watch::Receiver<()>,
 ) -> anyhow::Result<Watched> {
     let mut path = "/v1/events?since=latest".to_owned();
     if !macs.is_empty() {
@@ -129,7 +143,6 @@ async fn watch(
     let mut stream = Stream::default();
     let mut told = Some(heard);
     let mut counting = None;
-    let mut end = tokio::time::Instant::now() + Duration::from_secs(120);
     loop {
         tokio::select! {
             frame = body.frame() => {
@@ -141,26 +154,25 @@ async fn watch(
                 let now = unix_micros();
                 stream.handle_octets(octets);
                 while let Some(noted) = stream.poll_event()? {
-                    if let Some((from, until)) = counting
-                        && (from..until).contains(&noted.at_unix_millis)
-                    {
+                    let Some((from, until)) = counting else { continue };
+                    if noted.at_unix_millis >= until {
+                        // None of the time comes after this one: their times grow as their sequences do.
+                        return Ok(watched);
+                    }
+                    if noted.at_unix_millis >= from {
                         watched.lag.add(now.saturating_sub(noted.at_unix_millis * 1_000) * 1_000);
                         watched.events.push(noted);
                     }
                 }
             }
-            Ok(()) = started.changed(), if counting.is_none() => {
-                counting = *started.borrow_and_update();
-                let left = counting.map_or(0, |(_, until)| until.saturating_sub(unix_micros() / 1_000));
-                end = tokio::time::Instant::now() + Duration::from_millis(left) + DRAIN;
-            }
-            () = tokio::time::sleep_until(end) => return Ok(watched),
+            Ok(()) = started.changed(), if counting.is_none() => counting = *started.borrow_and_update(),
+            Ok(()) = finished.changed() => return Ok(watched),
         }
     }
 }
 
 /// Watchers of everything have the same events, of all sequences from the first to the last; these.
-fn complete<'a>(watchers: &[&'a Watched], from: u64, until: u64) -> anyhow::Result<&'a [Noted]> {
+fn complete(watchers: &[Watched], from: u64, until: u64) -> anyhow::Result<&[Noted]> {
     let reference = &watchers.first().context("nobody watches")?.events[..];
     ensure!(!reference.is_empty(), "no event came between {from} and {until}");
     // Every record of this load is one event, so that no sequence may be missing.
@@ -296,8 +308,9 @@ mod tests {
 
     #[test]
     fn an_event_that_is_missing_is_noticed() {
-        let whole = watched(&[], &[(4, 1), (5, 2), (6, 3)]);
-        let reference = complete(&[&whole, &whole], 0, 9).unwrap();
+        let whole = || watched(&[], &[(4, 1), (5, 2), (6, 3)]);
+        let twice = [whole(), whole()];
+        let reference = complete(&twice, 0, 9).unwrap();
         for (macs, events, good) in [
             (&[1, 3][..], &[(4, 1), (6, 3)][..], true),
             (&[8], &[], true),
@@ -307,8 +320,8 @@ mod tests {
         ] {
             assert_eq!(agrees(&watched(macs, events), reference).is_ok(), good, "{macs:?} {events:?}");
         }
-        let gap = watched(&[], &[(4, 1), (6, 3)]);
-        assert!(complete(&[&gap], 0, 9).is_err());
-        assert!(complete(&[&whole, &gap], 0, 9).is_err());
+        let gap = || watched(&[], &[(4, 1), (6, 3)]);
+        assert!(complete(&[gap()], 0, 9).is_err());
+        assert!(complete(&[whole(), gap()], 0, 9).is_err());
     }
 }

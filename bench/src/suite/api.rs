@@ -80,7 +80,7 @@ fn conduct(bench: &mut Bench) -> anyhow::Result<Turn> {
         steady("put", put_millis + 200),
         steady("batch", 4_000),
         // What watchers have is counted when it must have come.
-        steady("watch", watch_millis + 1_700),
+        steady("watch", watch_millis + 1_500),
     ];
     let conductor = |words: &[&str], options: &[(&str, u64)]| {
         let words = words.iter().map(|word| (*word).to_owned()).chain(task(options)).collect::<Vec<_>>();
@@ -156,7 +156,7 @@ fn list(bench: &mut Bench) -> anyhow::Result<()> {
     let conductor = bench.stage.conduct(&server, &words)?;
     let alone = bench.millis(2_000);
     let plan = [steady("warm", 500), steady("alone", alone), steady("list", list_millis + 200)];
-    let (mut rates, mut grown, mut load) = (vec![], vec![], vec![]);
+    let (mut rates, mut grown, mut load, mut busy) = (vec![], vec![], vec![], vec![]);
     for round in 0..bench.rounds.min(LIST_ROUNDS_MAX) {
         bench.say(&format!("{leases} leases listed beside {RATE}/s"));
         let first = leases as u32 + round * LOAD_CLIENTS;
@@ -186,6 +186,7 @@ fn list(bench: &mut Bench) -> anyhow::Result<()> {
         let mib = |from: u64, to: u64| to.saturating_sub(from) as f64 / f64::from(1 << 20);
         let of_leases = mib(rss[0], rss[1]) * number("seconds") * 1e3 / alone as f64;
         grown.push((mib(rss[1], rss[2]) - of_leases).max(0.0));
+        busy.push(outcomes[2].generator_busy);
         load.push([outcomes[1].dora_us, outcomes[2].dora_us]);
     }
     server.process.stop(Duration::from_secs(20))?;
@@ -195,11 +196,12 @@ fn list(bench: &mut Bench) -> anyhow::Result<()> {
         json!({ "alone": rounded(over(&|[alone, _]| pick(alone)) / 1e3, 3),
                 "list": rounded(over(&|[_, listed]| pick(listed)) / 1e3, 3) })
     };
+    let rates: Vec<_> = rates.iter().map(|rate| rounded(*rate, 0)).collect();
     bench.figure("lease_list_per_s", rounded(median(&rates), 0), true);
     bench.figure("lease_list_latency_cost", rounded(over(&|[alone, listed]| listed.p99 / alone.p99), 3), true);
     bench.figure("lease_list_rss_growth_mib", rounded(median(&grown), 1), true);
     let entry = json!({
-        "leases": leases, "rate_per_s": RATE, "dora_p50_ms": dhcp(|dora| dora.p50),
+        "leases": leases, "rate_per_s": RATE, "listed_per_s": rates, "generator_busy": busy, "dora_p50_ms": dhcp(|dora| dora.p50),
         "dora_p99_ms": dhcp(|dora| dora.p99), "format": "jsonl", "durable": true,
     });
     bench.results.insert("lease_list".into(), entry);
