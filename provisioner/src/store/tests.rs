@@ -120,22 +120,22 @@ async fn history_is_bounded_per_node_and_sequences_never_go_back() {
     put(&store, node(2, "n2"), "of another").await;
     let many = |_: &Tables| {
         let mut change = Change::new();
-        for i in 0..HISTORY_PER_NODE_MAX {
+        for i in 0..=HISTORY_PER_NODE_MAX {
             change.note(Uuid::from_u128(1), note(i.to_string()), Millis(3));
         }
         Ok::<_, ()>((change, ()))
     };
     store.change(many).await.unwrap().unwrap();
     let history = store.history(Uuid::from_u128(1)).await.unwrap();
-    assert_eq!((history.len(), history[0].text.as_str()), (HISTORY_PER_NODE_MAX, "0"));
+    assert_eq!((history.len(), history[0].text.as_str()), (HISTORY_PER_NODE_MAX, "1"));
     drop(store);
     closed.wait().await;
     let (store, _closed) = Store::open(dir.path()).unwrap();
-    assert_eq!(store.read(Tables::next_sequence), first + HISTORY_PER_NODE_MAX as u64 + 2);
+    assert_eq!(store.read(Tables::next_sequence), first + HISTORY_PER_NODE_MAX as u64 + 3);
     let page = store.events().page_now(0, &EventQuery::default());
     assert_eq!((page.events[0].sequence, page.lost), (first + 1, None), "from the oldest that is known");
-    let page = store.events().page_now(first - 1, &EventQuery::default());
-    assert_eq!(page.lost.map(|lost| lost.to), Some(first), "a reader learns what it missed");
+    let page = store.events().page_now(first, &EventQuery::default());
+    assert_eq!(page.lost.map(|lost| lost.to), Some(first + 2), "a reader learns what it missed");
 }
 
 #[tokio::test]
