@@ -415,7 +415,7 @@ pub(super) fn hash_key(seed: u64, key: ClientKey) -> u64 {
     mix(mix(lower ^ seed) ^ upper ^ u64::from(key.network.0))
 }
 
-pub(super) fn hash_address(seed: u64, address: Ipv4Addr) -> u64 {
+fn hash_address(seed: u64, address: Ipv4Addr) -> u64 {
     mix(seed ^ u64::from(u32::from(address)))
 }
 

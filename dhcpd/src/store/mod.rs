@@ -8,6 +8,7 @@ pub mod batch;
 pub mod bitmap;
 #[cfg(test)]
 mod bitmap_tests;
+mod by_address;
 mod clients;
 pub mod event;
 pub mod history;

@@ -11,7 +11,8 @@ use hashbrown::HashTable;
 use reveille_config::MacAddr;
 
 use super::bitmap::AddressMap;
-use super::clients::{hash_address, hash_client_id, hash_key, hash_said};
+use super::by_address::ByAddress;
+use super::clients::{hash_client_id, hash_key, hash_said};
 use super::history::{History, PastChange, What};
 use super::journal::Sequence;
 use super::model::{LeaseRow, RowState};
@@ -92,7 +93,7 @@ fn put(into: &mut Box<[u8]>, octets: &[u8]) {
 #[derive(Debug)]
 pub(super) struct LeaseRows {
     rows: Slab<Row>,
-    by_address: HashTable<u32>,
+    by_address: ByAddress,
     /// Bound and released rows; a quarantine is the address's, no longer its client's.
     by_client: HashTable<u32>,
     /// Rows whose client named itself, by its client identifier, of which there may be several.
@@ -157,7 +158,7 @@ impl LeaseRows {
     pub(super) fn new(scopes: Arc<Scopes>, identity_key: IdentityKey, seed: u64) -> Self {
         Self {
             rows: Slab::default(),
-            by_address: HashTable::new(),
+            by_address: ByAddress::default(),
             by_client: HashTable::new(),
             by_client_id: HashTable::new(),
             by_mac: HashTable::new(),
@@ -236,7 +237,7 @@ impl LeaseRows {
 
     /// What a worker must know of every lease, in no particular order.
     pub(super) fn facts(&self) -> impl Iterator<Item = LeaseFacts> {
-        self.by_address.iter().map(|&at| {
+        self.by_address.numbers().map(|at| {
             let row = self.rows.get(at);
             let &Row { sequence, address, starts, ends, mac, scope, state, expiry_told, .. } = row;
             let said = row.said.as_deref();
@@ -261,7 +262,7 @@ impl LeaseRows {
 
     /// The ports that clients of bound addresses of the pools are behind, where what those hold is limited.
     pub(super) fn ports(&self) -> impl Iterator<Item = (ClientKey, Port)> {
-        let rows = self.by_address.iter().map(|&at| self.rows.get(at));
+        let rows = self.by_address.numbers().map(|at| self.rows.get(at));
         let limited = self.scopes.limits.port_share_percent < 100;
         rows.filter(move |row| limited && row.state == RowState::Bound).filter_map(|row| {
             let scope = self.scopes.get(row.scope).filter(|scope| scope.in_pools(row.address))?;
@@ -272,7 +273,7 @@ impl LeaseRows {
 
     /// How many addresses of a scope are in quarantine at `now`.
     pub(super) fn declined(&self, scope: ScopeIndex, now: UnixSecs) -> u64 {
-        let rows = self.by_address.iter().map(|&at| self.rows.get(at));
+        let rows = self.by_address.numbers().map(|at| self.rows.get(at));
         rows.filter(|row| row.scope == scope && row.state == RowState::Declined && row.ends > now).count() as u64
     }
 
@@ -289,10 +290,7 @@ impl LeaseRows {
         let Some(at) = self.find(address) else { return };
         self.unindex_client(at);
         self.unindex_names(at);
-        let hash = hash_address(self.seed, address);
-        if let Ok(entry) = self.by_address.find_entry(hash, |&other| other == at) {
-            entry.remove();
-        }
+        self.by_address.remove(address);
         let row = self.rows.get_mut(at);
         row.said = None;
         if let Some(listed) = self.listed.get(usize::from(row.scope.0)) {
@@ -431,9 +429,7 @@ impl LeaseRows {
             expiry_told: false,
         };
         let at = self.rows.add(row);
-        let (seed, rows) = (self.seed, &self.rows);
-        let hash = hash_address(seed, address);
-        self.by_address.insert_unique(hash, at, |&at| hash_address(seed, rows.get(at).address));
+        self.by_address.insert(address, at);
         if let Some(listed) = self.listed.get(usize::from(scope.0)) {
             listed.claim(address);
         }
@@ -492,8 +488,7 @@ impl LeaseRows {
     }
 
     fn find(&self, address: Ipv4Addr) -> Option<u32> {
-        let hash = hash_address(self.seed, address);
-        self.by_address.find(hash, |&at| self.rows.get(at).address == address).copied()
+        self.by_address.get(address)
     }
 
     fn client(&self, row: &Row) -> ClientKey {
