@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use hyper::body::Buf as _;
 use reveille_config::dto::RowProblem;
 use reveille_config::dto::dhcpd::{ClientRef, ReservationPut};
 use reveille_config::limit::{BATCH_MISTAKES_MAX, BATCH_ROW_BYTES_MAX, BATCH_ROWS_MAX};
@@ -112,7 +113,9 @@ impl Read for Feed<'_> {
                 return Err(io::ErrorKind::FileTooLarge.into());
             }
         }
-        to[..octets].copy_from_slice(&self.piece.split_to(octets));
+        // Called for each octet: no new reference to the piece.
+        to[..octets].copy_from_slice(&self.piece[..octets]);
+        self.piece.advance(octets);
         Ok(octets)
     }
 }
