@@ -22,6 +22,8 @@ pub struct Provisioner {
     pub agent_api_url: String,
     /// dhcpd's lease API.
     pub dhcpd: Endpoint,
+    /// What is shown there, and whom to trust.
+    pub dhcpd_access: DhcpdAccess,
     /// bootd's API.
     pub bootd: Endpoint,
     /// bootd's `public_url`: where machines fetch kernels and images.
@@ -38,6 +40,19 @@ pub struct Provisioner {
     pub power: PowerPolicy,
     /// Who is sent the events; names are unique.
     pub webhooks: Vec<Webhook>,
+}
+
+/// What the provisioner shows to a dhcpd elsewhere, and whom it trusts there: the table `[provisioner.dhcpd]`, whose `url` is [`Provisioner::dhcpd`]. Empty for one on
+/// this host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct DhcpdAccess {
+    /// A token with the role write.
+    pub token: Option<Secret>,
+    /// The certificates that sign dhcpd's, PEM; there where the endpoint is `https`.
+    pub ca: Option<PathBuf>,
+    /// A certificate to show, and its key, PEM.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// The table `[provisioner.deploy]`. Names are paths below bootd's roots unless they are URLs.

@@ -40,6 +40,21 @@ fn the_examples_are_valid_and_print_as_themselves() {
     assert_eq!(directory.count(), EXAMPLES.len(), "every example is in this test");
 }
 
+/// What is shown to a dhcpd elsewhere prints as the references that it came from.
+#[test]
+fn a_dhcpd_elsewhere_prints_as_itself() {
+    let table = "[provisioner.dhcpd]\nurl = \"https://dhcp1.example.net:7671\"\ntoken = { file = \"/etc/reveille/bmc-password\" }\n\
+        ca = \"/etc/reveille/ca.crt\"\ncertificate = \"/etc/reveille/own.crt\"\nkey = \"/etc/reveille/own.key\"\n";
+    let files = ["/etc/reveille/ca.crt", "/etc/reveille/own.crt", "/etc/reveille/own.key"];
+    let environment = files.iter().fold(environment(), |environment, file| environment.file(file, 0o640, ""));
+    let parse = |text: &str| Config::parse(text, Path::new("reveille.toml"), &environment).unwrap();
+    let config = parse(&format!("{}\n{table}", EXAMPLES[0].1));
+    let printed = config.to_toml();
+    assert!(printed.contains(table) && !printed.contains("calvin"), "{printed}");
+    assert_eq!(parse(&printed), config);
+    assert!(!format!("{config:?}").contains("calvin"));
+}
+
 /// Whatever a condition says, what is printed of it is that condition.
 #[test]
 fn every_condition_prints_as_itself() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use reveille_client::AccessError;
 use reveille_config::Endpoint;
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::EVENT_STREAMS_MAX;
@@ -45,6 +46,9 @@ pub enum StartError {
     /// A listener; the text names the endpoint and what to do.
     #[error("{0}")]
     Listen(String),
+    /// What is shown to dhcpd.
+    #[error("[provisioner.dhcpd]: {0}")]
+    Dhcpd(#[from] AccessError),
     /// The socket for BMCs.
     #[error("cannot open the UDP socket for BMCs: {0}")]
     Bmc(std::io::Error),
@@ -69,12 +73,16 @@ pub enum ReloadError {
     /// A setting that only a restart changes.
     #[error("{0} can only be changed by a restart")]
     NeedsRestart(&'static str),
+    /// What is shown to dhcpd.
+    #[error("[provisioner.dhcpd]: {0}")]
+    Dhcpd(#[from] AccessError),
 }
 
 /// A provisioner that serves.
 pub struct Running {
     config: Arc<Provisioner>,
     settings: Arc<ArcSwap<Settings>>,
+    boot: BootServices,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     hooks: Hooks,
@@ -117,6 +125,7 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
 ) -> Result<Running, StartError> {
     let (stop, stopped) = watch::channel(false);
+    let boot = BootServices::new(&config)?;
     let (store, closed) = Store::open(&config.state_dir)?;
     let settings = Arc::new(ArcSwap::from_pointee(settings));
     let reload = watch::Sender::default();
@@ -147,8 +156,7 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
     for (listener, router) in listeners {
         tasks.spawn(listener.serve(router, stopped.clone()));
     }
-    let boot = BootServices::new(config.dhcpd.clone(), config.bootd.clone());
-    let world = Arc::new(World { bmc, boot, agent: AgentClient::new(), inrush: Default::default() });
+    let world = Arc::new(World { bmc, boot: boot.clone(), agent: AgentClient::new(), inrush: Default::default() });
     let hooks = Hooks::start("provisioner", store.events().clone(), &config.state_dir, &config.webhooks);
     let runner = Runner::new(store.clone(), Arc::clone(&world), Arc::clone(&settings));
     let poller = Poller::new(store, world, Arc::clone(&settings));
@@ -163,7 +171,7 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
             let _ = failed.try_send(error.into());
         }
     });
-    Ok(Running { config, settings, stop, tasks, hooks, failures, closed, addresses, reload })
+    Ok(Running { config, settings, boot, stop, tasks, hooks, failures, closed, addresses, reload })
 }
 
 impl Running {
@@ -194,7 +202,6 @@ impl Running {
             ("provisioner.state_dir", old.state_dir == config.state_dir),
             ("provisioner.api", old.api == config.api),
             ("provisioner.agent_api", old.agent_api == config.agent_api),
-            ("provisioner.dhcpd", old.dhcpd == config.dhcpd),
             ("provisioner.bootd", old.bootd == config.bootd),
             ("provisioner.power.hold_sessions", old.power.hold_sessions == config.power.hold_sessions),
             ("provisioner.timeouts.bmc_secs", old.timeouts.bmc_secs == config.timeouts.bmc_secs),
@@ -203,6 +210,7 @@ impl Running {
                 return Err(ReloadError::NeedsRestart(name));
             }
         }
+        self.boot.put_in_force(config)?;
         self.hooks.put_in_force(&config.webhooks);
         self.settings.store(Arc::new(Settings::from(config)));
         Ok(())

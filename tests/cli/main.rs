@@ -5,6 +5,7 @@
 mod bmc;
 mod check;
 mod daemons;
+mod elsewhere;
 mod errors;
 mod help;
 mod leases;

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::site::{REVEILLE, Ran, Site};
 
 /// Writes a certificate of its own for 10.77.2.1, and what signed it.
-fn certificate(directory: &Path) {
+pub fn certificate(directory: &Path) {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -21,7 +21,7 @@ fn certificate(directory: &Path) {
     }
 }
 
-fn write(path: &Path, text: &str, mode: u32) {
+pub fn write(path: &Path, text: &str, mode: u32) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::Config;
 use crate::bootd::Bootd;
-use crate::provisioner::Provisioner;
+use crate::provisioner::{DhcpdAccess, Provisioner};
 use crate::webhook::Webhook;
 
 impl Config {
@@ -95,10 +95,26 @@ impl Printer<'_> {
         self.list("api", &provisioner.api);
         self.list("agent_api", &provisioner.agent_api);
         self.string("agent_api_url", &provisioner.agent_api_url);
-        self.string("dhcpd", &provisioner.dhcpd);
+        let access = &provisioner.dhcpd_access;
+        let is_elsewhere = *access != DhcpdAccess::default();
+        if !is_elsewhere {
+            self.string("dhcpd", &provisioner.dhcpd);
+        }
         self.string("bootd", &provisioner.bootd);
         self.string("boot_url", &provisioner.boot_url);
         self.list("agent_networks", &provisioner.agent_networks);
+        if is_elsewhere {
+            self.table("provisioner.dhcpd".into(), false);
+            self.string("url", &provisioner.dhcpd);
+            if let Some(token) = &access.token {
+                self.line("token", token.reference());
+            }
+            self.optional("ca", &access.ca.as_ref().map(|ca| ca.display()));
+            if let Some((certificate, key)) = &access.certificate {
+                self.string("certificate", certificate.display());
+                self.string("key", key.display());
+            }
+        }
         let deploy = &provisioner.deploy;
         self.table("provisioner.deploy".into(), false);
         self.optional("kernel", &deploy.kernel);

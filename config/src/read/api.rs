@@ -159,7 +159,7 @@ fn mode(value: &Value<'_, '_>) -> Option<u32> {
 }
 
 /// A file that is there; a `secret` one not for everybody's eyes.
-fn file(value: &Value<'_, '_>, example: &str, secret: bool) -> Option<PathBuf> {
+pub(super) fn file(value: &Value<'_, '_>, example: &str, secret: bool) -> Option<PathBuf> {
     let path = value.path(example)?.value;
     if !value.reader.looks.get() {
         return Some(path);

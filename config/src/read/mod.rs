@@ -9,6 +9,7 @@ mod bootd;
 mod class;
 mod condition;
 mod dhcpd;
+mod dhcpd_elsewhere;
 mod link;
 mod listeners;
 mod options;

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::bootd::{public_url, state_dir};
+use super::dhcpd_elsewhere;
 use super::listeners::{self, Listeners};
 use super::reader::{Table, Value};
 use super::secret::secret;
@@ -57,11 +58,12 @@ pub(super) fn read(table: Table<'_, '_>, neighbours: Neighbours<'_>, listeners: 
         Some(endpoint) => endpoint.clone(),
         None => default.parse().expect("a default is well-formed"),
     };
-    let read = |value: Value<'_, '_>| listeners::endpoint(&value, "\"unix:/run/reveille/dhcpd.sock\"");
-    let dhcpd_api = neighbours.dhcpd.known().map(|dhcpd| &dhcpd.api.listen);
-    let dhcpd = table.or("dhcpd", beside(dhcpd_api, "unix:/run/reveille/dhcpd.sock"), read);
+    let dhcpd_api = neighbours.dhcpd.known().map(|dhcpd| &*dhcpd.api.listen);
+    let dhcpd = dhcpd_elsewhere::read(&table, dhcpd_api.unwrap_or_default());
     let bootd_api = neighbours.bootd.known().map(|bootd| &bootd.api);
-    let bootd = table.or("bootd", beside(bootd_api, "unix:/run/reveille/bootd.sock"), read);
+    let bootd = table.or("bootd", beside(bootd_api, "unix:/run/reveille/bootd.sock"), |value| {
+        listeners::endpoint(&value, "\"unix:/run/reveille/bootd.sock\"")
+    });
     let boot_url = match (table.get("boot_url"), neighbours.bootd) {
         (Some(value), _) => shape::base_url(&value).map(|url| url.value),
         (None, Neighbour::Known(bootd)) => {
@@ -81,12 +83,14 @@ pub(super) fn read(table: Table<'_, '_>, neighbours: Neighbours<'_>, listeners: 
     let power = power(table.table_or_empty("power"));
     let webhooks = webhooks(&table, None, None);
     table.finish();
+    let (dhcpd, dhcpd_access) = dhcpd?;
     Some(Provisioner {
         state_dir: state_dir?,
         api,
         agent_api: agent_api?,
         agent_api_url: agent_api_url?,
         dhcpd,
+        dhcpd_access,
         bootd,
         boot_url: boot_url?,
         agent_networks: agent_networks?,

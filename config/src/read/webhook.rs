@@ -1,12 +1,10 @@
 //! The tables `[[webhook]]` of a daemon.
 
-use std::path::PathBuf;
-
+use super::api::file;
 use super::listeners::filled_list;
 use super::reader::{At, Table, Value};
 use super::secret::secret;
 use super::shape;
-use crate::environment::Kind;
 use crate::limit::{PAGE_MAX, WEBHOOKS_MAX};
 use crate::suggest;
 use crate::webhook::{Webhook, signing_key};
@@ -74,7 +72,7 @@ fn webhook(
         Some(value) if url.as_deref().is_some_and(|url| url.starts_with("http://")) => {
             value.wrong("there are no certificates without TLS", "write an `https://` url, or leave `ca` out")
         }
-        Some(value) => ca(&value).map(Some),
+        Some(value) => file(&value, "\"/etc/reveille/cmdb-ca.crt\"", false).map(Some),
     };
     let words = |key, example: &str, known: Option<&[&str]>| match table.get(key) {
         None => Some(Vec::new()),
@@ -132,18 +130,5 @@ fn word(value: &Value<'_, '_>, example: &str, known: Option<&[&str]>) -> Option<
         }
         None if !shape::is_name(text) => value.wrong(format!("{text:?} is no word"), shape::NAME_SHAPE),
         _ => Some(text.to_owned()),
-    }
-}
-
-fn ca(value: &Value<'_, '_>) -> Option<PathBuf> {
-    let path = value.path("\"/etc/reveille/cmdb-ca.crt\"")?.value;
-    match value.reader.environment.kind(&path) {
-        _ if !value.reader.looks.get() => Some(path),
-        Ok(Kind::File { .. }) => Some(path),
-        Ok(_) => value.wrong(format!("`{}` is not a file", path.display()), "name a PEM file"),
-        Err(error) => value.wrong(
-            format!("the file `{}` cannot be found: {error}", path.display()),
-            "name a PEM file that the daemon's user can read",
-        ),
     }
 }

@@ -1,6 +1,7 @@
 //! Every mistake: what it says and where. In a row's text `¦` marks the place that must be named, and is taken out before.
 
 mod dhcpd;
+mod dhcpd_elsewhere;
 mod webhook;
 
 use std::path::Path;
@@ -426,7 +427,7 @@ fn listeners() {
 fn who_may_use_the_lease_api() {
     let api = "api = [\"unix:/run/reveille/dhcpd.sock\"]";
     let tls = "tls = { certificate = \"/etc/reveille/api.crt\", key = \"/etc/reveille/api.key\" }";
-    let listen = "listen = [\"https://10.77.1.1:7671\"]";
+    let listen = "listen = [\"https://10.77.1.1:7671\", \"unix:/run/reveille/dhcpd.sock\"]";
     for (to, what, instead) in [
         ("api = ¦[\"https://10.77.1.1:7671\"]", "`https://10.77.1.1:7671` needs a certificate", "[dhcpd.api.tls]"),
         ("api = { listen = ¦[\"https://10.77.1.1:7671\"] }", "needs a certificate", "[dhcpd.api.tls]"),
