@@ -58,6 +58,8 @@ enum Command {
     Node(commands::node::Args),
     /// BMCs directly, many at a time: power, boot device, sensors, events, inventory
     Bmc(commands::bmc::Args),
+    /// Images that bootd serves
+    Image(commands::image::Args),
     /// Watch what a daemon does
     Events(commands::events::Command),
     /// Print the OpenAPI description of the lease API, which dhcpd also serves as /v1/openapi.json
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Token(args) => commands::block_on(commands::token::run(args)),
         Command::Node(args) => commands::block_on(commands::node::run(args)),
         Command::Bmc(args) => commands::block_on(commands::bmc::run(args)),
+        Command::Image(args) => commands::image::run(args),
         Command::Events(args) => commands::block_on(commands::events::run(args)),
         Command::Openapi => commands::openapi::run(),
         Command::Completion(args) => commands::completion::run::<Cli>(args),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use reveille_client::{Access, Dhcpd};
 use reveille_config::{Apis, Config, Endpoint, Mistake, Part};
+use zeroize::Zeroizing;
 
 use crate::output;
 
@@ -102,13 +103,21 @@ impl DhcpdTarget {
 
     fn token(&self) -> anyhow::Result<Option<String>> {
         let Some(path) = &self.token_file else { return Ok(std::env::var("REVEILLE_TOKEN").ok()) };
-        let cannot = || format!("cannot read the token in {}", path.display());
-        let mode = std::fs::metadata(path).with_context(cannot)?.permissions().mode();
-        if mode & 0o004 != 0 {
-            anyhow::bail!("everybody on this host can read the token in {0}: chmod o= {0}", path.display());
-        }
-        std::fs::read_to_string(path).with_context(cannot).map(Some)
+        Ok(Some(std::mem::take(&mut *secret_file("token", path)?)))
     }
+}
+
+/// A secret of the caller's (`what`) from a file, without the line's end; a file that everybody can read is refused.
+pub fn secret_file(what: &str, path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let cannot = || format!("cannot read the {what} in {}", path.display());
+    let mode = std::fs::metadata(path).with_context(cannot)?.permissions().mode();
+    if mode & 0o004 != 0 {
+        anyhow::bail!("everybody on this host can read the {what} in {0}: chmod o= {0}", path.display());
+    }
+    let mut text = Zeroizing::new(std::fs::read_to_string(path).with_context(cannot)?);
+    let kept = text.trim_end_matches(['\r', '\n']).len();
+    text.truncate(kept);
+    Ok(text)
 }
 
 /// The endpoint that asks least of a client on this host: a unix socket, else plain TCP, else TLS.

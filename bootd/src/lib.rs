@@ -182,7 +182,11 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
 }
 
 fn site(config: &Bootd) -> Result<Site, CatalogueError> {
-    Ok(Site { catalogue: Catalogue::open(&config.roots)?, public_url: config.public_url.clone() })
+    Ok(Site {
+        catalogue: Catalogue::open(&config.roots)?,
+        public_url: config.public_url.clone(),
+        guard: config.temp_url.clone(),
+    })
 }
 
 impl Running {

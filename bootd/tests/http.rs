@@ -109,6 +109,55 @@ async fn nothing_outside_the_root() {
     assert_eq!(counted("reveille_bootd_requests_refused_total", "http") - before, paths.len() as u64);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guarded_paths_need_a_signature_and_are_not_had_over_tftp() {
+    use reveille_config::temp_url::{Algorithm, Grant};
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("root")).unwrap();
+    let key = dir.path().join("key");
+    std::fs::write(&key, "mykey\n").unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let extra = format!("[bootd.temp_url]\nkeys = [{{ file = {key:?} }}]\nguard = [\"private\"]\n");
+    let daemon = Daemon::start_with(std::sync::Arc::new(dir), &extra).await;
+    let image = octets(100_000);
+    daemon.file("private/os 1.raw", &image);
+    daemon.file("public.raw", b"x");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let grant = Grant {
+        method: "GET",
+        expires_unix: now + 600,
+        path: "/private/os 1.raw",
+        prefix: None,
+        ip_range: Some("127.0.0.0/8"),
+    };
+    let url = |grant: Grant<'_>| daemon.url(&grant.signed_path(Algorithm::Sha256, b"mykey")[1..]);
+    let (head, body) = curl(&[&url(grant)]).await;
+    assert!(head.starts_with("HTTP/1.1 200") && body == image, "{head}");
+    let (head, part) = curl(&["-r", "5-9", &url(grant)]).await;
+    assert!(head.starts_with("HTTP/1.1 206") && part == image[5..10], "{head}");
+    let (head, _) = curl(&["-I", &url(grant)]).await;
+    assert_eq!(field(&head, "content-length"), Some("100000"));
+    let before = counted("reveille_bootd_requests_refused_total", "signature");
+    for refused in [
+        daemon.url("private/os%201.raw"),
+        daemon.url("./private/missing"),
+        daemon.url("%70rivate//os%201.raw"),
+        url(Grant { expires_unix: now - 1, ..grant }),
+        url(Grant { path: "/private/other", ..grant }).replace("/other?", "/os%201.raw?"),
+        url(grant).replace("127.0.0.0", "0.0.0.0"),
+    ] {
+        let (head, body) = curl(&["--path-as-is", &refused]).await;
+        assert!(head.starts_with("HTTP/1.1 401"), "{refused}: {head}");
+        assert!(body.len() < 100, "{refused}");
+    }
+    assert_eq!(counted("reveille_bootd_requests_refused_total", "signature") - before, 6);
+    let (head, _) = curl(&[&daemon.url("public.raw?temp_url_sig=x")]).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "what is not guarded needs nothing: {head}");
+    let tftp = run("curl", &["-sS", &format!("tftp://{}/private/os%201.raw", daemon.tftp)], None).await;
+    assert!(!tftp.status.success() && tftp.stdout.is_empty(), "TFTP shows no signatures");
+    assert_eq!(counted("reveille_bootd_requests_refused_total", "signature-missing") - before, 4);
+}
+
 /// Sends octets as they are and reads until the server closes or says no more.
 fn raw(daemon: &Daemon, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(daemon.http).unwrap();

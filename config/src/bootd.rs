@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::Endpoint;
+use crate::temp_url::TempUrlGuard;
 use crate::webhook::Webhook;
 
 /// The table `[bootd]`.
@@ -24,6 +25,8 @@ pub struct Bootd {
     pub public_url: String,
     /// Directories whose files both TFTP and HTTP serve, searched in order; they exist.
     pub roots: Vec<PathBuf>,
+    /// Which paths are served only with a signature; none where the table is missing.
+    pub temp_url: Option<TempUrlGuard>,
     /// Who is sent the events; names are unique.
     pub webhooks: Vec<Webhook>,
 }

@@ -8,6 +8,7 @@ pub mod dhcpd;
 pub mod dto;
 pub mod limit;
 pub mod provisioner;
+pub mod temp_url;
 pub mod webhook;
 
 pub mod environment;

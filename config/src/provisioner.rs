@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::temp_url::TempUrlIssue;
 use crate::webhook::Webhook;
 use crate::{Endpoint, Secret, Subnet};
 
@@ -38,6 +39,8 @@ pub struct Provisioner {
     pub ipmi: Ipmi,
     /// How power is kept in view and changed.
     pub power: PowerPolicy,
+    /// Which images agents are handed with a signature; none where the table is missing.
+    pub temp_url: Option<TempUrlIssue>,
     /// Who is sent the events; names are unique.
     pub webhooks: Vec<Webhook>,
 }

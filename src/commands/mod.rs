@@ -5,6 +5,7 @@ pub mod check;
 pub mod completion;
 pub mod events;
 pub mod hostsdir;
+pub mod image;
 pub mod lease;
 pub mod links;
 pub mod node;

@@ -8,6 +8,7 @@ mod daemons;
 mod elsewhere;
 mod errors;
 mod help;
+mod images;
 mod leases;
 mod nodes;
 mod repair;

@@ -6,4 +6,5 @@
 pub mod http;
 pub mod path;
 pub mod script;
+pub mod temp_url;
 pub mod tftp;

@@ -51,6 +51,8 @@ pub enum Lookup {
     Escape,
     /// The file is there but may not be read.
     Forbidden,
+    /// Only who shows a signature may have it.
+    Guarded,
     /// It cannot be told without waiting for the disk ([`Patience::Cached`] only).
     WouldBlock,
     /// The system refuses: too many open files, an input/output error.

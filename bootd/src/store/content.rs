@@ -6,13 +6,16 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use http::Method;
 use reveille_config::MacAddr;
+use reveille_config::temp_url::TempUrlGuard;
 use serde_json::Map;
 
 use super::catalogue::{Catalogue, Lookup, Patience};
-use super::{NewEvent, Protocol, Store};
+use super::{NewEvent, Protocol, Store, clock};
 use crate::proto::path::SafePath;
 use crate::proto::script::{ScriptPath, render_entry, render_machine};
+use crate::proto::temp_url::{Asked, SignatureRefusal, admit, is_guarded};
 
 /// What is served, and under which URL.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub struct Site {
     pub catalogue: Catalogue,
     /// `http://address:port` as machines reach it.
     pub public_url: String,
+    /// What is served only with a signature.
+    pub guard: Option<TempUrlGuard>,
 }
 
 /// What a path stands for.
@@ -44,8 +49,36 @@ pub struct Script {
 }
 
 impl Store {
-    /// Finds what the path stands for.
+    /// Finds what the path stands for, for somebody who can show no signature.
     pub fn content(&self, path: &SafePath, patience: Patience) -> Content {
+        match &self.site.load().guard {
+            Some(guard) if is_guarded(guard, path) => Content::File(Lookup::Guarded),
+            _ => self.admitted(path, patience),
+        }
+    }
+
+    /// Whether a request may have what the path stands for.
+    ///
+    /// # Errors
+    /// The path is guarded, and why the request is none of those that may have it.
+    pub fn admit(
+        &self,
+        method: &Method,
+        path: &SafePath,
+        query: Option<&str>,
+        peer: IpAddr,
+    ) -> Result<(), SignatureRefusal> {
+        match &self.site.load().guard {
+            Some(guard) if is_guarded(guard, path) => {
+                let query = query.unwrap_or_default();
+                admit(guard, &Asked { method, path, query, peer, now_unix: clock::unix_secs() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds what the path stands for, for a request that [`Store::admit`] has let pass.
+    pub fn admitted(&self, path: &SafePath, patience: Patience) -> Content {
         let site = self.site.load();
         let named = ScriptPath::parse(path.as_str());
         if let Some(ScriptPath::Machine(mac)) = named

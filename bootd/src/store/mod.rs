@@ -44,6 +44,7 @@ impl Store {
             site: ArcSwap::from_pointee(Site {
                 catalogue: Catalogue::open(&[root.to_owned()]).unwrap(),
                 public_url: "http://192.0.2.1".into(),
+                guard: None,
             }),
             intents: Intents::open(root).unwrap(),
             transfers: Arc::new(Transfers::new(events.clone())),

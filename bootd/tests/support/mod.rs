@@ -51,12 +51,17 @@ impl Daemon {
     }
 
     pub async fn start_in(dir: Arc<tempfile::TempDir>) -> Self {
+        Self::start_with(dir, "").await
+    }
+
+    /// With more lines at the end of its configuration.
+    pub async fn start_with(dir: Arc<tempfile::TempDir>, extra: &str) -> Self {
         metrics();
         let ip = address();
         let (tftp, http) = (SocketAddr::from((ip, 6_969)), SocketAddr::from((ip, 8_080)));
         let (state, root, socket) = (dir.path().join("state"), dir.path().join("root"), dir.path().join("api.sock"));
         let text = format!(
-            "[bootd]\nstate_dir = {state:?}\napi = [\"unix:{}\"]\ntftp = [\"{tftp}\"]\nhttp = [\"{http}\"]\nroots = [{root:?}]\n",
+            "[bootd]\nstate_dir = {state:?}\napi = [\"unix:{}\"]\ntftp = [\"{tftp}\"]\nhttp = [\"{http}\"]\nroots = [{root:?}]\n{extra}",
             socket.display()
         );
         let file = dir.path().join("reveille.toml");

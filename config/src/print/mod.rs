@@ -86,6 +86,12 @@ impl Printer<'_> {
         self.list("http", &bootd.http);
         self.string("public_url", &bootd.public_url);
         self.list("roots", bootd.roots.iter().map(|root| root.display()));
+        if let Some(own) = &bootd.temp_url {
+            self.table("bootd.temp_url".into(), false);
+            let keys: Vec<_> = own.keys.iter().map(|key| key.reference().to_string()).collect();
+            self.line("keys", format!("[{}]", keys.join(", ")));
+            self.list("guard", &own.guard);
+        }
         self.webhooks("bootd", &bootd.webhooks);
     }
 
@@ -143,6 +149,12 @@ impl Printer<'_> {
             if let Some(password) = &ipmi.password {
                 self.line("password", password.reference());
             }
+        }
+        if let Some(own) = &provisioner.temp_url {
+            self.table("provisioner.temp_url".into(), false);
+            self.line("key", own.key.reference());
+            self.line("duration_secs", own.duration_secs);
+            self.list("urls", &own.urls);
         }
         self.webhooks("provisioner", &provisioner.webhooks);
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::listeners::{Listeners, filled_list};
 use super::reader::{Table, Value};
 use super::shape;
+use super::temp_url::guard;
 use super::webhook::webhooks;
 use crate::bootd::Bootd;
 use crate::environment::Kind;
@@ -21,6 +22,7 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
     let http = table.required("http", "[\"10.77.2.1:8080\"]").map(|value| listeners.tcp(&value, "bootd.http"));
     let public_url = public_url(&table, "public_url", http.as_deref().unwrap_or_default());
     let roots = table.required("roots", "[\"/srv/reveille\"]").map(|value| roots(&value));
+    let temp_url = table.section("temp_url", guard);
     let webhooks = webhooks(&table, None, None);
     table.finish();
     Some(Bootd {
@@ -30,6 +32,7 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
         http: http?,
         public_url: public_url?,
         roots: roots?,
+        temp_url: temp_url.map_or(Some(None), |table| table)?,
         webhooks: webhooks?,
     })
 }

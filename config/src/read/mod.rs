@@ -21,6 +21,7 @@ mod scopes;
 mod secret;
 mod shape;
 mod syntax;
+mod temp_url;
 mod webhook;
 
 use std::path::Path;

@@ -8,6 +8,7 @@ use super::listeners::{self, Listeners};
 use super::reader::{Table, Value};
 use super::secret::secret;
 use super::shape;
+use super::temp_url::issue;
 use super::webhook::webhooks;
 use crate::bootd::Bootd;
 use crate::dhcpd::{Dhcpd, ScopeKind};
@@ -81,6 +82,7 @@ pub(super) fn read(table: Table<'_, '_>, neighbours: Neighbours<'_>, listeners: 
     let timeouts = timeouts(table.table_or_empty("timeouts"));
     let ipmi = ipmi(table.table_or_empty("ipmi"));
     let power = power(table.table_or_empty("power"));
+    let temp_url = table.section("temp_url", issue);
     let webhooks = webhooks(&table, None, None);
     table.finish();
     let (dhcpd, dhcpd_access) = dhcpd?;
@@ -98,6 +100,7 @@ pub(super) fn read(table: Table<'_, '_>, neighbours: Neighbours<'_>, listeners: 
         timeouts,
         ipmi: ipmi?,
         power,
+        temp_url: temp_url.map_or(Some(None), |table| table)?,
         webhooks: webhooks?,
     })
 }
@@ -151,7 +154,7 @@ fn deploy(table: Table<'_, '_>) -> Deploy {
 }
 
 /// A path below bootd's roots.
-fn relative(value: &Value<'_, '_>, text: String) -> Option<String> {
+pub(super) fn relative(value: &Value<'_, '_>, text: String) -> Option<String> {
     match text.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
         true => value.wrong(
             format!("{text:?} is not a path below bootd's roots"),

@@ -2,6 +2,7 @@
 
 mod dhcpd;
 mod dhcpd_elsewhere;
+mod temp_url;
 mod webhook;
 
 use std::path::Path;

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::clock::now;
 use super::world::Subject;
 use crate::proto::agent::{already_sent, callback_address, command_body};
 use crate::proto::node::{AgentCommand, CommandStatus, Failure, Outcome};
@@ -50,6 +51,16 @@ impl AgentClient {
                 return Ok(Outcome::Command(status.clone()));
             }
         }
+        // Signed as late as can be: a URL holds for minutes, and a command may have waited.
+        let signed = match command {
+            AgentCommand::WriteImage { image, configdrive, version } => Some(AgentCommand::WriteImage {
+                image: image.signed(&subject.settings, now()),
+                configdrive: configdrive.clone(),
+                version: version.clone(),
+            }),
+            _ => None,
+        };
+        let command = signed.as_ref().unwrap_or(command);
         let body = command_body(&subject.node, &subject.ports, command).to_string();
         let query = format!("?wait={}&agent_token={}", command.is_sync(), peer.token);
         let (status, body) = peer.exchange(Method::POST, "/v1/commands/", &query, body).await?;

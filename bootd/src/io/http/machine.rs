@@ -45,6 +45,11 @@ impl Machines {
                 return plain(StatusCode::NOT_FOUND, "not found\n");
             }
         };
+        if let Err(refusal) = self.store.admit(method, &path, request.uri().query(), peer) {
+            self.counters.refused(Protocol::Http, refusal.label());
+            tracing::debug!(%peer, %path, ?refusal, "no temporary URL");
+            return plain(StatusCode::UNAUTHORIZED, "401 Unauthorized: Temp URL invalid\n");
+        }
         match self.find(&path).await {
             Content::Script(script) => self.script(peer, method, &path, script),
             Content::File(Lookup::Found(file)) => self.file(peer, lane, method, headers, &path, file),
@@ -54,12 +59,12 @@ impl Machines {
 
     /// Looks at what is in memory here, and waits for the disk elsewhere.
     async fn find(&self, path: &SafePath) -> Content {
-        match self.store.content(path, Patience::Cached) {
+        match self.store.admitted(path, Patience::Cached) {
             Content::File(Lookup::WouldBlock) => {}
             content => return content,
         }
         let (store, path) = (self.store.clone(), path.clone());
-        tokio::task::spawn_blocking(move || store.content(&path, Patience::Blocking))
+        tokio::task::spawn_blocking(move || store.admitted(&path, Patience::Blocking))
             .await
             .unwrap_or_else(|error| Content::File(Lookup::Failed(std::io::Error::other(error))))
     }
@@ -76,7 +81,9 @@ impl Machines {
                 tracing::error!(%peer, %path, %error, "a file that a machine asked for cannot be opened");
                 (StatusCode::SERVICE_UNAVAILABLE, "the file cannot be opened\n", "failed")
             }
-            Lookup::WouldBlock | Lookup::Found(_) => (StatusCode::INTERNAL_SERVER_ERROR, "\n", "failed"),
+            Lookup::WouldBlock | Lookup::Found(_) | Lookup::Guarded => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "\n", "failed")
+            }
         };
         self.counters.refused(Protocol::Http, reason);
         plain(status, text)

@@ -240,6 +240,7 @@ impl Server {
     fn missing(&self, peer: SocketAddr, request: &Request, lookup: &Lookup) {
         let path = &request.path;
         let (code, message, reason) = match lookup {
+            Lookup::Guarded => (ErrorCode::AccessViolation, "access violation", "signature-missing"),
             Lookup::Escape => (ErrorCode::AccessViolation, "access violation", "link-escapes"),
             Lookup::Forbidden => {
                 tracing::warn!(%peer, %path, "a file that a machine asked for may not be read by bootd");

@@ -2,9 +2,11 @@
 //!
 //! A checksum is mandatory, and MD5 is none: the agent would refuse it anyway, minutes later.
 
+use percent_encoding::percent_decode_str;
+use reveille_config::temp_url::{Algorithm, Grant};
 use serde::{Deserialize, Serialize};
 
-use super::{Node, Settings};
+use super::{Millis, Node, Settings};
 
 /// What the agent shall write: the fields of its `image_info` that we choose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,25 @@ impl ImageInfo {
             }
             None => url.to_owned(),
         }
+    }
+
+    /// The image as an agent is handed it at `now`: with a temporary URL, where the configuration has images of this place signed and the
+    /// URL bears no query of its own.
+    pub fn signed(&self, settings: &Settings, now: Millis) -> Self {
+        let Some(issue) = &settings.temp_url else { return self.clone() };
+        let own = format!("{}/", settings.boot_url);
+        let bases = std::iter::once(&own).chain(&issue.urls);
+        if self.url.contains(['?', '#']) || !bases.into_iter().any(|base| self.url.starts_with(base.as_str())) {
+            return self.clone();
+        }
+        let host_end = self.url.find("://").map_or(0, |at| at + 3);
+        let path = self.url[host_end..].find('/').map_or(self.url.len(), |at| host_end + at);
+        // What is signed is the path as the server decodes it.
+        let Ok(plain) = percent_decode_str(&self.url[path..]).decode_utf8() else { return self.clone() };
+        let expires_unix = now.0 / 1_000 + u64::from(issue.duration_secs);
+        let grant = Grant { method: "GET", expires_unix, path: &plain, prefix: None, ip_range: None };
+        let signed = grant.signed_path(Algorithm::Sha256, issue.key.expose().as_bytes());
+        Self { url: format!("{}{signed}", &self.url[..path]), ..self.clone() }
     }
 }
 
@@ -109,6 +130,8 @@ pub fn image_info(node: &Node, settings: &Settings) -> Result<ImageInfo, Unusabl
 
 #[cfg(test)]
 mod tests {
+    use reveille_config::Config;
+    use reveille_config::environment::Imagined;
     use serde_json::{Value, json};
     use uuid::Uuid;
 
@@ -139,6 +162,43 @@ mod tests {
         .unwrap();
         assert_eq!(path.url, "http://10.77.2.1:8080/images/os.raw");
         assert_eq!((path.hash, path.disk_format.as_str()), ("b".repeat(128), "qcow2"));
+    }
+
+    #[test]
+    fn signs_images_of_the_boot_server_and_of_configured_places() {
+        let world = Imagined::default().directory("/").file("/key", 0o600, "mykey");
+        let text = "[provisioner]\nagent_api = [\"10.77.2.1:6385\"]\nboot_url = \"http://10.77.2.1:8080\"\n\
+            agent_networks = [\"10.77.2.0/24\"]\n[provisioner.temp_url]\nkey = { file = \"/key\" }\n\
+            urls = [\"https://swift.example/v1/AUTH_a/c/\"]\n";
+        let config = Config::parse(text, "t".as_ref(), &world).unwrap().provisioner.unwrap();
+        let settings = Settings::from(&config);
+        let image = |url: &str| ImageInfo {
+            id: "os".into(),
+            url: url.into(),
+            hash_algorithm: "sha256".into(),
+            hash: "a".repeat(64),
+            disk_format: "raw".into(),
+        };
+        let now = Millis(1_800_000_000_999);
+        for (base, path, plain) in [
+            ("http://10.77.2.1:8080", "/images/os.raw", "/images/os.raw"),
+            ("https://swift.example", "/v1/AUTH_a/c/my%20os", "/v1/AUTH_a/c/my os"),
+        ] {
+            let signed = image(&format!("{base}{path}")).signed(&settings, now);
+            let grant = Grant { method: "GET", expires_unix: 1_800_001_200, path: plain, prefix: None, ip_range: None };
+            assert_eq!(signed.url, format!("{base}{}", grant.signed_path(Algorithm::Sha256, b"mykey")));
+            assert_eq!(signed.public_url(), format!("{base}{path}"));
+            assert_eq!(
+                image(&format!("{base}{path}")).signed(&Settings::for_tests(), now).url,
+                format!("{base}{path}")
+            );
+        }
+        for url in
+            ["https://elsewhere.example/os.raw", "http://10.77.2.1:8080/os.raw?mine=1", "http://10.77.2.1:80801/x"]
+        {
+            assert_eq!(image(url).signed(&settings, now).url, url);
+        }
+        assert!(!format!("{settings:?}").contains("mykey"));
     }
 
     #[test]

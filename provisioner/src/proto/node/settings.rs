@@ -2,6 +2,7 @@
 
 use reveille_config::Subnet;
 use reveille_config::provisioner::{Ipmi, PowerPolicy, Provisioner};
+use reveille_config::temp_url::TempUrlIssue;
 
 /// What the life cycle needs to know of the configuration, plus the pace of its checks.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +11,8 @@ pub struct Settings {
     pub agent_api_url: String,
     /// Where machines fetch images that are named by path, without a trailing slash.
     pub boot_url: String,
+    /// What signs images' URLs, where anything does.
+    pub temp_url: Option<TempUrlIssue>,
     /// Default `deploy_kernel`.
     pub kernel: Option<String>,
     /// Default `deploy_ramdisk`.
@@ -48,6 +51,7 @@ impl From<&Provisioner> for Settings {
         Self {
             agent_api_url: config.agent_api_url.trim_end_matches('/').to_owned(),
             boot_url: config.boot_url.trim_end_matches('/').to_owned(),
+            temp_url: config.temp_url.clone(),
             kernel: config.deploy.kernel.clone(),
             ramdisk: config.deploy.ramdisk.clone(),
             kernel_append: config.deploy.kernel_append.clone(),
@@ -73,6 +77,7 @@ impl Settings {
         Self {
             agent_api_url: "http://10.77.2.1:6385".into(),
             boot_url: "http://10.77.2.1:8080".into(),
+            temp_url: None,
             kernel: Some("agent/vmlinuz".into()),
             ramdisk: Some("agent/initrd.zst".into()),
             kernel_append: "console=ttyS0".into(),
