@@ -1,7 +1,6 @@
 //! `reveille reservation`: which machine always gets which address.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,11 +8,12 @@ use anyhow::Context;
 use clap::Subcommand;
 use reveille_client::Dhcpd;
 use reveille_config::dhcpd::ReservedFor;
-use reveille_config::dto::dhcpd::{Reservation, ReservationPut};
-use serde_json::{Value, json};
+use reveille_config::dto::dhcpd::Reservation;
+use serde_json::json;
 
 mod export;
 mod import;
+mod put;
 
 use crate::commands::events::{self, Source};
 use crate::commands::hostsdir;
@@ -52,50 +52,8 @@ enum Verb {
         json: bool,
     },
     /// Make or replace a reservation; it is durable and in force when the command returns
-    #[command(after_help = PUT_HELP)]
-    Put {
-        /// The machine, or another identity of the client
-        client: ReservedFor,
-        /// Its address [default: chosen from the scope's pools and kept]
-        #[arg(long)]
-        address: Option<Ipv4Addr>,
-        /// Its scope, where the address does not tell
-        #[arg(long)]
-        scope: Option<String>,
-        /// Its host name
-        #[arg(long)]
-        hostname: Option<String>,
-        /// Its boot file, instead of the scope's
-        #[arg(long)]
-        boot_file: Option<String>,
-        /// An option by name or number, as in routers='["10.77.2.1"]' or domain-name=example.net
-        #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
-        options: Vec<(String, Value)>,
-        /// Instead of an address: the pool to choose from, as in 10.77.2.100-10.77.2.199
-        #[arg(long, conflicts_with = "address")]
-        pool: Option<String>,
-        /// Its boot profile, one of the configuration
-        #[arg(long, conflicts_with_all = ["boot_file", "boot_files"])]
-        boot: Option<String>,
-        /// Its boot file for an architecture or stage, as in efi_x64=snponly.efi or ipxe=http://10.77.2.1:8080/boot.ipxe
-        #[arg(long = "boot-for", value_name = "STAGE=FILE", value_parser = pair)]
-        boot_files: Vec<(String, String)>,
-        /// Its lease time, seconds, whatever it asks for
-        #[arg(long)]
-        lease_secs: Option<u32>,
-        /// A label
-        #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
-        labels: Vec<(String, String)>,
-        /// The node's id
-        #[arg(long)]
-        node: Option<String>,
-        /// After how many seconds the reservation ends by itself ("for this deploy only")
-        #[arg(long, value_name = "SECS")]
-        expires_in: Option<u64>,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    #[command(after_help = put::HELP)]
+    Put(Box<put::Args>),
     /// Put the reservations of a CSV file, all or none: see below
     #[command(after_help = IMPORT_HELP)]
     Import {
@@ -130,13 +88,6 @@ enum Verb {
     },
 }
 
-const PUT_HELP: &str = "A client is a machine by its MAC address, or one of: client-id:HEX (option 61), circuit:HEX and remote:HEX (the port that its relay names, option 82), or both as \
-    circuit:HEX+remote:HEX.\n\n\
-    Examples:\n  \
-    reveille reservation put 52:54:00:bb:00:01 --address 10.77.2.21 --hostname rack1-1 --label rack=r1\n  \
-    reveille reservation put circuit:65746831+remote:746f722d37 --scope prov --boot-for efi_x64=snponly.efi\n  \
-    reveille reservation put client-id:0152540012ab --pool 10.77.2.100-10.77.2.199 --expires-in 3600";
-
 const EXPORT_HELP: &str = "Those of the configuration file are left out: they are there already.\n\n\
     Examples:\n  \
     reveille reservation export --output reservations.csv\n  \
@@ -145,24 +96,11 @@ const EXPORT_HELP: &str = "Those of the configuration file are left out: they ar
 const IMPORT_HELP: &str = "The first line names the columns, in any order; one that says for whom must be among them:\n  \
     mac,client_id,circuit_id,remote_id,address,scope,pool,hostname,boot,boot_file,lease_secs,node,expires_unix,\n  \
     label.NAME,option.NAME,boot_files.STAGE\n\n\
-    An empty field says nothing. For example:\n  \
+    A row with several of the first four is for one client that comes with any of them. An empty field says nothing. For example:\n  \
     mac,address,hostname,label.rack,option.routers\n  \
     52:54:00:bb:00:01,10.77.2.21,rack1-1,r1,\"[\"\"10.77.2.1\"\"]\"\n  \
     52:54:00:bb:00:02,10.77.2.22,rack1-2,r1,\n\n\
     The same file again changes nothing. Reservations that it does not name stay.";
-
-/// `NAME=VALUE`, both texts.
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
-/// `NAME=VALUE`, the value as JSON where it is JSON, else as text.
-fn option(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-    Ok((name.to_owned(), value))
-}
 
 /// Runs one verb.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -173,41 +111,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if json { output::json(&all)? } else { print(&all)? }
         }
         Verb::Get { client, scope, json } => show(dhcpd.reservation(client, scope.as_deref()).await?, json)?,
-        Verb::Put {
-            client,
-            address,
-            scope,
-            hostname,
-            boot_file,
-            options,
-            pool,
-            boot,
-            boot_files,
-            lease_secs,
-            labels,
-            node,
-            expires_in,
-            json,
-        } => {
-            let now =
-                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).context("the clock is wrong")?;
-            let put = ReservationPut {
-                scope,
-                address,
-                hostname,
-                boot_file,
-                options: options.into_iter().collect(),
-                node,
-                pool,
-                boot,
-                boot_files: boot_files.into_iter().collect(),
-                lease_secs,
-                labels: labels.into_iter().collect(),
-                expires_unix: expires_in.map(|secs| now.as_secs().saturating_add(secs)),
-                ..ReservationPut::default()
-            };
-            show(dhcpd.put_reservation(client, &put).await?, json)?;
-        }
+        Verb::Put(args) => return put::run(&dhcpd, *args).await,
         Verb::Watch(args) => events::watch(args, &["reserved", "unreserved"], &Source::Dhcpd(dhcpd)).await?,
         Verb::Import { file, dry_run, json } => return import::run(&dhcpd, &file, dry_run, json).await,
         Verb::FollowDnsmasq(args) => return hostsdir::run(args, &dhcpd).await,
@@ -247,15 +151,19 @@ fn show(reservation: Reservation, json: bool) -> anyhow::Result<()> {
     if json { output::json(&reservation) } else { print(&[reservation]) }
 }
 
+/// With commas between them; `None` where there are none.
+fn all(words: &[impl ToString]) -> Option<String> {
+    (!words.is_empty()).then(|| words.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+}
+
 fn print(reservations: &[Reservation]) -> anyhow::Result<()> {
     let rows = reservations.iter().map(|own| {
         let pairs = |pairs: &BTreeMap<String, String>| {
-            let all: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            (!all.is_empty()).then(|| all.join(","))
+            all(&pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>())
         };
         let boot = own.boot.clone().or_else(|| own.boot_file.clone()).or_else(|| pairs(&own.boot_files));
         [
-            own.client().map_or_else(|| "-".into(), |client| client.to_string()),
+            output::or_dash(all(&own.identities()).as_deref()),
             own.address.to_string(),
             own.scope.clone(),
             output::or_dash(own.hostname.as_deref()),

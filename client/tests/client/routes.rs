@@ -103,7 +103,7 @@ async fn dhcpd() {
         json!({ "circuit_id": "07", "remote_id": "0809", "scope": "bmc", "address": "10.77.1.10", "origin": "api" });
     let line = "GET /v1/reservations/circuit:07+remote:0809";
     let given = golden(&fake, line, Value::Null, (200, by_port), dhcpd.reservation(client.clone(), None)).await;
-    assert_eq!(given.client(), Some(client));
+    assert_eq!((given.client(), given.identities()), (Some(client.clone()), vec![client]));
 
     golden(&fake, "GET /v1/sightings", Value::Null, (200, empty()), dhcpd.sightings()).await;
     let line = "POST /v1/sightings/52:54:00:aa:00:01/approve";

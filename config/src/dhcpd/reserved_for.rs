@@ -13,7 +13,7 @@ use crate::{MacAddr, Octets};
 /// Octets that an identity can have: as many as an option or sub-option.
 const BYTES_MAX: usize = 255;
 
-/// For whom an address is reserved.
+/// For whom an address is reserved, by one identity. They are ordered as they count: of several reservations that fit a client, that by its hardware address goes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReservedFor {
@@ -80,38 +80,32 @@ impl ReservedFor {
         }
     }
 
-    /// The one client that these fields name, of which the last three are hexadecimal; `None` where they name none.
+    /// What these fields name, of which the last three are hexadecimal: up to three identities, in the order in which they count. One reservation may be for all of them.
     ///
     /// # Errors
-    /// The field at fault and what is wrong with it: they name two, or it is not hexadecimal.
+    /// The field that is not hexadecimal, and that it is not.
     pub fn named(
         mac: Option<MacAddr>,
         client_id: Option<&str>,
         circuit_id: Option<&str>,
         remote_id: Option<&str>,
-    ) -> Result<Option<Self>, (&'static str, &'static str)> {
-        const TWICE: &str =
-            "a reservation is for one client, by `mac`, by `client_id`, or by `circuit_id` and `remote_id`";
+    ) -> Result<Vec<Self>, (&'static str, &'static str)> {
         let octets = |field, text: Option<&str>| match text {
             None => Ok(None),
             Some(text) => octets(text).map(Some).ok_or((field, "1 to 255 octets in hexadecimal digits are expected")),
         };
         let (client_id, circuit_id) = (octets("client_id", client_id)?, octets("circuit_id", circuit_id)?);
         let remote_id = octets("remote_id", remote_id)?;
-        let port = circuit_id.is_some() || remote_id.is_some();
-        match (mac, client_id) {
-            (Some(_), Some(_)) => Err(("client_id", TWICE)),
-            (Some(_), _) | (_, Some(_)) if port => {
-                Err((if circuit_id.is_some() { "circuit_id" } else { "remote_id" }, TWICE))
-            }
-            (Some(mac), None) => Ok(Some(Self::Mac(mac))),
-            (None, Some(id)) => Ok(Some(Self::ClientId(id))),
-            (None, None) if port => {
-                let (circuit_id, remote_id) = (circuit_id.unwrap_or_default(), remote_id.unwrap_or_default());
-                Ok(Some(Self::Circuit { circuit_id, remote_id }))
-            }
-            (None, None) => Ok(None),
-        }
+        let port = (circuit_id.is_some() || remote_id.is_some()).then(|| Self::Circuit {
+            circuit_id: circuit_id.unwrap_or_default(),
+            remote_id: remote_id.unwrap_or_default(),
+        });
+        Ok(mac.map(Self::Mac).into_iter().chain(client_id.map(Self::ClientId)).chain(port).collect())
+    }
+
+    /// Whether both say the same kind of thing of a client: of each kind a reservation has at most one.
+    pub fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
 
@@ -198,24 +192,28 @@ mod tests {
     }
 
     #[test]
-    fn fields_name_one_client() {
+    fn fields_name_identities_in_their_order() {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
         for (fields, expected) in [
-            ((None, None, None, None), Ok(None)),
-            ((Some(mac), None, None, None), Ok(Some("02:00:00:00:00:01"))),
-            ((None, Some("0102"), None, None), Ok(Some("client-id:0102"))),
-            ((None, None, Some("07"), None), Ok(Some("circuit:07"))),
-            ((None, None, Some("07"), Some("08")), Ok(Some("circuit:07+remote:08"))),
-            ((Some(mac), Some("01"), None, None), Err("client_id")),
-            ((Some(mac), None, Some("01"), Some("02")), Err("circuit_id")),
-            ((None, Some("01"), None, Some("02")), Err("remote_id")),
+            ((None, None, None, None), Ok("")),
+            ((Some(mac), None, None, None), Ok("02:00:00:00:00:01")),
+            ((None, Some("0102"), None, None), Ok("client-id:0102")),
+            ((None, None, Some("07"), None), Ok("circuit:07")),
+            ((None, None, Some("07"), Some("08")), Ok("circuit:07+remote:08")),
+            ((Some(mac), Some("01"), None, None), Ok("02:00:00:00:00:01 client-id:01")),
+            ((Some(mac), None, Some("01"), Some("02")), Ok("02:00:00:00:00:01 circuit:01+remote:02")),
+            ((None, Some("01"), None, Some("02")), Ok("client-id:01 remote:02")),
             ((None, Some("0"), None, None), Err("client_id")),
             ((None, None, None, Some("")), Err("remote_id")),
         ] {
             let (mac, client_id, circuit_id, remote_id) = fields;
             let named = ReservedFor::named(mac, client_id, circuit_id, remote_id);
-            let named = named.map(|client| client.map(|client| client.to_string())).map_err(|(field, _)| field);
-            assert_eq!(named.as_ref().map(|client| client.as_deref()), expected.as_ref().copied(), "{fields:?}");
+            if let Ok(named) = &named {
+                assert!(named.is_sorted(), "{fields:?}");
+            }
+            let words = |named: Vec<ReservedFor>| named.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let named = named.map(words).map_err(|(field, _)| field);
+            assert_eq!(named.as_deref().map_err(|field| *field), expected, "{fields:?}");
         }
     }
 }

@@ -71,14 +71,14 @@ pub struct ReservationPut {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub node: Option<String>,
-    /// The machine, in a row of a batch that names no other identity; elsewhere the path says it.
+    /// The machine. A row of a batch names at least one identity; elsewhere the path names one, and these may name others of the same client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
-    /// The client identifier (option 61) that it is for instead, hexadecimal.
+    /// The client identifier (option 61) that it is for, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = OCTETS))]
     pub client_id: Option<String>,
-    /// The circuit id (option 82, sub-option 1) of the port that it is for instead, hexadecimal.
+    /// The circuit id (option 82, sub-option 1) of the port that it is for, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = OCTETS))]
     pub circuit_id: Option<String>,
@@ -111,14 +111,14 @@ pub struct ReservationPut {
 /// A reservation in force.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reservation {
-    /// The machine, where it is for one by its hardware address.
+    /// The machine, where it is for one by its hardware address. What is for several identities is for whoever comes with one of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
-    /// The client identifier (option 61) that it is for instead, hexadecimal.
+    /// The client identifier (option 61) that it is for, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = OCTETS))]
     pub client_id: Option<String>,
-    /// The circuit id (option 82, sub-option 1) of the port that it is for instead, hexadecimal.
+    /// The circuit id (option 82, sub-option 1) of the port that it is for, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = OCTETS))]
     pub circuit_id: Option<String>,
@@ -161,38 +161,43 @@ pub struct Reservation {
     pub origin: Origin,
 }
 
-/// What names a client in a row: the field at fault and what is wrong with it, where they do not name one.
-type Named = Result<Option<ReservedFor>, (&'static str, &'static str)>;
+/// The identities that the fields of a row name, in their order; else the field at fault and what is wrong with it.
+type Named = Result<Vec<ReservedFor>, (&'static str, &'static str)>;
 
 impl ReservationPut {
-    /// The client that its fields name; `None` where they name none.
+    /// The identities that its fields name.
     ///
     /// # Errors
     /// See [`ReservedFor::named`].
-    pub fn client(&self) -> Named {
+    pub fn identities(&self) -> Named {
         ReservedFor::named(self.mac, self.client_id.as_deref(), self.circuit_id.as_deref(), self.remote_id.as_deref())
     }
 }
 
 impl ClientRef {
-    /// The client that its fields name; `None` where they name none.
+    /// The identities that its fields name.
     ///
     /// # Errors
     /// See [`ReservedFor::named`].
-    pub fn client(&self) -> Named {
+    pub fn identities(&self) -> Named {
         ReservedFor::named(self.mac, self.client_id.as_deref(), self.circuit_id.as_deref(), self.remote_id.as_deref())
     }
 }
 
 impl Reservation {
-    /// For whom it is; `None` where that is of a kind which this version does not know.
-    pub fn client(&self) -> Option<ReservedFor> {
+    /// For whom it is, by one identity or by several, in their order; none where they are of a kind which this version does not know.
+    pub fn identities(&self) -> Vec<ReservedFor> {
         let (client_id, circuit_id) = (self.client_id.as_deref(), self.circuit_id.as_deref());
-        ReservedFor::named(self.mac, client_id, circuit_id, self.remote_id.as_deref()).ok().flatten()
+        ReservedFor::named(self.mac, client_id, circuit_id, self.remote_id.as_deref()).unwrap_or_default()
+    }
+
+    /// For whom it is, by its first identity.
+    pub fn client(&self) -> Option<ReservedFor> {
+        self.identities().into_iter().next()
     }
 }
 
-/// The body of `POST /v1/reservations:batch?dry_run=`: all of it comes into force, or nothing. A machine or an address is named once.
+/// The body of `POST /v1/reservations:batch?dry_run=`: all of it comes into force, or nothing. An identity or an address is named once.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Batch {
@@ -206,18 +211,18 @@ pub struct Batch {
     pub delete: Vec<ClientRef>,
 }
 
-/// Whose reservation in a scope is meant.
+/// Whose reservation in a scope is meant, by one of its identities.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientRef {
     /// The machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
-    /// The client identifier (option 61) that it is for instead, hexadecimal.
+    /// The client identifier (option 61) that it is for, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = OCTETS))]
     pub client_id: Option<String>,
-    /// The circuit id (option 82, sub-option 1) of the port that it is for instead, hexadecimal.
+    /// The circuit id (option 82, sub-option 1) of the port that it is for, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = OCTETS))]
     pub circuit_id: Option<String>,
@@ -254,11 +259,11 @@ pub struct ChosenAddress {
     /// The machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
-    /// The client identifier (option 61) that it is for instead, hexadecimal.
+    /// The client identifier (option 61) that it is for, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = OCTETS))]
     pub client_id: Option<String>,
-    /// The circuit id (option 82, sub-option 1) of the port that it is for instead, hexadecimal.
+    /// The circuit id (option 82, sub-option 1) of the port that it is for, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = OCTETS))]
     pub circuit_id: Option<String>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use reveille_config::dhcpd::ReservedFor;
 use reveille_config::dto::dhcpd::{BatchDone, ChosenAddress};
 use reveille_config::limit::{BATCH_BYTES_COUNTED_MIN, BATCH_BYTES_MAX, BATCH_MISTAKES_MAX};
 
@@ -14,7 +15,6 @@ use super::body::Query;
 use super::pieces::Pieces;
 use super::problem::ApiError;
 use super::reservations::explain;
-use crate::proto::scope::Holder;
 use crate::store::batch::{BatchError, Effect, Prepared, Row};
 
 /// How long a body may take to come.
@@ -53,12 +53,12 @@ pub async fn post(
 async fn run(state: Arc<ApiState>, batch: BatchRows, dry_run: bool) -> Result<BatchDone, ApiError> {
     let BatchRows { rows, places } = batch;
     let open: Vec<bool> = rows.iter().map(|row| matches!(row, Row::Put(draft) if draft.address.is_none())).collect();
-    let holders: Vec<Holder> = rows.iter().map(|row| row.holder().clone()).collect();
+    let holders: Vec<Vec<ReservedFor>> = rows.iter().map(|row| row.identities().cloned().collect()).collect();
     let prepared = state.store.put_batch(rows, dry_run).await.map_err(|error| match error {
         BatchError::Rows(wrong) => {
             let count = wrong.len();
             let shown = wrong.into_iter().take(BATCH_MISTAKES_MAX);
-            let shown = shown.map(|(at, error)| (places[at], explain(&state, &holders[at].client, &error)));
+            let shown = shown.map(|(at, error)| (places[at], explain(&state, &holders[at], &error)));
             batch_rows::refusal(count, shown)
         }
         BatchError::Busy => ApiError::unavailable("a worker's queue is full; try again"),
@@ -76,9 +76,9 @@ fn done(state: &ApiState, prepared: &[Prepared], open: &[bool], dry_run: bool) -
     let chosen = prepared.iter().zip(open).filter(|(_, open)| **open).filter_map(|(row, _)| row.reservation.as_ref());
     let chosen = chosen.map(|own| ChosenAddress {
         mac: own.client.mac(),
-        client_id: own.client.client_id(),
-        circuit_id: own.client.circuit_id(),
-        remote_id: own.client.remote_id(),
+        client_id: own.identities().find_map(ReservedFor::client_id),
+        circuit_id: own.identities().find_map(ReservedFor::circuit_id),
+        remote_id: own.identities().find_map(ReservedFor::remote_id),
         scope: scopes.get(own.scope).map(|scope| scope.name.to_string()).unwrap_or_default(),
         address: own.address,
     });

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use hyper::body::Buf as _;
+use reveille_config::dhcpd::ReservedFor;
 use reveille_config::dto::RowProblem;
 use reveille_config::dto::dhcpd::{ClientRef, ReservationPut};
 use reveille_config::limit::{BATCH_MISTAKES_MAX, BATCH_ROW_BYTES_MAX, BATCH_ROWS_MAX};
@@ -20,12 +21,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use super::draft::{draft, named_client};
+use super::draft::{draft, named, nobody};
 use super::pieces::Pieces;
 use super::problem::ApiError;
-use super::reservations::reserved_holder;
+use super::reservations::reserved;
 use super::{ApiState, body, page};
-use crate::proto::scope::{Holder, Scopes};
+use crate::proto::scope::{NetworkIndex, Scopes};
 use crate::store::batch::Row;
 use crate::store::reservation::Expected;
 
@@ -127,7 +128,8 @@ struct Gathered<'a> {
     of_row: &'a Cell<Option<usize>>,
     rows: Vec<Row>,
     places: Vec<Place>,
-    clients: HashMap<Holder, Place>,
+    /// By network and identity.
+    clients: HashMap<(NetworkIndex, ReservedFor), Place>,
     addresses: HashMap<Ipv4Addr, Place>,
     /// Rows so far, those that cannot be included.
     count: usize,
@@ -166,8 +168,11 @@ impl<'a> Gathered<'a> {
         };
         let row = if place.0 == "put" { Some(self.put(octets)?) } else { self.delete(octets)? };
         let Some(row) = row else { return Ok(None) };
-        if let Some(before) = self.clients.insert(row.holder().clone(), place) {
-            return Err(twice(row.holder().client.field(), before));
+        let network = self.scopes.get(row.holder().scope).map_or(NetworkIndex(0), |scope| scope.network);
+        for client in row.identities() {
+            if let Some(before) = self.clients.insert((network, client.clone()), place) {
+                return Err(twice(client.field(), before));
+            }
         }
         if let Row::Put(draft) = &row
             && let Some(address) = draft.address
@@ -180,21 +185,20 @@ impl<'a> Gathered<'a> {
 
     fn put(&self, octets: &[u8]) -> Result<Row, ApiError> {
         let put: ReservationPut = body::read(octets)?;
-        let client = named_client(put.client())?.ok_or_else(nobody)?;
-        Ok(Row::Put(Box::new(draft(self.state, self.scopes, client, put, Expected::Anything)?)))
+        Ok(Row::Put(Box::new(draft(self.state, self.scopes, None, put, Expected::Anything)?)))
     }
 
     /// One that is not there is not missed.
     fn delete(&self, octets: &[u8]) -> Result<Option<Row>, ApiError> {
         let which: ClientRef = body::read(octets)?;
-        let client = named_client(which.client())?.ok_or_else(nobody)?;
+        let client = match <[ReservedFor; 1]>::try_from(named(which.identities())?) {
+            Ok([client]) => client,
+            Err(none) if none.is_empty() => return Err(nobody()),
+            Err(several) => return Err(ApiError::invalid(several[1].field(), "one identity says which is meant")),
+        };
         let scope = which.scope.as_deref().map(|name| page::scope_named(self.state, name)).transpose()?;
-        Ok(reserved_holder(self.state, &client, scope)?.map(Row::Delete))
+        Ok(reserved(self.state, &client, scope)?.map(|(own, _)| Row::Delete(own.holder())))
     }
-}
-
-fn nobody() -> ApiError {
-    ApiError::malformed(Some("mac"), "each row names its machine, or another identity of its client")
 }
 
 /// `{ "put": [ … ], "delete": [ … ] }`

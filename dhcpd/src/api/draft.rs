@@ -20,20 +20,29 @@ const HOSTNAME_BYTES_MAX: usize = 253;
 /// Octets of a node's id.
 const NODE_BYTES_MAX: usize = 255;
 
-/// What a client's reservation is to be.
+/// What a client's reservation is to be. The client is named by the path, by the body, or by both; each may say what the other does not.
 ///
 /// # Errors
 /// Names the field.
 pub fn draft(
     state: &ApiState,
     scopes: &Scopes,
-    client: ReservedFor,
+    path: Option<ReservedFor>,
     put: ReservationPut,
     expected: Expected,
 ) -> Result<ReservationDraft, ApiError> {
-    if let Some(named) = named_client(put.client())?.filter(|named| *named != client) {
-        return Err(ApiError::invalid(named.field(), format!("the path says {client}")));
+    let mut identities = named(put.identities())?;
+    if let Some(path) = path {
+        match identities.iter().find(|named| named.is_like(&path)) {
+            None => identities.push(path),
+            Some(same) if *same == path => {}
+            Some(other) => return Err(ApiError::invalid(other.field(), format!("the path says {path}"))),
+        }
+        identities.sort_unstable();
     }
+    let mut identities = identities.into_iter();
+    let client = identities.next().ok_or_else(nobody)?;
+    let also = identities.collect();
     let holder = Holder { client, scope: scope_for(state, put.scope.as_deref(), put.address)? };
     let scope = scopes.get(holder.scope).ok_or_else(|| ApiError::not_found("the scope does not exist"))?;
     if let Some(address) = put.address {
@@ -64,6 +73,7 @@ pub fn draft(
             scopes.pools_of_machine(Machine { scope: holder.scope, mac }, &[])
         }),
         holder,
+        also,
         pools_named: named.is_some(),
         boot_file: checked("boot_file", put.boot_file, 255)?,
         options: with_hostname(set.iter(), hostname.as_deref()),
@@ -76,14 +86,17 @@ pub fn draft(
     })
 }
 
-/// The client that a row's fields name.
+/// The identities that a row's fields name.
 ///
 /// # Errors
 /// 422 for the field at fault.
-pub fn named_client(
-    named: Result<Option<ReservedFor>, (&'static str, &'static str)>,
-) -> Result<Option<ReservedFor>, ApiError> {
+pub fn named(named: Result<Vec<ReservedFor>, (&'static str, &'static str)>) -> Result<Vec<ReservedFor>, ApiError> {
     named.map_err(|(field, detail)| ApiError::invalid(field, detail))
+}
+
+/// A row that names no client.
+pub fn nobody() -> ApiError {
+    ApiError::malformed(Some("mac"), "each row names its machine, or another identity of its client")
 }
 
 /// The scope that a request means: named, or that of the address, or the only one.

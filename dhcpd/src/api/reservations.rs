@@ -16,7 +16,8 @@ use super::draft::draft;
 use super::leases::durable;
 use super::problem::ApiError;
 use super::{ApiState, page, unix_now};
-use crate::proto::scope::{self, Holder, Reservation, ScopeIndex};
+use crate::proto::scope::{self, Reservation, ScopeIndex};
+use crate::store::journal::Sequence;
 use crate::store::model::RowState;
 use crate::store::queue::{QueueFull, Request};
 use crate::store::reservation::{Expected, Put, PutError, ReservationDraft, tag};
@@ -34,7 +35,7 @@ pub async fn put(
     let client = client(&which)?;
     let draft = {
         let scopes = state.store.shared.scopes.load();
-        draft(&state, &scopes, client, body, expected(&headers)?)?
+        draft(&state, &scopes, Some(client), body, expected(&headers)?)?
     };
     answer(&state, put_draft(&state, draft).await?)
 }
@@ -96,8 +97,7 @@ pub async fn get(
     query: Query,
 ) -> Result<Answer, ApiError> {
     let client = client(&which)?;
-    let holder = reserved_holder(&state, &client, page::scope(&state, &query)?)?;
-    let Some((reservation, sequence)) = holder.and_then(|holder| state.store.shared.model.reservation(&holder)) else {
+    let Some((reservation, sequence)) = reserved(&state, &client, page::scope(&state, &query)?)? else {
         return Err(ApiError::not_found(format!("there is no reservation for {client}")));
     };
     durable(&state, sequence).await?;
@@ -114,12 +114,12 @@ pub async fn delete(
     let client = client(&which)?;
     let expected = expected(&headers)?;
     let _changing = state.store.changing.read().await;
-    let Some(holder) = reserved_holder(&state, &client, page::scope(&state, &query)?)? else {
+    let Some((own, _)) = reserved(&state, &client, page::scope(&state, &query)?)? else {
         return Ok(StatusCode::NO_CONTENT);
     };
     let (answer, answered) = oneshot::channel();
-    ask(&state, &client, Request::Delete(holder, expected, answer))?;
-    waited(answered).await?.map_err(|error| explain(&state, &client, &error))?;
+    ask(&state, &own.client, Request::Delete(own.holder(), expected, answer))?;
+    waited(answered).await?.map_err(|error| explain(&state, &[client], &error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -152,6 +152,7 @@ pub async fn list(State(state): State<Arc<ApiState>>, query: Query) -> Result<Js
 /// Puts a draft in force and waits until it is durable. Conflicts are explained.
 pub async fn put_draft(state: &ApiState, draft: ReservationDraft) -> Result<Put, ApiError> {
     let client = draft.holder.client.clone();
+    let identities: Vec<ReservedFor> = draft.identities().cloned().collect();
     let _changing = state.store.changing.read().await;
     let mut tried_again = false;
     loop {
@@ -163,7 +164,7 @@ pub async fn put_draft(state: &ApiState, draft: ReservationDraft) -> Result<Put,
             Err(PutError::Taken(address)) if !tried_again && state.store.make_room(&draft.holder, address).await => {
                 tried_again = true;
             }
-            Err(error) => return Err(explain(state, &client, &error)),
+            Err(error) => return Err(explain(state, &identities, &error)),
         }
     }
 }
@@ -186,11 +187,12 @@ pub async fn waited<T>(answered: oneshot::Receiver<T>) -> Result<T, ApiError> {
     }
 }
 
-/// A worker's refusal in words.
-pub fn explain(state: &ApiState, client: &ReservedFor, error: &PutError) -> ApiError {
+/// A worker's refusal, of what a client of these identities was to have, in words.
+pub fn explain(state: &ApiState, client: &[ReservedFor], error: &PutError) -> ApiError {
     match error {
         PutError::NoScope => ApiError::not_found(error.to_string()),
         PutError::Configured(_) => ApiError::conflict(None, error.to_string()),
+        PutError::Known { identity, .. } => ApiError::conflict(Some(identity.field()), error.to_string()),
         PutError::Taken(address) => ApiError::conflict(Some("address"), user(state, client, *address)),
         PutError::PoolExhausted => ApiError::conflict(Some("address"), error.to_string()),
         PutError::TooLong => ApiError::invalid("options", error.to_string()),
@@ -199,35 +201,34 @@ pub fn explain(state: &ApiState, client: &ReservedFor, error: &PutError) -> ApiE
     }
 }
 
-/// Who holds an address that `client` cannot have.
-fn user(state: &ApiState, client: &ReservedFor, address: Ipv4Addr) -> String {
+/// Who holds an address that a client of these identities cannot have.
+fn user(state: &ApiState, client: &[ReservedFor], address: Ipv4Addr) -> String {
     let model = &state.store.shared.model;
-    if let Some(other) = model.reserved_at(address).filter(|other| other.client != *client) {
+    if let Some(other) = model.reserved_at(address).filter(|other| client.first() != Some(&other.client)) {
         return format!("{address} is reserved for {}", other.client);
     }
     match model.lease(address).filter(|row| row.ends > unix_now()) {
         Some(row) if row.state == RowState::Declined => {
             format!("{address} rests until {} (Unix time): {} found it in use by somebody else", row.ends.0, row.mac)
         }
-        Some(row) if row.state == RowState::Bound && !row.is_of(client) => {
+        Some(row) if row.state == RowState::Bound && !row.is_of_any(client.iter()) => {
             format!("{address} is bound to {} until {} (Unix time)", row.mac, row.ends.0)
         }
         _ => format!("{address} is held for an offer to another machine, or is the server's own; try again"),
     }
 }
 
-/// The scope in which a client has a reservation: the one named, or the only one.
-pub fn reserved_holder(
+/// The reservation that an identity belongs to, in the scope that is named or in the only one that has such, and the sequence of its record.
+pub fn reserved(
     state: &ApiState,
     client: &ReservedFor,
     only: Option<ScopeIndex>,
-) -> Result<Option<Holder>, ApiError> {
+) -> Result<Option<(Arc<Reservation>, Sequence)>, ApiError> {
     let scopes = state.store.shared.scopes.load();
     let mut found = scopes
         .iter()
         .filter(|scope| only.is_none_or(|only| only == scope.index))
-        .map(|scope| Holder { scope: scope.index, client: client.clone() })
-        .filter(|holder| state.store.shared.model.reservation(holder).is_some());
+        .filter_map(|scope| state.store.shared.reservation_for(scope.index, client));
     match (found.next(), found.next()) {
         (Some(_), Some(_)) => {
             Err(ApiError::invalid("scope", format!("{client} has reservations in several scopes: name one")))
@@ -241,9 +242,9 @@ pub fn shown(state: &ApiState, own: &Reservation) -> Shown {
     let text = |text: &Option<Box<str>>| text.as_deref().map(Into::into);
     Shown {
         mac: own.client.mac(),
-        client_id: own.client.client_id(),
-        circuit_id: own.client.circuit_id(),
-        remote_id: own.client.remote_id(),
+        client_id: own.identities().find_map(ReservedFor::client_id),
+        circuit_id: own.identities().find_map(ReservedFor::circuit_id),
+        remote_id: own.identities().find_map(ReservedFor::remote_id),
         scope: state.store.shared.scopes.load().get(own.scope).map(|scope| scope.name.to_string()).unwrap_or_default(),
         address: own.address,
         hostname: text(&own.hostname),

@@ -62,6 +62,7 @@ pub async fn approve(
     let hostname = checked_hostname(body.hostname)?;
     let draft = ReservationDraft {
         holder: machine.into(),
+        also: Box::default(),
         address: body.address,
         pools: state.store.shared.scopes.load().pools_of_machine(machine, vendor_class.as_bytes()),
         options: with_hostname(std::iter::empty(), hostname.as_deref()),

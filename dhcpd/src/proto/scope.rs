@@ -92,8 +92,10 @@ pub enum Origin {
 pub struct Reservation {
     /// The scope.
     pub scope: ScopeIndex,
-    /// For whom it is.
+    /// For whom it is: its first identity, by which it is known.
     pub client: ReservedFor,
+    /// By what else its client is known: whoever comes with one of these gets the address too. Each of another kind, in their order.
+    pub also: Box<[ReservedFor]>,
     /// Its address.
     pub address: Ipv4Addr,
     /// Option 12.
@@ -118,6 +120,11 @@ impl Reservation {
     /// For whom it is, in its scope.
     pub fn holder(&self) -> Holder {
         Holder { scope: self.scope, client: self.client.clone() }
+    }
+
+    /// All identities that it is for, the first one first.
+    pub fn identities(&self) -> impl Iterator<Item = &ReservedFor> {
+        std::iter::once(&self.client).chain(&self.also)
     }
 }
 
@@ -270,6 +277,7 @@ impl Scope {
             Arc::new(Reservation {
                 scope: index,
                 client: own.client.clone(),
+                also: Box::default(),
                 address: own.address,
                 hostname: own.hostname.as_deref().map(Into::into),
                 boot_file: None,
@@ -480,7 +488,7 @@ impl Scopes {
         self.networks.iter().all(|network| network.identified_by == IdentifiedBy::Mac)
     }
 
-    /// The client that a reservation is for; one for a port is for an identity that no client has.
+    /// The client that a reservation is for, by its first identity; one for a port is for an identity that no client has.
     pub fn client_of(&self, key: IdentityKey, holder: &Holder) -> Option<ClientKey> {
         let scope = self.get(holder.scope)?;
         Some(ClientKey { network: scope.network, identity: Identity::of_reserved(key, &holder.client) })

@@ -206,6 +206,7 @@ pub fn reservation_for(client: ReservedFor, address: Ipv4Addr) -> Arc<Reservatio
     Arc::new(Reservation {
         scope: ScopeIndex(1),
         client,
+        also: Box::default(),
         address,
         hostname: None,
         boot_file: None,

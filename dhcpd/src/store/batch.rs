@@ -48,6 +48,12 @@ impl Row {
             Self::Delete(holder) => holder,
         }
     }
+
+    /// The identities of the client, as far as the row names them.
+    pub fn identities(&self) -> impl Iterator<Item = &ReservedFor> {
+        let also = if let Self::Put(draft) = self { &*draft.also } else { &[] };
+        std::iter::once(&self.holder().client).chain(also)
+    }
 }
 
 /// What a row changes.
@@ -71,6 +77,8 @@ pub struct Prepared {
     /// What is to be in force; `None`: nothing.
     pub reservation: Option<Arc<Reservation>>,
     former: Option<Arc<Reservation>>,
+    /// Identities that were claimed for it.
+    claimed: Vec<ClientKey>,
     /// What that changes.
     pub effect: Effect,
 }
@@ -288,46 +296,54 @@ impl Table {
     /// See [`PutError`]; nothing has changed then.
     pub fn prepare(&mut self, row: Row) -> Result<Prepared, PutError> {
         let key = self.client_of(row.holder()).ok_or(PutError::NoScope)?;
-        let former = self.reservations.get(&key).map(|own| (Arc::clone(&own.reservation), own.holds));
-        if let Some((fixed, _)) = former.as_ref().filter(|(own, _)| own.origin == Origin::Config) {
-            return Err(PutError::Configured(fixed.address));
+        let former = self.reservations.get(&key).cloned();
+        if let Some(fixed) = former.as_ref().filter(|own| own.reservation.origin == Origin::Config) {
+            return Err(PutError::Configured(fixed.reservation.address));
         }
         let draft = match row {
             Row::Put(draft) => *draft,
             Row::Delete(holder) => {
-                let former = former.map(|(own, _)| own).filter(|own| own.scope == holder.scope);
+                let former = former.map(|own| own.reservation).filter(|own| own.scope == holder.scope);
                 let effect = if former.is_some() { Effect::Deleted } else { Effect::Unchanged };
-                return Ok(Prepared { key, holder, reservation: None, former, effect });
+                return Ok(Prepared { key, holder, reservation: None, former, claimed: Vec::new(), effect });
             }
         };
-        let holder = draft.holder.clone();
-        let address = self.claim_for(key, &draft, former.as_ref().map(|(own, _)| own.address))?;
+        let claimed = self.claim_identities(key, &draft)?;
+        let let_go = |own: &Self, claimed: &[ClientKey]| {
+            claimed.iter().for_each(|identity| own.shared.by_identity.let_go(*identity, key));
+        };
+        let (holder, keeps) = (draft.holder.clone(), self.keeps(key, &draft.also));
+        let address = self.claim_for(key, &draft, former.as_ref()).inspect_err(|_| let_go(self, &claimed))?;
         let reservation = Arc::new(draft.reservation(address));
         reserve_record(&reservation).encode(&mut self.payload);
         let too_long = self.payload.len() + PART_BYTES > reveille_config::limit::JOURNAL_PAYLOAD_BYTES_MAX;
-        let held_before = former.as_ref().is_some_and(|(own, holds)| *holds && own.address == address);
+        let held_before = former.as_ref().is_some_and(|own| own.has(address, keeps));
         if too_long {
             if !held_before {
-                self.let_go_reserved(key, address);
+                self.let_go_reserved(key, address, keeps);
             }
+            let_go(self, &claimed);
             return Err(PutError::TooLong);
         }
         if !held_before {
-            self.prepared.insert(key, address);
+            self.prepared.insert(key, (address, keeps));
         }
         let effect = match &former {
             None => Effect::Created,
-            Some((own, true)) if *own == reservation => Effect::Unchanged,
+            Some(own) if own.holds && own.reservation == reservation => Effect::Unchanged,
             Some(_) => Effect::Changed,
         };
-        Ok(Prepared { key, holder, reservation: Some(reservation), former: former.map(|(own, _)| own), effect })
+        let former = former.map(|own| own.reservation);
+        Ok(Prepared { key, holder, reservation: Some(reservation), former, claimed, effect })
     }
 
     /// Takes back what [`Self::prepare`] claimed.
     pub fn abandon(&mut self, prepared: &Prepared) {
-        if let Some(address) = self.prepared.remove(&prepared.key) {
-            self.let_go_reserved(prepared.key, address);
+        let Prepared { key, claimed, .. } = prepared;
+        if let Some((address, keeps)) = self.prepared.remove(key) {
+            self.let_go_reserved(*key, address, keeps);
         }
+        claimed.iter().for_each(|identity| self.shared.by_identity.let_go(*identity, *key));
     }
 
     /// Puts a prepared row in force; `sequence` is that of its batch's end.
@@ -349,16 +365,18 @@ impl Table {
             self.expiring.insert((reservation.terms.expires, key));
         }
         self.shared.model.put_reservation(Arc::clone(&reservation), sequence);
-        if self.keeps(key) {
-            self.shared.by_identity.put(key, &reservation);
+        let keeps = self.keeps(key, &reservation.also);
+        if keeps {
+            self.show_to_all(key, &reservation);
         }
-        let former = self.reservations.insert(key, Reserved { reservation, holds: true, sequence });
-        if let Some(Reserved { reservation: own, holds, .. }) = former {
-            if own.scope != holder.scope {
-                self.shared.model.remove_reservation(&own.holder());
+        let now = Reserved { reservation: Arc::clone(&reservation), keeps, holds: true, sequence };
+        if let Some(former) = self.reservations.insert(key, now) {
+            self.forget_identities(key, &former, Some((&reservation, keeps)));
+            if former.reservation.scope != holder.scope {
+                self.shared.model.remove_reservation(&former.reservation.holder());
             }
-            if holds && own.address != address {
-                self.let_go_reserved(key, own.address);
+            if former.holds && !former.has(address, keeps) {
+                self.let_go_reserved(key, former.reservation.address, former.keeps);
             }
         }
         self.forget_sighting_of(&holder);

@@ -4,12 +4,16 @@
 //! hardware address where they go by their identifier) cannot lie in the table of the one worker that owns its client, since nobody knows which one that is. So it lies here: in small
 //! parts behind arc-swap, each replaced as a whole. The worker that keeps a reservation ([`super::Shared::keeper_of`]) puts it here before anybody is told that it is in force.
 //!
+//! A reservation for several identities lies here under each of them. Which reservation an identity belongs to is settled before that, by [`IdentityIndex::claim`]: two workers
+//! may be asked for two reservations with the same client identifier at the same moment, and one of them is refused.
+//!
 //! Nothing here says who has an address: the bitmap does, and reserved addresses are kept out of the pools (`Shared::kept`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use dashmap::DashMap;
 use reveille_config::MacAddr;
 
 use super::clients::hash_key;
@@ -26,6 +30,8 @@ type Part = std::collections::HashMap<ClientKey, Arc<Reservation>, foldhash::fas
 #[derive(Debug)]
 pub struct IdentityIndex {
     parts: Box<[ArcSwap<Part>]>,
+    /// The reservation, by its first identity, that an identity belongs to. Those by hardware address need no entry: it is their first identity.
+    claimed: DashMap<ClientKey, ClientKey, foldhash::fast::RandomState>,
     /// How many there are: mostly none, and then nothing is hashed for a packet.
     count: AtomicUsize,
     key: IdentityKey,
@@ -37,7 +43,27 @@ impl IdentityIndex {
     pub fn new(key: IdentityKey, seed: u64) -> Self {
         let empty = Arc::new(Part::default());
         let parts = (0..PARTS).map(|_| ArcSwap::new(Arc::clone(&empty))).collect();
-        Self { parts, count: AtomicUsize::new(0), key, seed }
+        Self { parts, claimed: DashMap::default(), count: AtomicUsize::new(0), key, seed }
+    }
+
+    /// Claims an identity for the reservation of `owner`; `false` where it belongs to another.
+    pub fn claim(&self, identity: ClientKey, owner: ClientKey) -> bool {
+        *self.claimed.entry(identity).or_insert(owner) == owner
+    }
+
+    /// The same, whoever had it.
+    pub fn take(&self, identity: ClientKey, owner: ClientKey) {
+        self.claimed.insert(identity, owner);
+    }
+
+    /// Whether an identity belongs to the reservation of `owner`.
+    pub fn belongs_to(&self, identity: ClientKey, owner: ClientKey) -> bool {
+        self.claimed.get(&identity).is_some_and(|of| *of == owner)
+    }
+
+    /// Lets go of an identity, if it belongs to the reservation of `owner`.
+    pub fn let_go(&self, identity: ClientKey, owner: ClientKey) {
+        self.claimed.remove_if(&identity, |_, of| *of == owner);
     }
 
     /// Puts a reservation in the place of the client's former one.
@@ -46,15 +72,16 @@ impl IdentityIndex {
         self.count.fetch_add(usize::from(new), Ordering::Release);
     }
 
-    /// Removes the client's reservation.
-    pub fn remove(&self, client: ClientKey) {
-        let gone = self.change(client, |part| part.remove(&client).is_some());
+    /// Removes the client's reservation, if it is the one that is known by the same first identity as `former`.
+    pub fn remove(&self, client: ClientKey, former: &Reservation) {
+        let same = |part: &Part| part.get(&client).is_some_and(|own| own.client == former.client);
+        let gone = self.change(client, |part| same(part) && part.remove(&client).is_some());
         self.count.fetch_sub(usize::from(gone), Ordering::Release);
     }
 
-    /// Whether the client has one here.
-    pub fn has(&self, client: ClientKey) -> bool {
-        self.part(client).load().contains_key(&client)
+    /// The client's reservation.
+    pub fn of(&self, client: ClientKey) -> Option<Arc<Reservation>> {
+        self.part(client).load().get(&client).cloned()
     }
 
     /// The reservation for a machine.
@@ -80,8 +107,7 @@ impl IdentityIndex {
     }
 
     fn get(&self, network: NetworkIndex, identity: Identity) -> Option<Arc<Reservation>> {
-        let client = ClientKey { network, identity };
-        self.part(client).load().get(&client).cloned()
+        self.of(ClientKey { network, identity })
     }
 
     /// Replaces the client's part by a changed copy. Another worker may be at the same part: then it is copied again.
@@ -156,9 +182,27 @@ mod tests {
         put(&index, id.clone(), 9);
         assert_eq!(index.find(HERE, &[1, 2], Circuit::default()).map(|own| own.address), Some(ip(2, 9)), "replaced");
         let key = ClientKey { network: HERE, identity: Identity::of_reserved(KEY, &id) };
-        (0..2).for_each(|_| index.remove(key));
+        index.remove(key, &reservation_for(port(b"eth1", b"sw"), ip(2, 9)));
+        assert!(index.of(key).is_some(), "it belongs to another reservation");
+        (0..2).for_each(|_| index.remove(key, &reservation_for(id.clone(), ip(2, 1))));
         assert_eq!(index.find(HERE, &[1, 2], Circuit::default()), None);
         assert_eq!(index.count.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
+    fn an_identity_belongs_to_one_reservation_at_a_time() {
+        let index = IdentityIndex::new(KEY, 7);
+        let key = |octet| ClientKey { network: HERE, identity: Identity::of_mac(MacAddr([2, 0, 0, 0, 0, octet])) };
+        let (id, one, other) = (key(9), key(1), key(2));
+        for (owner, claimed) in [(one, true), (one, true), (other, false)] {
+            assert_eq!(index.claim(id, owner), claimed);
+        }
+        index.let_go(id, other);
+        assert!(index.belongs_to(id, one) && !index.claim(id, other));
+        index.let_go(id, one);
+        assert!(index.claim(id, other));
+        index.take(id, one);
+        assert!(index.belongs_to(id, one));
     }
 
     #[test]

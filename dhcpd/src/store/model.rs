@@ -67,8 +67,12 @@ pub struct LeaseRow {
 }
 
 impl LeaseRow {
-    /// Whether a reservation for `client` is for the client of this lease, as far as its record tells.
-    pub fn is_of(&self, client: &ReservedFor) -> bool {
+    /// Whether a reservation for one of these identities is for the client of this lease, as far as its record tells.
+    pub fn is_of_any<'a>(&self, mut identities: impl Iterator<Item = &'a ReservedFor>) -> bool {
+        identities.any(|client| self.is_of(client))
+    }
+
+    fn is_of(&self, client: &ReservedFor) -> bool {
         match client {
             ReservedFor::Mac(mac) => self.mac == *mac,
             ReservedFor::ClientId(id) => *self.client_id == *id.as_slice(),
@@ -205,7 +209,7 @@ impl Model {
 
     /// The reservation that a lease goes by: that of its address, where that is its client's.
     pub fn reservation_behind(&self, address: Ipv4Addr, row: &LeaseRow) -> Option<Arc<Reservation>> {
-        self.reserved_at(address).filter(|own| row.is_of(&own.client))
+        self.reserved_at(address).filter(|own| row.is_of_any(own.identities()))
     }
 
     /// All reservations, in no particular order.

@@ -58,10 +58,13 @@ pub enum Record {
         /// End of the quarantine.
         until: UnixSecs,
     },
-    /// Kind 4, or 8 with further terms: a reservation made over the API for a machine. Kind 12: for a client that is not known by its hardware address.
+    /// Kind 4, or 8 with further terms: a reservation made over the API for a machine. Kind 12: for a client that is not known by its hardware address. Kind 14: for one that
+    /// is known by several identities.
     Reserve {
-        /// For whom.
+        /// For whom, by its first identity.
         client: ReservedFor,
+        /// By what else it is known (kind 14), in the order of identities.
+        also: Box<[ReservedFor]>,
         /// Its address, which says the scope.
         address: Ipv4Addr,
         /// Option 12; empty where there is none.
@@ -74,7 +77,7 @@ pub enum Record {
         options: Box<[u8]>,
         /// The options as they were given (JSON); empty where there are none.
         options_given: Box<str>,
-        /// What else it says (kinds 8 and 12).
+        /// What else it says (kinds 8, 12 and 14).
         terms: TermsRecord,
     },
     /// Kind 5: no reservation of this address for this machine. Kind 13: for this client that is not known by its hardware address.
@@ -105,7 +108,7 @@ pub enum Record {
     BatchPart {
         /// The batch's number.
         batch: u64,
-        /// The record: of kind 4, 5, 8, 12 or 13.
+        /// The record: of kind 4, 5, 8, 12, 13 or 14.
         part: Box<Record>,
     },
     /// Kind 10: the end of a batch: its parts count from here on.
@@ -117,7 +120,7 @@ pub enum Record {
     },
 }
 
-/// What a reservation of kind 8 or 12 has besides; each part is empty or 0 where it says nothing.
+/// What a reservation of kind 8, 12 or 14 has besides; each part is empty or 0 where it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TermsRecord {
     /// The name of a boot profile.
@@ -172,8 +175,11 @@ impl Record {
                 to.extend_from_slice(&until.0.to_le_bytes());
                 3
             }
-            Self::Reserve { client, address, hostname, boot_file, node, options, options_given, terms } => {
-                let by_mac = put_client(to, client);
+            Self::Reserve { client, also, address, hostname, boot_file, node, options, options_given, terms } => {
+                let by_mac = match &**also {
+                    [] => put_client(to, client),
+                    also => put_clients(to, client, also),
+                };
                 to.extend_from_slice(&address.octets());
                 for part in
                     [hostname.as_bytes(), boot_file.as_bytes(), node.as_bytes(), options, options_given.as_bytes()]
@@ -188,7 +194,11 @@ impl Record {
                 }
                 to.extend_from_slice(&terms.lease_secs.to_le_bytes());
                 to.extend_from_slice(&terms.expires.0.to_le_bytes());
-                if by_mac { 8 } else { 12 }
+                match (also.is_empty(), by_mac) {
+                    (true, true) => 8,
+                    (true, false) => 12,
+                    (false, _) => 14,
+                }
             }
             Self::Unreserve { client, address } => {
                 let by_mac = put_client(to, client);
@@ -222,7 +232,7 @@ impl Record {
     /// # Errors
     /// The kind is unknown or the payload is not of its kind.
     pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, RecordError> {
-        if !(1..=13).contains(&kind) {
+        if !(1..=14).contains(&kind) {
             return Err(RecordError::UnknownKind(kind));
         }
         let mut reader = Reader(payload);
@@ -249,6 +259,18 @@ fn put_client(to: &mut Vec<u8>, client: &ReservedFor) -> bool {
             put_short(to, circuit_id.as_slice());
             put_short(to, remote_id.as_slice());
         }
+    }
+    false
+}
+
+/// For whom a reservation of several identities is: how many, then each after an octet that says which (0: hardware address). Never as short as one identity.
+fn put_clients(to: &mut Vec<u8>, client: &ReservedFor, also: &[ReservedFor]) -> bool {
+    to.push(1 + also.len() as u8);
+    for client in std::iter::once(client).chain(also) {
+        if client.mac().is_some() {
+            to.push(0);
+        }
+        put_client(to, client);
     }
     false
 }
@@ -288,20 +310,28 @@ impl<'a> Reader<'a> {
             }
             2 => Record::Release { address: self.address()?, mac: self.mac()?, at: self.time()? },
             3 => Record::Decline { address: self.address()?, mac: self.mac()?, at: self.time()?, until: self.time()? },
-            4 | 8 | 12 => Record::Reserve {
-                client: if kind == 12 { self.other_identity()? } else { self.mac()?.into() },
-                address: self.address()?,
-                hostname: self.text()?,
-                boot_file: self.text()?,
-                node: self.text()?,
-                options: self.long()?.into(),
-                options_given: self.text()?,
-                terms: match kind {
-                    8 => self.terms().filter(|terms| *terms != TermsRecord::default())?,
-                    12 => self.terms()?,
-                    _ => TermsRecord::default(),
-                },
-            },
+            4 | 8 | 12 | 14 => {
+                let (client, also) = match kind {
+                    12 => (self.other_identity()?, Box::default()),
+                    14 => self.identities()?,
+                    _ => (self.mac()?.into(), Box::default()),
+                };
+                Record::Reserve {
+                    client,
+                    also,
+                    address: self.address()?,
+                    hostname: self.text()?,
+                    boot_file: self.text()?,
+                    node: self.text()?,
+                    options: self.long()?.into(),
+                    options_given: self.text()?,
+                    terms: match kind {
+                        8 => self.terms().filter(|terms| *terms != TermsRecord::default())?,
+                        12 | 14 => self.terms()?,
+                        _ => TermsRecord::default(),
+                    },
+                }
+            }
             5 => Record::Unreserve { client: self.mac()?.into(), address: self.address()? },
             13 => Record::Unreserve { client: self.other_identity()?, address: self.address()? },
             6 => Record::Sighting {
@@ -316,7 +346,7 @@ impl<'a> Reader<'a> {
             9 => {
                 let batch = u64::from_le_bytes(self.array()?);
                 let kind = self.array::<1>()?[0];
-                let part = if matches!(kind, 4 | 5 | 8 | 12 | 13) { self.record(kind)? } else { return None };
+                let part = if matches!(kind, 4 | 5 | 8 | 12 | 13 | 14) { self.record(kind)? } else { return None };
                 Record::BatchPart { batch, part: Box::new(part) }
             }
             10 => {
@@ -324,6 +354,27 @@ impl<'a> Reader<'a> {
             }
             _ => return None,
         })
+    }
+
+    /// Several identities, each of another kind, in their order.
+    fn identities(&mut self) -> Option<(ReservedFor, Box<[ReservedFor]>)> {
+        let count = self.array::<1>()?[0];
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let next = match self.0.first()? {
+                0 => {
+                    self.take(1)?;
+                    self.mac()?.into()
+                }
+                _ => self.other_identity()?,
+            };
+            if all.last().is_some_and(|last: &ReservedFor| *last >= next || last.is_like(&next)) {
+                return None;
+            }
+            all.push(next);
+        }
+        let also = all.split_off(1.min(all.len()));
+        (!also.is_empty()).then_some((all.pop()?, also.into()))
     }
 
     /// An identity that is no hardware address, and says something.
@@ -456,6 +507,7 @@ mod tests {
             (
                 Record::Reserve {
                     client: MAC.into(),
+                    also: [].into(),
                     address: ADDRESS,
                     hostname: "h".into(),
                     boot_file: "".into(),
@@ -498,6 +550,7 @@ mod tests {
             (
                 Record::Reserve {
                     client: MAC.into(),
+                    also: [].into(),
                     address: ADDRESS,
                     hostname: "".into(),
                     boot_file: "".into(),
@@ -533,6 +586,7 @@ mod tests {
             (
                 Record::Reserve {
                     client: ReservedFor::ClientId(Octets(vec![1, 9])),
+                    also: [].into(),
                     address: ADDRESS,
                     hostname: "".into(),
                     boot_file: "".into(),
@@ -551,6 +605,30 @@ mod tests {
                 },
                 13,
                 vec![2, 1, 7, 2, b's', b'w', 10, 77, 1, 9],
+            ),
+            (
+                Record::Reserve {
+                    client: MAC.into(),
+                    also: [
+                        ReservedFor::ClientId(Octets(vec![1, 9])),
+                        ReservedFor::Circuit { circuit_id: Octets(vec![7]), remote_id: Octets(b"sw".to_vec()) },
+                    ]
+                    .into(),
+                    address: ADDRESS,
+                    hostname: "".into(),
+                    boot_file: "".into(),
+                    node: "id".into(),
+                    options: [].into(),
+                    options_given: "".into(),
+                    terms: TermsRecord::default(),
+                },
+                14,
+                [
+                    &[3, 0, 2, 3, 4, 5, 6, 7, 1, 2, 1, 9, 2, 1, 7, 2, b's', b'w', 10, 77, 1, 9, 0, 0, 0, 0][..],
+                    &text(b"id"),
+                    &[0; 18],
+                ]
+                .concat(),
             ),
             (Record::BatchEnd { batch: 7, count: 258 }, 10, vec![7, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0]),
         ]
@@ -580,6 +658,16 @@ mod tests {
             assert_eq!(Record::decode(kind, &[&octets[..], &[0]].concat()), Err(RecordError::Malformed(kind)));
         }
         assert_eq!(Record::decode(0, &[]), Err(RecordError::UnknownKind(0)));
-        assert_eq!(Record::decode(14, &[]), Err(RecordError::UnknownKind(14)));
+        assert_eq!(Record::decode(15, &[]), Err(RecordError::UnknownKind(15)));
+        for (why, identities) in [
+            ("one is no several", &[1, 0, 2, 3, 4, 5, 6, 7][..]),
+            ("none", &[0]),
+            ("twice of a kind", &[2, 1, 1, 7, 1, 1, 8]),
+            ("out of order", &[2, 1, 1, 7, 0, 2, 3, 4, 5, 6, 7]),
+            ("one that says nothing", &[2, 0, 2, 3, 4, 5, 6, 7, 1, 0]),
+        ] {
+            let octets = [identities, &[10, 77, 1, 9], &[0; 24]].concat();
+            assert_eq!(Record::decode(14, &octets), Err(RecordError::Malformed(14)), "{why}");
+        }
     }
 }

@@ -84,7 +84,7 @@ impl<'a> Recovery<'a> {
         match record {
             // The model has taken them in.
             Record::Bind { .. } | Record::Release { .. } | Record::Decline { .. } => {}
-            Record::Reserve { client, address, hostname, boot_file, node, options, options_given, terms } => {
+            Record::Reserve { client, also, address, hostname, boot_file, node, options, options_given, terms } => {
                 let TermsRecord { boot, boot_files, labels, lease_secs, expires } = terms;
                 let terms = Terms { boot, boot_files, labels, lease_secs, expires };
                 let holder = self.holder(address, client)?;
@@ -93,6 +93,7 @@ impl<'a> Recovery<'a> {
                     boot: self.scopes.boot_of(&terms),
                     scope: holder.scope,
                     client: holder.client.clone(),
+                    also,
                     address,
                     hostname: text(hostname),
                     boot_file: text(boot_file),
@@ -142,14 +143,14 @@ impl<'a> Recovery<'a> {
         let (mut expired, mut orphaned) = (Vec::new(), Vec::new());
         let leases = self.shared.model.leases();
         // Whose lease was over when its address was reserved for another holds it no more, though its record is still there.
-        let reserved: HashMap<Ipv4Addr, (&Holder, Sequence)> =
-            self.reservations.iter().map(|(holder, (own, sequence))| (own.address, (holder, *sequence))).collect();
+        let reserved: HashMap<Ipv4Addr, &(Reservation, Sequence)> =
+            self.reservations.values().map(|own| (own.0.address, own)).collect();
         let is_void = |lease: &LeaseFacts| {
-            let Some(&(holder, sequence)) = reserved.get(&lease.address) else { return false };
-            // One for a client that is not known by its hardware address was put only where nobody held the address, whatever the wall clock says by now.
-            let keeps = !matches!(holder.client, ReservedFor::Mac(_));
-            let is_over = lease.ends <= now.unix || keeps && lease.sequence < sequence;
-            is_over && leases.get(lease.address).is_some_and(|row| !row.is_of(&holder.client))
+            let Some((own, sequence)) = reserved.get(&lease.address) else { return false };
+            // One for a client that is not known by its hardware address alone was put only where nobody else held the address, whatever the wall clock says by now.
+            let keeps = own.client.mac().is_none() || !own.also.is_empty();
+            let is_over = lease.ends <= now.unix || keeps && lease.sequence < *sequence;
+            is_over && leases.get(lease.address).is_some_and(|row| !row.is_of_any(own.identities()))
         };
         let mut adopt = |lease: LeaseFacts| {
             if (lease.state == RowState::Bound && is_void(&lease))

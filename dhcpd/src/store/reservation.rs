@@ -1,6 +1,6 @@
 //! Reservations: put, deleted and reloaded by the worker that owns the machine, in force as soon as they are in its table, answered once durable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
 
@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::Shared;
 use super::bitmap::AddressMap;
-use super::journal::{Durable, Pending, Refusal};
+use super::journal::{Durable, Pending, Refusal, Sequence};
 use super::model::{LeaseRow, RowState};
 use super::record::{Record, TermsRecord};
 use super::table::{Reserved, Table};
 use crate::proto::circuit::Circuit;
-use crate::proto::identity::IdentifiedBy;
+use crate::proto::identity::{IdentifiedBy, Identity};
 use crate::proto::option::OptionBlock;
 use crate::proto::owner::{address_hash, owner_of};
 use crate::proto::pool::PoolSet;
@@ -28,8 +28,10 @@ use crate::proto::time::Now;
 /// A reservation as it is asked for; its address may be open.
 #[derive(Debug, Clone)]
 pub struct ReservationDraft {
-    /// The scope and the client.
+    /// The scope and the client, by its first identity.
     pub holder: Holder,
+    /// By what else it is known, in the order of identities.
+    pub also: Box<[ReservedFor]>,
     /// The address; `None`: the one that is reserved already, else the one that the client has, else one of the pools.
     pub address: Option<Ipv4Addr>,
     /// The pools that one may be chosen from.
@@ -55,12 +57,18 @@ pub struct ReservationDraft {
 }
 
 impl ReservationDraft {
+    /// All its identities, the first one first.
+    pub fn identities(&self) -> impl Iterator<Item = &ReservedFor> {
+        std::iter::once(&self.holder.client).chain(&self.also)
+    }
+
     /// The reservation with its address.
     pub(super) fn reservation(self, address: Ipv4Addr) -> Reservation {
         Reservation {
             boot: self.boot,
             scope: self.holder.scope,
             client: self.holder.client,
+            also: self.also,
             address,
             hostname: self.hostname,
             boot_file: self.boot_file,
@@ -128,6 +136,17 @@ pub enum PutError {
     /// The client has another reservation than was expected, or none.
     #[error("{}", if *.0 { "the reservation has changed since you read it" } else { "there is no reservation" })]
     Unexpected(bool),
+    /// An identity of the client is one of another reservation of its network: of this address for that client, where it is in force already.
+    #[error("{identity} {}", match of {
+        Some((client, address)) => format!("belongs to the reservation of {address} for {client}"),
+        None => "is being reserved with another client".into(),
+    })]
+    Known {
+        /// The identity.
+        identity: ReservedFor,
+        /// Whose it is.
+        of: Option<(ReservedFor, Ipv4Addr)>,
+    },
     /// Somebody else holds the address.
     #[error("the address {0} is in use by another machine or in quarantine")]
     Taken(Ipv4Addr),
@@ -153,6 +172,13 @@ pub enum Change<T> {
     Unchanged(Durable<T>),
 }
 
+impl Reserved {
+    /// Whether it keeps, or claims, this address.
+    pub(super) fn has(&self, address: Ipv4Addr, keeps: bool) -> bool {
+        self.holds && self.keeps == keeps && self.reservation.address == address
+    }
+}
+
 impl Table {
     /// Puts a reservation in force.
     ///
@@ -160,17 +186,32 @@ impl Table {
     /// See [`PutError`]; nothing has changed then.
     pub fn put_reservation(&mut self, draft: ReservationDraft) -> Result<Change<Put>, PutError> {
         let key = self.client_of(&draft.holder).ok_or(PutError::NoScope)?;
-        let former = self.reservations.get(&key).map(|own| (Arc::clone(&own.reservation), own.holds, own.sequence));
-        if let Some((fixed, ..)) = former.as_ref().filter(|(own, ..)| own.origin == Origin::Config) {
-            return Err(PutError::Configured(fixed.address));
+        let former = self.reservations.get(&key).cloned();
+        if let Some(fixed) = former.as_ref().filter(|own| own.reservation.origin == Origin::Config) {
+            return Err(PutError::Configured(fixed.reservation.address));
         }
-        draft.expected.check(former.as_ref().map(|(own, ..)| &**own))?;
-        let address = self.claim_for(key, &draft, former.as_ref().map(|(own, ..)| own.address))?;
+        draft.expected.check(former.as_ref().map(|own| &*own.reservation))?;
+        let claimed = self.claim_identities(key, &draft)?;
+        let put = self.put_claimed(key, draft, former);
+        if put.is_err() {
+            claimed.into_iter().for_each(|identity| self.shared.by_identity.let_go(identity, key));
+        }
+        put
+    }
+
+    /// Puts a reservation, whose identities are claimed, in the place of the `former` one.
+    fn put_claimed(
+        &mut self,
+        key: ClientKey,
+        draft: ReservationDraft,
+        former: Option<Reserved>,
+    ) -> Result<Change<Put>, PutError> {
+        let keeps = self.keeps(key, &draft.also);
+        let address = self.claim_for(key, &draft, former.as_ref())?;
         let reservation = Arc::new(draft.reservation(address));
         let put = Put { reservation: Arc::clone(&reservation), created: former.is_none() };
-        if let Some((own, true, sequence)) = &former
-            && *own == reservation
-            && let Some(durable) = Durable::already_promised(put.clone(), *sequence, &self.appender)
+        if let Some(own) = former.as_ref().filter(|own| own.holds && own.reservation == reservation)
+            && let Some(durable) = Durable::already_promised(put.clone(), own.sequence, &self.appender)
         {
             return Ok(Change::Unchanged(durable));
         }
@@ -180,10 +221,10 @@ impl Table {
         } else {
             self.appender.append(kind, &self.payload, put).map_err(|refused| PutError::Journal(refused.reason))
         };
-        let held_before = former.as_ref().is_some_and(|(own, holds, _)| *holds && own.address == address);
+        let held_before = former.is_some_and(|own| own.has(address, keeps));
         let pending = appended.inspect_err(|_| {
             if !held_before {
-                self.let_go_reserved(key, address);
+                self.let_go_reserved(key, address, keeps);
             }
         })?;
         let sequence = pending.sequence();
@@ -191,14 +232,45 @@ impl Table {
         Ok(Change::Pending(pending))
     }
 
-    /// Finds the address of a new reservation and claims it; `reserved` is that of the client's former one.
+    /// Claims the identities of a new reservation. Says those that it did not have before.
+    ///
+    /// # Errors
+    /// One belongs to another reservation: none is claimed then.
+    pub(super) fn claim_identities(
+        &self,
+        key: ClientKey,
+        draft: &ReservationDraft,
+    ) -> Result<Vec<ClientKey>, PutError> {
+        let index = &self.shared.by_identity;
+        let mut claimed = Vec::new();
+        for client in draft.identities().filter(|client| client.mac().is_none()) {
+            let identity = self.identity_of(key, client);
+            if index.belongs_to(identity, key) {
+                continue;
+            }
+            if !index.claim(identity, key) {
+                claimed.into_iter().for_each(|identity| index.let_go(identity, key));
+                let of = index.of(identity).map(|own| (own.client.clone(), own.address));
+                return Err(PutError::Known { identity: client.clone(), of });
+            }
+            claimed.push(identity);
+        }
+        Ok(claimed)
+    }
+
+    /// Another identity of a client.
+    fn identity_of(&self, key: ClientKey, client: &ReservedFor) -> ClientKey {
+        ClientKey { identity: Identity::of_reserved(self.shared.identity_key, client), ..key }
+    }
+
+    /// Finds the address of a new reservation and claims it; `former` is the client's reservation so far.
     pub(super) fn claim_for(
         &mut self,
         key: ClientKey,
         draft: &ReservationDraft,
-        reserved: Option<Ipv4Addr>,
+        former: Option<&Reserved>,
     ) -> Result<Ipv4Addr, PutError> {
-        let client = &draft.holder.client;
+        let reserved = former.map(|own| own.reservation.address);
         let scopes = self.shared.scopes.load_full();
         let scope = scopes.get(draft.holder.scope).ok_or(PutError::NoScope)?;
         // One of other pools than those named is given up for one of these.
@@ -207,17 +279,17 @@ impl Table {
             !named || scope.pool_of(*address).is_some_and(|pool| draft.pools.contains(pool) && scope.in_pools(*address))
         };
         if let Some(address) = draft.address.or(reserved.filter(among)) {
-            let claimed = self.claim_address(key, client, address, reserved);
+            let claimed = self.claim_address(key, draft, address, former);
             return if claimed { Ok(address) } else { Err(PutError::Taken(address)) };
         }
-        if let Some(address) = self.address_of(key, client).filter(|address| scope.in_pools(*address) && among(address))
-            && self.claim_address(key, client, address, reserved)
+        if let Some(address) = self.address_of(key, draft).filter(|address| scope.in_pools(*address) && among(address))
+            && self.claim_address(key, draft, address, former)
         {
             return Ok(address);
         }
         let hash = key.identity.mac().map_or(key.identity.halves().1, address_hash);
         let (address, _) = self.claim_from_pools(scope, draft.pools, hash).ok_or(PutError::PoolExhausted)?;
-        if !self.keeps(key) {
+        if !self.keeps(key, &draft.also) {
             return Ok(address);
         }
         let kept = self.keep(key.network, address);
@@ -233,33 +305,37 @@ impl Table {
     fn claim_address(
         &mut self,
         key: ClientKey,
-        client: &ReservedFor,
+        draft: &ReservationDraft,
         address: Ipv4Addr,
-        reserved: Option<Ipv4Addr>,
+        former: Option<&Reserved>,
     ) -> bool {
         let model = &self.shared.model;
-        if model.reserved_at(address).is_some_and(|own| own.client != *client) {
+        if model.reserved_at(address).is_some_and(|own| own.client != draft.holder.client) {
             return false;
         }
-        let own_lease = model.lease(address).is_some_and(|row| row.state == RowState::Bound && row.is_of(client));
+        let is_own = |row: LeaseRow| row.state == RowState::Bound && row.is_of_any(draft.identities());
+        let own_lease = model.lease(address).is_some_and(is_own);
+        let kept_before = former.is_some_and(|own| own.has(address, true));
         let held = self.holds(key, address);
         let claim = |own: &mut Self| {
             own.acquire(key, address) || (own.give_up(key.network, address) && own.acquire(key, address))
         };
-        if !self.keeps(key) {
+        if !self.keeps(key, &draft.also) {
             let claimed = claim(self);
-            if claimed && !held && self.is_kept_from(key, address) {
+            if claimed && !held && !kept_before && self.is_kept_from(key, address) {
                 self.let_go(key, address);
                 return false;
             }
             return claimed;
         }
-        if reserved == Some(address) {
+        // Whoever has it by an identity that the reservation is to have no more must not be the one that a restart takes it from.
+        let same = |own: &&Reserved| own.reservation.address == address && own.reservation.also == draft.also;
+        if former.filter(same).is_some_and(|own| own.keeps) {
             self.keep(key.network, address);
             return true;
         }
         let claimed = !own_lease && !held && claim(self);
-        let kept = (own_lease || held || claimed) && self.keep(key.network, address);
+        let kept = (own_lease || held || claimed) && (self.keep(key.network, address) || kept_before);
         if claimed {
             self.let_go(key, address);
         }
@@ -267,12 +343,14 @@ impl Table {
     }
 
     /// The address that a client has by a lease, as far as that is known here.
-    fn address_of(&self, key: ClientKey, client: &ReservedFor) -> Option<Ipv4Addr> {
-        let ReservedFor::ClientId(id) = client else { return self.bound_address(key) };
-        let leases = self.shared.model.leases_of_client_id(id.as_slice());
-        let here = |row: &LeaseRow| row.client.network == key.network && row.state == RowState::Bound;
-        let latest = leases.into_iter().filter(|(_, row)| here(row)).max_by_key(|(_, row)| row.ends);
-        latest.map(|(address, _)| address)
+    fn address_of(&self, key: ClientKey, draft: &ReservationDraft) -> Option<Ipv4Addr> {
+        draft.identities().find_map(|client| {
+            let ReservedFor::ClientId(id) = client else { return self.bound_address(self.identity_of(key, client)) };
+            let leases = self.shared.model.leases_of_client_id(id.as_slice());
+            let here = |row: &LeaseRow| row.client.network == key.network && row.state == RowState::Bound;
+            let latest = leases.into_iter().filter(|(_, row)| here(row)).max_by_key(|(_, row)| row.ends);
+            latest.map(|(address, _)| address)
+        })
     }
 
     /// Removes an API reservation. `None` where there is none.
@@ -308,12 +386,15 @@ impl Table {
         if reservation.terms.expires.0 > 0 {
             self.expiring.insert((reservation.terms.expires, key));
         }
-        let keeps = self.keeps(key);
+        let keeps = self.keeps(key, &reservation.also);
         let holds = keeps && self.keep(key.network, address);
-        if keeps {
-            self.shared.by_identity.put(key, &reservation);
+        for client in reservation.identities().filter(|client| client.mac().is_none()) {
+            self.shared.by_identity.take(self.identity_of(key, client), key);
         }
-        self.reservations.insert(key, Reserved { reservation, holds, sequence });
+        if keeps {
+            self.show_to_all(key, &reservation);
+        }
+        self.reservations.insert(key, Reserved { reservation, keeps, holds, sequence });
         if !keeps {
             self.hold_reserved(key, address);
         }
@@ -338,7 +419,7 @@ impl Table {
 
     /// Whether the client could claim its reserved address now. One that its worker holds for it is claimed meanwhile.
     pub(super) fn can_have_reserved(&mut self, key: ClientKey, address: Ipv4Addr) -> bool {
-        let own = self.reservations.get(&key).filter(|own| own.reservation.address == address && !self.keeps(key));
+        let own = self.reservations.get(&key).filter(|own| own.reservation.address == address && !own.keeps);
         match own.map(|own| own.holds) {
             Some(true) => !self.in_quarantine(address),
             Some(false) => self.hold_reserved(key, address),
@@ -352,11 +433,32 @@ impl Table {
         }
     }
 
-    /// Whether a reservation for this client only keeps its address out of the pools, because its client may be another worker's.
-    pub(super) fn keeps(&self, key: ClientKey) -> bool {
+    /// Whether a reservation for this client, who is known by `also` too, only keeps its address out of the pools, because its client may be another worker's.
+    pub(super) fn keeps(&self, key: ClientKey, also: &[ReservedFor]) -> bool {
         let network = self.shared.networks.get(usize::from(key.network.0));
         let by_mac = network.is_some_and(|network| network.identified_by == IdentifiedBy::Mac);
-        key.identity.mac().is_none() || !by_mac
+        key.identity.mac().is_none() || !by_mac || !also.is_empty()
+    }
+
+    /// Lets all workers find a reservation, by each of its identities.
+    pub(super) fn show_to_all(&self, key: ClientKey, reservation: &Arc<Reservation>) {
+        for client in reservation.identities() {
+            self.shared.by_identity.put(self.identity_of(key, client), reservation);
+        }
+    }
+
+    /// Forgets the identities of a client's former reservation that the one in its place, if there is one, does not have.
+    pub(super) fn forget_identities(&self, key: ClientKey, former: &Reserved, now: Option<(&Reservation, bool)>) {
+        for client in former.reservation.identities() {
+            let identity = self.identity_of(key, client);
+            let still = now.filter(|(now, _)| now.identities().any(|own| own == client));
+            if former.keeps && !still.is_some_and(|(_, keeps)| keeps) {
+                self.shared.by_identity.remove(identity, &former.reservation);
+            }
+            if still.is_none() {
+                self.shared.by_identity.let_go(identity, key);
+            }
+        }
     }
 
     /// Whether a reservation keeps `address` out of the pools.
@@ -381,8 +483,9 @@ impl Table {
         kept().is_some_and(|kept| kept.claim(address))
     }
 
-    pub(super) fn let_go_reserved(&mut self, key: ClientKey, address: Ipv4Addr) {
-        if !self.keeps(key) {
+    /// Lets go of an address that a reservation has kept, or claimed.
+    pub(super) fn let_go_reserved(&mut self, key: ClientKey, address: Ipv4Addr, kept: bool) {
+        if !kept {
             return self.let_go(key, address);
         }
         if let Some((scope, _)) = self.shared.place(key.network, address)
@@ -407,6 +510,7 @@ impl Table {
             .filter(|(key, _)| owner_of(key.identity, workers) == worker)
             .collect();
         let is_config = |own: &Reserved| own.reservation.origin == Origin::Config;
+        self.yield_identities_to(scopes);
         let gone =
             self.reservations.iter().filter(|(key, own)| is_config(own) && fixed.get(key) != Some(&&own.reservation));
         for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
@@ -417,12 +521,8 @@ impl Table {
             match self.reservations.get(&key) {
                 Some(own) if is_config(own) => continue,
                 Some(own) => {
-                    let holder = own.reservation.holder();
-                    tracing::warn!(client = %holder.client, "the configuration's reservation replaces the one made over the API");
-                    // Where the journal takes no record now, the next start tries again.
-                    if self.delete_reservation(&holder, &Expected::Anything, ()).is_err() {
-                        self.remove_reserved(key);
-                    }
+                    let own = Arc::clone(&own.reservation);
+                    self.yield_to_configuration(key, &own);
                 }
                 None => {}
             }
@@ -430,8 +530,38 @@ impl Table {
         }
     }
 
+    /// Ends the reservations of the API that share an identity with one of the configuration's which is known by that first; whichever worker keeps those.
+    fn yield_identities_to(&mut self, scopes: &Scopes) {
+        let several: Vec<(ClientKey, Arc<Reservation>)> = self
+            .reservations
+            .iter()
+            .filter(|(_, own)| !own.reservation.also.is_empty())
+            .map(|(key, own)| (*key, Arc::clone(&own.reservation)))
+            .collect();
+        if several.is_empty() {
+            return;
+        }
+        let fixed = scopes.iter().flat_map(|scope| &scope.reservations);
+        let fixed: HashSet<ClientKey> =
+            fixed.filter_map(|own| scopes.client_of(self.shared.identity_key, &own.holder())).collect();
+        for (key, own) in several {
+            if own.also.iter().any(|client| fixed.contains(&self.identity_of(key, client))) {
+                self.yield_to_configuration(key, &own);
+            }
+        }
+    }
+
+    fn yield_to_configuration(&mut self, key: ClientKey, own: &Reservation) {
+        tracing::warn!(client = %own.client, "the configuration's reservation replaces the one made over the API");
+        // Where the journal takes no record now, the next start tries again.
+        if self.delete_reservation(&own.holder(), &Expected::Anything, ()).is_err() {
+            self.remove_reserved(key);
+        }
+    }
+
     /// Has the reservations of the API boot what the profile that they name says now; where there is none any more, what the scope says.
     fn find_boot_profiles(&mut self, scopes: &Scopes) {
+        let mut found = Vec::new();
         for (key, reserved) in &mut self.reservations {
             let own = &reserved.reservation;
             if own.terms.boot.is_empty() || scopes.boot(&own.terms.boot) == own.boot {
@@ -443,10 +573,11 @@ impl Table {
             }
             reserved.reservation = Arc::new(Reservation { boot, ..Reservation::clone(own) });
             self.shared.model.put_reservation(Arc::clone(&reserved.reservation), reserved.sequence);
-            if self.shared.by_identity.has(*key) {
-                self.shared.by_identity.put(*key, &reserved.reservation);
+            if reserved.keeps {
+                found.push((*key, Arc::clone(&reserved.reservation)));
             }
         }
+        found.iter().for_each(|(key, reservation)| self.show_to_all(*key, reservation));
     }
 
     /// Deletes reservations whose time is over. Where the journal takes no record now, the next look tries again.
@@ -469,13 +600,10 @@ impl Table {
 
     pub(super) fn remove_reserved(&mut self, key: ClientKey) {
         if let Some(former) = self.reservations.remove(&key) {
-            let (own, holds) = (&former.reservation, former.holds);
-            self.shared.model.remove_reservation(&own.holder());
-            if self.keeps(key) {
-                self.shared.by_identity.remove(key);
-            }
-            if holds {
-                self.let_go_reserved(key, own.address);
+            self.shared.model.remove_reservation(&former.reservation.holder());
+            self.forget_identities(key, &former, None);
+            if former.holds {
+                self.let_go_reserved(key, former.reservation.address, former.keeps);
             }
         }
     }
@@ -486,6 +614,16 @@ impl Shared {
     pub fn reservation_of(&self, network: NetworkIndex, mac: MacAddr) -> Option<Arc<Reservation>> {
         let mut scopes = self.networks.get(usize::from(network.0))?.scopes.iter();
         scopes.find_map(|&scope| self.model.reservation(&Machine { scope, mac }.into())).map(|(own, _)| own)
+    }
+
+    /// The reservation that an identity belongs to, its first or another one, in a scope, and the sequence of its record (0 for the configuration's).
+    pub fn reservation_for(&self, scope: ScopeIndex, client: &ReservedFor) -> Option<(Arc<Reservation>, Sequence)> {
+        let holder = Holder { scope, client: client.clone() };
+        self.model.reservation(&holder).or_else(|| {
+            let key = self.scopes.load().client_of(self.identity_key, &holder)?;
+            let own = self.by_identity.of(key).filter(|own| own.scope == scope)?;
+            self.model.reservation(&own.holder())
+        })
     }
 
     /// A client's reservation on a network by its client identifier, else by its port.
@@ -506,6 +644,7 @@ pub(super) fn reserve_record(reservation: &Reservation) -> Record {
     Record::Reserve {
         terms: TermsRecord { boot, boot_files, labels, lease_secs, expires },
         client: reservation.client.clone(),
+        also: reservation.also.clone(),
         address: reservation.address,
         hostname: text(&reservation.hostname),
         boot_file: text(&reservation.boot_file),

@@ -29,10 +29,13 @@ use crate::proto::reason::{ChosenBy, DropReason};
 use crate::proto::scope::{ClientKey, NetworkIndex, Reservation, Scope, ScopeIndex, Scopes};
 use crate::proto::time::{Millis, Now, UnixSecs};
 
-#[derive(Debug)]
+/// A reservation that this worker keeps.
+#[derive(Debug, Clone)]
 pub(super) struct Reserved {
     pub(super) reservation: Arc<Reservation>,
-    /// Whether the address is claimed for it; not while somebody else is still bound to it.
+    /// Whether it only keeps its address out of the pools (see [`Table::keeps`]), rather than holding it for its client.
+    pub(super) keeps: bool,
+    /// Whether the address is kept or claimed for it; not while somebody else is still bound to it.
     pub(super) holds: bool,
     pub(super) sequence: Sequence,
 }
@@ -78,8 +81,8 @@ pub struct Table {
     lists: PoolLists,
     pub(super) reservations: Map<ClientKey, Reserved>,
     pub(super) sightings: SightingBook,
-    /// Addresses claimed for reservations of a batch that is under way.
-    pub(super) prepared: Map<ClientKey, Ipv4Addr>,
+    /// Addresses claimed for reservations of a batch that is under way, and whether they are only kept out of the pools.
+    pub(super) prepared: Map<ClientKey, (Ipv4Addr, bool)>,
     /// Reservations that end by themselves, by their ends; one that was replaced meanwhile is looked at in vain.
     pub(super) expiring: BTreeSet<(UnixSecs, ClientKey)>,
     pub(super) next_expiry_look: Millis,
@@ -524,10 +527,12 @@ impl Table {
         let (bound, held) = self.clients.get(key);
         bound.is_some_and(|bound| bound.address == address)
             || held.is_some_and(|offer| offer.address == address)
-            || (!self.keeps(key)
-                && self.reservations.get(&key).is_some_and(|own| own.holds && own.reservation.address == address))
+            || self
+                .reservations
+                .get(&key)
+                .is_some_and(|own| own.holds && !own.keeps && own.reservation.address == address)
             || self.quarantine.contains_key(&address)
-            || (!self.prepared.is_empty() && self.prepared.get(&key) == Some(&address))
+            || (!self.prepared.is_empty() && self.prepared.get(&key) == Some(&(address, false)))
     }
 
     /// Claims a reserved address that could not be claimed before, also from an expired lease of another client.

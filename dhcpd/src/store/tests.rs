@@ -91,6 +91,7 @@ impl Desk {
         let draft = ReservationDraft {
             pools: PoolSet::ALL,
             holder: holder.clone(),
+            also: Box::default(),
             address,
             hostname: None,
             boot_file: None,

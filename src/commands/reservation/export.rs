@@ -126,10 +126,11 @@ mod tests {
                 "options": { "routers": ["10.0.0.9"], "interface-mtu": 1400, "domain-name": "true", "225": "hex:0a" } }),
             json!({ "client_id": "01aa", "scope": "prov", "address": "10.0.0.2", "boot_files": { "efi_x64": "x.efi", "ipxe": "http://x/y" } }),
             json!({ "circuit_id": "07", "remote_id": "08", "scope": "prov", "address": "10.0.0.3", "boot": "arm", "expires_unix": 4_000_000_000u64 }),
+            json!({ "mac": "52:54:00:00:00:05", "client_id": "05", "remote_id": "05", "scope": "prov", "address": "10.0.0.5" }),
             json!({ "remote_id": "09", "scope": "prov", "address": "10.0.0.4", "boot_file": "f" }),
         ];
         let rows: Vec<ReservationPut> = rows.into_iter().map(|row| serde_json::from_value(row).unwrap()).collect();
-        for some in [&rows[..], &rows[..1], &rows[3..]] {
+        for some in [&rows[..], &rows[..1], &rows[4..]] {
             let text = csv(some).unwrap();
             let (batch, _) = read(&*text).unwrap();
             assert_eq!(batch.put, some, "{}", String::from_utf8_lossy(&text));

@@ -43,6 +43,7 @@ fn draft(server: &Server, scope: &str, client: impl Into<ReservedFor>, address: 
     ReservationDraft {
         pools: PoolSet::ALL,
         holder: Holder { scope, client: client.into() },
+        also: Box::default(),
         address,
         hostname: None,
         boot_file: None,

@@ -265,7 +265,9 @@ impl Server {
         answered.try_recv().unwrap()
     }
 
+    /// The configuration is another one from here on, also after a crash.
     pub fn reload(&mut self, changes: &[(&str, &str)]) {
+        self.changes = changes.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect();
         self.store.shared.scopes.store(compile(changes, self.world));
         self.store.queues.iter().for_each(|queue| queue.push(Request::Reload).unwrap());
         self.settle();

@@ -199,3 +199,135 @@ fn the_configuration_goes_before_the_api() {
     assert_eq!(server.model().reserved_at(ip(2, 61)), None);
     assert_ne!(bind(&mut server, client(2), &by_id()), Some(ip(2, 61)));
 }
+
+/// The first machine, its client identifier and its port: all of one reservation.
+fn several() -> [ReservedFor; 3] {
+    [client(1).into(), by_id(), by_port()]
+}
+
+fn draft_of_all(server: &Server, address: Option<Ipv4Addr>) -> ReservationDraft {
+    let [first, also @ ..] = several();
+    ReservationDraft { also: also.into(), ..draft(server, "prov", first, address) }
+}
+
+/// As another machine with the client's identifier, or at its port; or as the machine itself.
+fn comes_as(by: &ReservedFor, other: MacAddr) -> (MacAddr, ReservedFor) {
+    match by {
+        ReservedFor::Mac(mac) => (*mac, ReservedFor::ClientId(Octets(b"another".to_vec()))),
+        by => (other, by.clone()),
+    }
+}
+
+fn goes_by_identifiers(server: &Server) -> bool {
+    server.scopes().networks().iter().all(|network| network.identified_by == IdentifiedBy::ClientId)
+}
+
+/// Runs a conversation about a reservation of several identities on every kind of network.
+fn on_every_network(conversation: impl Fn(Server)) {
+    for (workers, world) in [(1, (|_| {}) as World), (3, |_| {}), (1, identifiers), (3, identifiers)] {
+        conversation(Server::in_world(world, &[], workers));
+    }
+}
+
+#[test]
+fn whichever_identity_a_client_comes_with_it_gets_the_address_and_never_two_machines_at_once() {
+    on_every_network(|mut server| {
+        let at = ip(2, 60);
+        server.put(draft_of_all(&server, Some(at))).unwrap();
+        for restarted in [false, true, true] {
+            for (by, n) in several().iter().zip(2..) {
+                let (mac, says) = comes_as(by, client(n));
+                assert_eq!(bind(&mut server, mac, &says), Some(at), "{by}, restarted: {restarted}");
+                // While it has the address nobody else gets it, whatever he comes with.
+                for (other, m) in several().iter().zip(12..) {
+                    let (other_mac, other_says) = comes_as(other, client(m));
+                    if other_mac == mac || (other_says == says && goes_by_identifiers(&server)) {
+                        continue;
+                    }
+                    let offer = server.send(&comes(Packet::discover(other_mac), &other_says));
+                    assert_ne!(offer.map(|offer| offer.address), Some(at), "{by} has it, {other} wants it");
+                    let select = server.send(&comes(Packet::select(other_mac, SERVER, at), &other_says));
+                    assert_ne!(select.map(|answer| answer.kind), Some(Wire::Ack), "{by} has it, {other} wants it");
+                }
+                server.send(&comes(Packet::release(mac, at), &says));
+            }
+            // Held by an identity that is not its first one, over the crash.
+            let (mac, says) = comes_as(&by_id(), client(3));
+            assert_eq!(bind(&mut server, mac, &says), Some(at));
+            server.snapshot();
+            server = server.crash(Loss::Everything);
+            let renewed = server.send(&comes(Packet::renew(mac, at), &says));
+            assert_eq!(renewed.map(|answer| (answer.kind, answer.address)), Some((Wire::Ack, at)));
+            server.send(&comes(Packet::release(mac, at), &says));
+        }
+    });
+}
+
+#[test]
+fn a_reservation_gains_and_loses_identities_and_nobody_loses_what_he_was_promised() {
+    on_every_network(|mut server| {
+        let at = ip(2, 60);
+        let [mac, id, port] = several();
+        let put = |server: &mut Server, also: &[&ReservedFor]| {
+            let also = also.iter().map(|own| (*own).clone()).collect();
+            server.put(ReservationDraft { also, ..draft(server, "prov", mac.clone(), Some(at)) })
+        };
+        // Alone, with others, alone again: the address stays its own.
+        for also in [&[][..], &[&id], &[&id, &port], &[&port], &[]] {
+            assert_eq!(put(&mut server, also).map(|put| put.reservation.also.len()), Ok(also.len()));
+            for stranger in [20, 21] {
+                let wish = server.send(&Packet::discover(client(stranger)).asks(at));
+                assert_ne!(wish.map(|offer| offer.address), Some(at), "{also:?}");
+            }
+        }
+        put(&mut server, &[&id]).unwrap();
+        let (other, says) = comes_as(&id, client(3));
+        assert_eq!(bind(&mut server, other, &says), Some(at));
+        // Whoever has the address by the identifier keeps it: the reservation cannot drop that meanwhile.
+        for also in [&[][..], &[&port]] {
+            assert_eq!(put(&mut server, also), Err(PutError::Taken(at)), "{also:?}");
+        }
+        put(&mut server, &[&id, &port]).unwrap();
+        for _ in 0..2 {
+            let renewed = server.send(&comes(Packet::renew(other, at), &says));
+            assert_eq!(renewed.map(|answer| (answer.kind, answer.address)), Some((Wire::Ack, at)));
+            server = server.crash(Loss::Everything);
+        }
+        server.send(&comes(Packet::release(other, at), &says));
+        put(&mut server, &[]).unwrap();
+        assert_ne!(bind(&mut server, other, &says), Some(at));
+        assert_eq!(bind(&mut server, client(1), &ReservedFor::ClientId(Octets(b"own".to_vec()))), Some(at));
+        let mut server = server.crash(Loss::Everything);
+        assert_eq!(server.delete("prov", mac.clone()), Ok(true));
+        assert_eq!(server.model().reserved_at(at), None);
+    });
+}
+
+#[test]
+fn an_open_address_is_the_one_that_the_client_has_by_any_of_its_identities() {
+    on_every_network(|mut server| {
+        let own = bind(&mut server, client(3), &by_id()).unwrap();
+        let put = server.put(draft_of_all(&server, None)).unwrap();
+        assert_eq!(put.reservation.address, own);
+        let renewed = server.send(&comes(Packet::renew(client(3), own), &by_id()));
+        assert_eq!(renewed.map(|answer| (answer.kind, answer.address)), Some((Wire::Ack, own)));
+    });
+}
+
+#[test]
+fn the_configuration_goes_before_a_reservation_of_the_api_that_shares_an_identity_with_it() {
+    on_every_network(|mut server| {
+        server.put(draft_of_all(&server, Some(ip(2, 60)))).unwrap();
+        let more = "hostname = \"node-1\"\n\
+                    [[dhcpd.scope.reservation]]\nclient_id = \"hex:006e6f6465\"\naddress = \"10.77.2.61\"\n";
+        server.reload(&[("hostname = \"node-1\"", more)]);
+        for restarted in [false, true] {
+            assert_eq!(server.model().reserved_at(ip(2, 60)), None, "restarted: {restarted}");
+            assert_eq!(bind(&mut server, client(3), &by_id()), Some(ip(2, 61)), "restarted: {restarted}");
+            let refused = server.put(draft_of_all(&server, Some(ip(2, 60))));
+            let of = Some((by_id(), ip(2, 61)));
+            assert_eq!(refused, Err(PutError::Known { identity: by_id(), of }), "restarted: {restarted}");
+            server = server.crash(Loss::Everything);
+        }
+    });
+}
