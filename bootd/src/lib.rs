@@ -27,9 +27,9 @@ use reveille_events::webhook::Hooks;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 
-use crate::io::http::Lane;
+use crate::io::http::{Door, Lane};
 use crate::io::listen::{self, ListenError};
-use crate::io::{Counters, http, tftp};
+use crate::io::{CertificateError, Certificates, Counters, http, tftp};
 use crate::store::{Catalogue, CatalogueError, Events, Intents, IntentsError, Machines, Site, Store, Transfers};
 
 /// Renders the metrics of the process as text.
@@ -47,6 +47,9 @@ pub enum StartError {
     /// The boot intents.
     #[error(transparent)]
     Intents(#[from] IntentsError),
+    /// The certificate of HTTPS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -84,6 +87,9 @@ pub enum ReloadError {
     /// A directory to serve.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
+    /// The certificate of HTTPS.
+    #[error("{0}; the old configuration stays in force")]
+    Certificate(#[from] CertificateError),
 }
 
 /// The daemon, serving.
@@ -95,6 +101,7 @@ pub struct Running {
     servers: JoinSet<()>,
     hooks: Hooks,
     sockets: HashSet<PathBuf>,
+    certificates: Option<Arc<Certificates>>,
     reload: watch::Sender<ReloadStatus>,
 }
 
@@ -118,6 +125,10 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     });
     let counters = Arc::new(Counters::new());
     let stop = watch::Sender::new(false);
+    let certificates = match &config.tls {
+        Some(tls) if !config.https.is_empty() => Some(Arc::new(Certificates::open(tls)?)),
+        _ => None,
+    };
     let mut running = Running {
         config: config.clone(),
         store: store.clone(),
@@ -125,6 +136,7 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
         servers: JoinSet::new(),
         hooks: Hooks::start("bootd", store.events.clone(), &config.state_dir, &config.webhooks),
         sockets: HashSet::new(),
+        certificates: certificates.clone(),
         reload: watch::Sender::default(),
     };
 
@@ -134,19 +146,30 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
         tracing::info!(%address, "serving TFTP");
     }
     let connections = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
-    for address in &config.http {
+    if let Some(certificates) = &certificates {
+        let (watching, mut stop) = (certificates.clone().watch(), running.stop.subscribe());
+        running.servers.spawn(async move {
+            tokio::select! {
+                () = watching => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        });
+    }
+    let plain = config.http.iter().map(|address| (*address, Door::Plain));
+    let tls = certificates.iter().flat_map(|own| config.https.iter().map(|address| (*address, Door::Tls(own.clone()))));
+    for (address, door) in plain.chain(tls) {
         let machines = http::machine::Machines { store: store.clone(), counters: counters.clone() };
-        let service = move |peer, lane: Lane| {
+        let service = move |peer, lane: Option<Lane>| {
             let machines = machines.clone();
             service_fn(move |request| {
                 let (machines, lane) = (machines.clone(), lane.clone());
                 async move { Ok::<_, Infallible>(machines.answer(peer, lane, request).await) }
             })
         };
-        let listener = listen::tcp(*address)?;
+        let listener = listen::tcp(address)?;
         let stop = running.stop.subscribe();
-        running.servers.spawn(http::serve(listener, connections.clone(), counters.clone(), stop, service));
-        tracing::info!(%address, "serving HTTP");
+        tracing::info!(%address, tls = matches!(door, Door::Tls(_)), "serving HTTP");
+        running.servers.spawn(http::serve(listener, door, connections.clone(), counters.clone(), stop, service));
     }
     let connections = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
     // Streams may not take all connections.
@@ -166,12 +189,12 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
         match endpoint {
             Endpoint::Tcp(address) => {
                 let listener = listen::tcp(*address)?;
-                running.servers.spawn(http::serve(listener, connections, counters, stop, service));
+                running.servers.spawn(http::serve(listener, Door::Plain, connections, counters, stop, service));
             }
             Endpoint::Unix(path) => {
                 let listener = listen::unix(path)?;
                 running.sockets.insert(path.clone());
-                running.servers.spawn(http::serve(listener, connections, counters, stop, service));
+                running.servers.spawn(http::serve(listener, Door::Plain, connections, counters, stop, service));
             }
             // The configuration has refused it.
             Endpoint::Https(_) => continue,
@@ -223,8 +246,13 @@ impl Running {
             old if old.api != config.api => needs_restart("api"),
             old if old.tftp != config.tftp => needs_restart("tftp"),
             old if old.http != config.http => needs_restart("http"),
+            old if old.https != config.https => needs_restart("https"),
             _ => {
-                self.store.site.store(Arc::new(site(config)?));
+                let site = site(config)?;
+                if let (Some(certificates), Some(tls)) = (&self.certificates, &config.tls) {
+                    certificates.reload(tls)?;
+                }
+                self.store.site.store(Arc::new(site));
                 self.hooks.put_in_force(&config.webhooks);
                 Ok(())
             }

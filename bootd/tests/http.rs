@@ -77,6 +77,41 @@ async fn files_whole_in_part_and_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_ranges_come_as_parts() {
+    let daemon = Daemon::start().await;
+    // Copied, and sent from the page cache.
+    for size in [10_000_usize, 3_000_000] {
+        let image = octets(size);
+        daemon.file("image", &image);
+        let url = daemon.url("image");
+        let (first, second) = (size / 2, size - size / 10);
+        let ranges = format!("{first}-{},0-9,{second}-,99999999-", first + size / 4);
+        let (head, body) = curl(&["-r", &ranges, &url]).await;
+        assert!(head.starts_with("HTTP/1.1 206"), "{head}");
+        assert_eq!(field(&head, "content-length"), Some(body.len().to_string().as_str()));
+        let boundary = field(&head, "content-type").unwrap().strip_prefix("multipart/byteranges; boundary=").unwrap();
+        let mut left = &body[..];
+        for (from, to) in [(first, first + size / 4), (0, 9), (second, size - 1)] {
+            let part = format!(
+                "\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {from}-{to}/{size}\r\n\r\n"
+            );
+            assert!(left.starts_with(part.as_bytes()), "{part}");
+            let octets = &left[part.len()..][..=to - from];
+            assert!(*octets == image[from..=to], "{from}-{to}");
+            left = &left[part.len() + octets.len()..];
+        }
+        assert_eq!(left, format!("\r\n--{boundary}--\r\n").as_bytes());
+        // Absurd ones get the whole file.
+        for absurd in [["0-"; 2].join(","), ["1-1"; 1_000].join(",")] {
+            let (head, body) = curl(&["-r", &absurd, &url]).await;
+            assert!(head.starts_with("HTTP/1.1 200") && body == image, "{head}");
+        }
+        let transfers = daemon.ended_transfers().await;
+        assert!(transfers.iter().all(|transfer| transfer["outcome"] == "complete"), "{transfers:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_outside_the_root() {
     let daemon = Daemon::start().await;
     std::fs::write(daemon.dir.path().join("secret"), "secret").unwrap();

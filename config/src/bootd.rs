@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::Endpoint;
+use crate::dhcpd::Tls;
 use crate::temp_url::TempUrlGuard;
 use crate::webhook::Webhook;
 
@@ -21,6 +22,10 @@ pub struct Bootd {
     pub tftp: Vec<SocketAddr>,
     /// TCP addresses that serve HTTP to machines.
     pub http: Vec<SocketAddr>,
+    /// TCP addresses that serve HTTPS to machines, with [`Self::tls`].
+    pub https: Vec<SocketAddr>,
+    /// The certificate of [`Self::https`]; there where that has an address.
+    pub tls: Option<Tls>,
     /// `http://address:port` as machines reach it, without a trailing slash; rendered into scripts.
     pub public_url: String,
     /// Directories whose files both TFTP and HTTP serve, searched in order; they exist.

@@ -5,8 +5,10 @@ pub mod http;
 pub mod listen;
 pub mod tftp;
 
+mod certificate;
 mod counters;
 mod descriptors;
 
+pub use certificate::{CertificateError, Certificates};
 pub use counters::Counters;
 pub use descriptors::raise_descriptors;

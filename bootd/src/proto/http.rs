@@ -3,6 +3,7 @@
 //! It knows no sockets and no files; it works on the header values and the [`Validators`] of the file. Anything in a request that
 //! the RFC lets a server ignore and that does not parse is ignored.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{HeaderMap, HeaderName};
@@ -31,18 +32,40 @@ impl Validators {
     }
 }
 
-/// What to answer.
+/// Ranges of one request that are answered; one that asks for more gets the whole file, as RFC 9110 section 14.2 allows.
+pub const RANGES_MAX: usize = 16;
+
+/// Octets of a file, both ends included; its text is that of `Content-Range`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRange {
+    /// Position of the first octet.
+    pub first: u64,
+    /// Position of the last octet.
+    pub last: u64,
+}
+
+impl ByteRange {
+    /// How many.
+    pub const fn bytes(&self) -> u64 {
+        self.last - self.first + 1
+    }
+}
+
+impl fmt::Display for ByteRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// What to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// 200 with all of it.
     Whole,
-    /// 206 with the octets `first..=last`.
-    Part {
-        /// Position of the first octet.
-        first: u64,
-        /// Position of the last octet.
-        last: u64,
-    },
+    /// 206 with these octets.
+    Part(ByteRange),
+    /// 206 with several, in the order in which they were asked for: at least two, at most [`RANGES_MAX`], together no more than the file.
+    Parts(Vec<ByteRange>),
     /// 304.
     NotModified,
     /// 412.
@@ -78,28 +101,44 @@ pub fn decide(method: &Method, headers: &HeaderMap, file: &Validators) -> Answer
     }
 }
 
-/// One byte range (RFC 9110 section 14.1.2). Several ranges, another unit or a broken value: the whole, as section 14.2 allows.
+/// Byte ranges (RFC 9110 sections 14.1.2 and 14.2). Another unit, a broken value, too many or ranges that overlap so much that they are more than
+/// the file: the whole. Those that lie outside the file are left out while another does not.
 fn decide_range(value: &str, bytes: u64) -> Answer {
-    let spec = match value.split_once('=') {
-        Some((unit, spec)) if unit.trim().eq_ignore_ascii_case("bytes") => spec.trim(),
+    let specs = match value.split_once('=') {
+        Some((unit, specs)) if unit.trim().eq_ignore_ascii_case("bytes") => specs,
         _ => return Answer::Whole,
     };
-    let Some((first, last)) = spec.split_once('-') else { return Answer::Whole };
-    match (position(first), position(last)) {
-        (Position::Number(first), Position::Number(last)) if last < first => Answer::Whole,
-        (Position::Number(first), _) if first >= bytes => match position(last) {
-            Position::Broken => Answer::Whole,
-            _ => Answer::NotSatisfiable,
-        },
-        (Position::Number(first), Position::Number(last)) => Answer::Part { first, last: last.min(bytes - 1) },
-        (Position::Number(first), Position::None) => Answer::Part { first, last: bytes - 1 },
-        (Position::None, Position::Number(0)) => Answer::NotSatisfiable,
-        (Position::None, Position::Number(_)) if bytes == 0 => Answer::NotSatisfiable,
-        (Position::None, Position::Number(suffix)) => {
-            Answer::Part { first: bytes.saturating_sub(suffix), last: bytes - 1 }
+    let mut ranges = Vec::new();
+    // A list may have empty elements (section 5.6.1.2); they count, so that they are not endless.
+    for (at, spec) in specs.split(',').map(|spec| spec.trim_matches([' ', '\t'])).enumerate() {
+        match one_range(spec, bytes) {
+            _ if at >= RANGES_MAX => return Answer::Whole,
+            Ok(range) => ranges.extend(range),
+            Err(()) if spec.is_empty() && specs.contains(',') => {}
+            Err(()) => return Answer::Whole,
         }
-        _ => Answer::Whole,
     }
+    match ranges[..] {
+        [] => Answer::NotSatisfiable,
+        [range] => Answer::Part(range),
+        _ if ranges.iter().map(ByteRange::bytes).fold(0, u64::saturating_add) > bytes => Answer::Whole,
+        _ => Answer::Parts(ranges),
+    }
+}
+
+/// One of them; `None` lies outside the file.
+fn one_range(spec: &str, bytes: u64) -> Result<Option<ByteRange>, ()> {
+    let (first, last) = spec.split_once('-').ok_or(())?;
+    let range = match (position(first), position(last)) {
+        (Position::Number(first), Position::Number(last)) if last < first => return Err(()),
+        (Position::Number(first), Position::Number(last)) => (first < bytes).then(|| (first, last.min(bytes - 1))),
+        (Position::Number(first), Position::None) => (first < bytes).then(|| (first, bytes - 1)),
+        (Position::None, Position::Number(suffix)) => {
+            (suffix > 0 && bytes > 0).then(|| (bytes.saturating_sub(suffix), bytes - 1))
+        }
+        _ => return Err(()),
+    };
+    Ok(range.map(|(first, last)| ByteRange { first, last }))
 }
 
 enum Position {
@@ -170,17 +209,22 @@ mod tests {
 
     #[test]
     fn ranges() {
-        use Answer::{NotSatisfiable, Part, Whole};
+        use Answer::{NotSatisfiable, Whole};
+        let part = |first, last| Answer::Part(ByteRange { first, last });
+        let parts =
+            |list: &[(u64, u64)]| Answer::Parts(list.iter().map(|&(first, last)| ByteRange { first, last }).collect());
+        let sixteen = ["1-1"; RANGES_MAX].join(",");
+        let (sixteen, more) = (format!("bytes={sixteen}"), format!("bytes={sixteen},1-1"));
         #[rustfmt::skip]
         let cases: &[(&str, u64, Answer)] = &[
-            ("bytes=0-0",        100, Part { first: 0, last: 0 }),
-            ("bytes=0-",         100, Part { first: 0, last: 99 }),
-            ("bytes=10-19",      100, Part { first: 10, last: 19 }),
-            ("bytes=10-1000",    100, Part { first: 10, last: 99 }),
-            ("bytes=-1",         100, Part { first: 99, last: 99 }),
-            ("bytes=-1000",      100, Part { first: 0, last: 99 }),
-            ("BYTES=99-",        100, Part { first: 99, last: 99 }),
-            ("bytes=99-99999999999999999999", 100, Part { first: 99, last: 99 }),
+            ("bytes=0-0",        100, part(0, 0)),
+            ("bytes=0-",         100, part(0, 99)),
+            ("bytes=10-19",      100, part(10, 19)),
+            ("bytes=10-1000",    100, part(10, 99)),
+            ("bytes=-1",         100, part(99, 99)),
+            ("bytes=-1000",      100, part(0, 99)),
+            ("BYTES=99-",        100, part(99, 99)),
+            ("bytes=99-99999999999999999999", 100, part(99, 99)),
             ("bytes=100-",       100, NotSatisfiable),
             ("bytes=100-200",    100, NotSatisfiable),
             ("bytes=99999999999999999999-", 100, NotSatisfiable),
@@ -188,7 +232,17 @@ mod tests {
             ("bytes=0-",           0, NotSatisfiable),
             ("bytes=-5",           0, NotSatisfiable),
             ("bytes=5-4",        100, Whole),
-            ("bytes=0-1,5-6",    100, Whole),
+            ("bytes=0-1,5-6",    100, parts(&[(0, 1), (5, 6)])),
+            ("bytes=5-6, 0-1 ,-1", 100, parts(&[(5, 6), (0, 1), (99, 99)])),
+            ("bytes=,0-1,,5-6,", 100, parts(&[(0, 1), (5, 6)])),
+            ("bytes=0-1,200-",   100, part(0, 1)),
+            ("bytes=200-,300-",  100, NotSatisfiable),
+            ("bytes=0-1,x",      100, Whole),
+            ("bytes=0-,0-",      100, Whole),
+            ("bytes=0-59,50-99", 100, Whole),
+            ("bytes=,",          100, NotSatisfiable),
+            (&sixteen,           100, parts(&[(1, 1); RANGES_MAX])),
+            (&more,              100, Whole),
             ("bytes=-",          100, Whole),
             ("bytes=a-b",        100, Whole),
             ("bytes=200-x",      100, Whole),
@@ -210,8 +264,8 @@ mod tests {
 
     #[test]
     fn conditions() {
-        use Answer::{NotModified, Part, PreconditionFailed, Whole};
-        let part = Part { first: 0, last: 0 };
+        use Answer::{NotModified, PreconditionFailed, Whole};
+        let part = Answer::Part(ByteRange { first: 0, last: 0 });
         let range = ("range", "bytes=0-0");
         #[rustfmt::skip]
         let cases: &[(&[(&'static str, &str)], Answer)] = &[
@@ -235,10 +289,10 @@ mod tests {
             (&[("if-unmodified-since", EARLIER)],                                   PreconditionFailed),
             (&[("if-unmodified-since", MODIFIED)],                                  Whole),
             (&[("if-match", "\"a-1\""), ("if-none-match", "\"a-1\"")],              NotModified),
-            (&[("if-range", "\"a-1\""), range],                                     part),
+            (&[("if-range", "\"a-1\""), range],                                     part.clone()),
             (&[("if-range", "W/\"a-1\""), range],                                   Whole),
             (&[("if-range", "\"x\""), range],                                       Whole),
-            (&[("if-range", MODIFIED), range],                                      part),
+            (&[("if-range", MODIFIED), range],                                      part.clone()),
             (&[("if-range", LATER), range],                                         Whole),
             (&[("if-range", "\"x\""), ("range", "bytes=1000-")],                    Whole),
             (&[("if-none-match", "\"a-1\""), range],                                NotModified),
@@ -260,9 +314,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_part_lies_in_the_file(spec in "bytes=[0-9]{0,3}-[0-9]{0,3}", bytes in 0u64..200) {
+        fn parts_lie_in_the_file(spec in "bytes=[0-9]{0,3}-[0-9]{0,3}(,[0-9]{0,3}-[0-9]{0,3}){0,3}", bytes in 0u64..200) {
             match decide_range(&spec, bytes) {
-                Answer::Part { first, last } => prop_assert!(first <= last && last < bytes),
+                Answer::Part(range) => prop_assert!(range.first <= range.last && range.last < bytes),
+                Answer::Parts(ranges) => {
+                    prop_assert!((2..=RANGES_MAX).contains(&ranges.len()));
+                    prop_assert!(ranges.iter().all(|range| range.first <= range.last && range.last < bytes));
+                    prop_assert!(ranges.iter().map(ByteRange::bytes).sum::<u64>() <= bytes);
+                }
                 Answer::Whole | Answer::NotSatisfiable => {}
                 other => prop_assert!(false, "{:?}", other),
             }

@@ -26,7 +26,7 @@ pub struct Api {
     pub client_certificates: Option<ClientCertificates>,
 }
 
-/// The table `[dhcpd.api.tls]`; both files are PEM.
+/// The tables `[dhcpd.api.tls]` and `[bootd.tls]`; both files are PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Tls {

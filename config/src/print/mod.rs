@@ -84,8 +84,14 @@ impl Printer<'_> {
         self.list("api", &bootd.api);
         self.list("tftp", &bootd.tftp);
         self.list("http", &bootd.http);
+        self.list("https", &bootd.https);
         self.string("public_url", &bootd.public_url);
         self.list("roots", bootd.roots.iter().map(|root| root.display()));
+        if let Some(tls) = &bootd.tls {
+            self.table("bootd.tls".into(), false);
+            self.string("certificate", tls.certificate.display());
+            self.string("key", tls.key.display());
+        }
         if let Some(own) = &bootd.temp_url {
             self.table("bootd.temp_url".into(), false);
             let keys: Vec<_> = own.keys.iter().map(|key| key.reference().to_string()).collect();

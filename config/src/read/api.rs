@@ -81,7 +81,8 @@ fn needs_tls(value: &Value<'_, '_>, listen: &[Endpoint], has: bool) -> Option<()
     }
 }
 
-fn tls(table: Table<'_, '_>) -> Option<Tls> {
+/// A server's certificate and key. `None` only after a mistake was noted.
+pub(super) fn tls(table: Table<'_, '_>) -> Option<Tls> {
     let certificate = table
         .required("certificate", "\"/etc/reveille/api.crt\"")
         .and_then(|value| file(&value, "\"/etc/reveille/api.crt\"", false));

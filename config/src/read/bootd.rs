@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::api::tls;
 use super::listeners::{Listeners, filled_list};
 use super::reader::{Table, Value};
 use super::shape;
@@ -20,6 +21,18 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
         false => Some(listeners.udp(&value, "bootd.tftp")),
     });
     let http = table.required("http", "[\"10.77.2.1:8080\"]").map(|value| listeners.tcp(&value, "bootd.http"));
+    let https = table.or("https", Vec::new(), |value| match value.list("\"10.77.2.1:8443\"")?.is_empty() {
+        true => Some(Vec::new()),
+        false => Some(listeners.tcp(&value, "bootd.https")),
+    });
+    let tls = table.section("tls", tls);
+    if let Some(value) = table.get("https")
+        && !https.is_empty()
+        && tls.is_none()
+    {
+        value.wrong::<()>("`bootd.https` needs a certificate", "add [bootd.tls] with certificate and key");
+        return None;
+    }
     let public_url = public_url(&table, "public_url", http.as_deref().unwrap_or_default());
     let roots = table.required("roots", "[\"/srv/reveille\"]").map(|value| roots(&value));
     let temp_url = table.section("temp_url", guard);
@@ -30,6 +43,8 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
         api,
         tftp,
         http: http?,
+        https,
+        tls: tls.map_or(Some(None), |table| table.map(Some))?,
         public_url: public_url?,
         roots: roots?,
         temp_url: temp_url.map_or(Some(None), |table| table)?,

@@ -111,6 +111,22 @@ fn check(text: &str, words: &[(&str, &str)]) {
 }
 
 #[test]
+fn https_goes_with_a_certificate() {
+    let roots = "roots = [\"/srv/reveille\"]\n";
+    let tls = "[bootd.tls]\ncertificate = \"/etc/reveille/api.crt\"\nkey = \"/etc/reveille/api.key\"\n";
+    row(roots, &format!("{roots}https = [\"10.77.2.1:8443\"]\n{tls}"), &[]);
+    row(
+        roots,
+        &format!("{roots}https = ¦[\"10.77.2.1:8443\"]\n"),
+        &[("`bootd.https` needs a certificate", "[bootd.tls]")],
+    );
+    let gone = tls.replace("\"/etc/reveille/api.crt\"", "¦\"/etc/reveille/gone.crt\"");
+    row(roots, &format!("{roots}https = [\"10.77.2.1:8443\"]\n{gone}"), &[("cannot be found", "PEM")]);
+    let taken = format!("{roots}https = [¦\"10.77.2.1:8080\"]\n{tls}");
+    row(roots, &taken, &[("`bootd.https` wants TCP 10.77.2.1:8080", "of its own")]);
+}
+
+#[test]
 fn the_right_file_is_right() {
     assert_eq!(mistakes(RIGHT), []);
 }

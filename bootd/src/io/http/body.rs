@@ -14,12 +14,13 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::lane::{Lane, PIECE_BYTES, Piece};
+use super::parts::{Part, Parts};
 use super::report::Report;
 use crate::io::Counters;
 use crate::store::{Ongoing, OpenFile, ReadNow};
 
-/// Octets read at a time where they are copied: large enough that system calls do not count, small enough for the cache.
-const CHUNK_BYTES: usize = 256 << 10;
+/// Octets read at a time where they are copied (small files, TLS, HTTP/2): large enough that system calls do not count, small enough for thousands of them.
+const CHUNK_BYTES: usize = 64 << 10;
 /// Bodies of so many octets and more go out without being copied. Shorter ones share a write with their head.
 const OFFLOAD_BYTES_MIN: u64 = 64 << 10;
 
@@ -56,6 +57,9 @@ pub enum ServedBody {
 #[derive(Debug)]
 pub struct FileBody {
     file: Arc<OpenFile>,
+    /// What has not begun yet.
+    parts: Parts,
+    /// Of the part that goes out now.
     offset: u64,
     left: u64,
     reading: Option<JoinHandle<std::io::Result<Vec<u8>>>>,
@@ -65,16 +69,32 @@ pub struct FileBody {
 }
 
 impl FileBody {
-    /// The octets `offset..offset + bytes` of the file, to go out on the connection of `lane`.
-    pub fn new(file: OpenFile, offset: u64, bytes: u64, lane: Lane, ongoing: Ongoing, counters: Arc<Counters>) -> Self {
-        let lane = (bytes >= OFFLOAD_BYTES_MIN).then_some(lane);
+    /// Parts of the file, to go out by the lane of their connection where it has one.
+    pub(super) fn new(
+        file: OpenFile,
+        parts: Parts,
+        lane: Option<Lane>,
+        ongoing: Ongoing,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let bytes = parts.file_bytes();
+        let lane = lane.filter(|_| bytes >= OFFLOAD_BYTES_MIN);
         let report = Arc::new(Report::new(bytes, ongoing, counters));
-        Self { file: Arc::new(file), offset, left: bytes, reading: None, lane, report }
+        Self { file: Arc::new(file), parts, offset: 0, left: 0, reading: None, lane, report }
+    }
+
+    /// Octets that are still to come.
+    fn bytes_left(&self) -> u64 {
+        self.left + self.parts.bytes()
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
+        while self.left == 0 {
+            match self.parts.next() {
+                None => return Poll::Ready(None),
+                Some(Part::Text(text)) => return Poll::Ready(Some(Ok(text))),
+                Some(Part::File { offset, bytes }) => (self.offset, self.left) = (offset, bytes),
+            }
         }
         let chunk = match self.lane.clone() {
             Some(lane) => ready!(self.poll_piece(cx, &lane)),
@@ -110,7 +130,7 @@ impl FileBody {
                 ReadNow::Failed(error) => return Poll::Ready(Err(unreadable(&error))),
             },
         }
-        let is_last = bytes as u64 == self.left;
+        let is_last = bytes as u64 == self.left && self.parts.file_bytes() == 0;
         let (file, report) = (self.file.clone(), self.report.clone());
         Poll::Ready(Ok(lane.put(Piece { file, offset: self.offset, bytes, is_last, report })))
     }
@@ -137,7 +157,7 @@ impl FileBody {
                 }
             }
         };
-        if chunk.len() as u64 == self.left && !self.file.is_unchanged() {
+        if chunk.len() as u64 == self.left && self.parts.file_bytes() == 0 && !self.file.is_unchanged() {
             return Poll::Ready(Err(BodyError::Changed));
         }
         self.report.sent(chunk.len());
@@ -182,14 +202,14 @@ impl Body for ServedBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Octets(octets) => octets.is_none(),
-            Self::File(body) => body.left == 0,
+            Self::File(body) => body.bytes_left() == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
             Self::Octets(octets) => octets.as_ref().map_or(0, |octets| octets.len() as u64),
-            Self::File(body) => body.left,
+            Self::File(body) => body.bytes_left(),
         })
     }
 }

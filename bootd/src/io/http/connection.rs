@@ -1,4 +1,4 @@
-//! [`serve`]: accepts connections and runs HTTP/1.1 on them, bounded in number, in the size of heads and in time.
+//! [`serve`]: accepts connections and has HTTP spoken on them, with TLS or without, bounded in number, in the size of heads and in time.
 //!
 //! It knows nothing of requests: the machines' server and bootd's own API both run on it.
 
@@ -11,22 +11,22 @@ use std::time::Duration;
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::lane::{Lane, Offload, Sendfile};
-use super::patient::Patient;
-use crate::io::Counters;
+use super::speak::{PREFACE, Version, run};
+use crate::io::{Certificates, Counters};
 
-/// A request's head must have come by then (slow-loris), and the next request on a connection that is kept open.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
+/// A request's head must have come by then (slow-loris), and the next request on a connection that is kept open; before
+/// that, the end of a TLS handshake.
+pub(super) const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
 /// Header fields of a request.
-const HEADERS_MAX: usize = 64;
+pub(super) const HEADERS_MAX: usize = 64;
 /// Octets of a request's head.
-const HEAD_BYTES_MAX: usize = 16 << 10;
+pub(super) const HEAD_BYTES_MAX: usize = 16 << 10;
 /// After an error of `accept` that lies with us (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are being told that there are too many.
@@ -46,14 +46,16 @@ pub enum ConnectionError {
     Reset,
     /// The client took nothing of an answer for `patient::STALL_MAX`.
     Stalled,
+    /// No TLS where it is expected, or none that we speak.
+    Tls,
     /// Anything else; a body that could not be sent to its end is also counted with the transfers.
     Other,
 }
 
 impl ConnectionError {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 6] =
-        [Self::Parse, Self::HeadTimeout, Self::Incomplete, Self::Reset, Self::Stalled, Self::Other];
+    pub const ALL: [Self; 7] =
+        [Self::Parse, Self::HeadTimeout, Self::Incomplete, Self::Reset, Self::Stalled, Self::Tls, Self::Other];
 
     /// The word that metrics count it under.
     pub const fn label(self) -> &'static str {
@@ -63,11 +65,18 @@ impl ConnectionError {
             Self::Incomplete => "incomplete",
             Self::Reset => "reset",
             Self::Stalled => "stalled",
+            Self::Tls => "tls",
             Self::Other => "other",
         }
     }
 
-    fn of(error: &hyper::Error) -> Self {
+    fn of(error: &Broken) -> Self {
+        let error = match error {
+            Broken::Http(error) => error,
+            Broken::Silent => return Self::HeadTimeout,
+            Broken::Stalled => return Self::Stalled,
+            Broken::Tls(_) => return Self::Tls,
+        };
         let io = std::iter::successors(Some(error as &dyn Error), |error| (*error).source())
             .find_map(|error| error.downcast_ref::<std::io::Error>())
             .map(std::io::Error::kind);
@@ -89,45 +98,88 @@ impl ConnectionError {
     }
 }
 
+/// Why a connection ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// Nothing came in time.
+    #[error("nothing came in time")]
+    Silent,
+    /// Nothing got on for long.
+    #[error("the client takes nothing")]
+    Stalled,
+    /// The handshake.
+    #[error("TLS: {0}")]
+    Tls(#[source] std::io::Error),
+    /// Later.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// By which way connections come in.
+#[derive(Debug, Clone)]
+pub enum Door {
+    /// As they are.
+    Plain,
+    /// Over TLS.
+    Tls(Arc<Certificates>),
+}
+
 /// Something that connections come from.
 pub trait Accept: Send + 'static {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Sendfile + Unpin + Send + 'static;
     /// The next one, and who it is.
     fn accept(&self) -> impl Future<Output = std::io::Result<(Self::Stream, IpAddr)>> + Send;
+    /// Which version a client speaks, by what it says first. Nothing is taken from the stream.
+    fn version(stream: &Self::Stream) -> impl Future<Output = Version> + Send;
 }
 
 impl Accept for TcpListener {
-    type Stream = tokio::net::TcpStream;
+    type Stream = TcpStream;
     async fn accept(&self) -> std::io::Result<(Self::Stream, IpAddr)> {
         let (stream, peer) = TcpListener::accept(self).await?;
         // Heads and ends of bodies go out at once; bodies come in large pieces anyway.
         let _ = stream.set_nodelay(true);
         Ok((stream, peer.ip().to_canonical()))
     }
+
+    async fn version(stream: &TcpStream) -> Version {
+        // A client that says "PRI " with a first segment and the rest later is none that exists; it then hears that this is no request.
+        let mut first = [0; 4];
+        match stream.peek(&mut first).await {
+            Ok(4) if PREFACE.starts_with(&first) => Version::Two,
+            // An error is met again by who reads.
+            _ => Version::One,
+        }
+    }
 }
 
 impl Accept for UnixListener {
-    type Stream = tokio::net::UnixStream;
+    type Stream = UnixStream;
     async fn accept(&self) -> std::io::Result<(Self::Stream, IpAddr)> {
         let (stream, _) = UnixListener::accept(self).await?;
         Ok((stream, IpAddr::V4(Ipv4Addr::LOCALHOST)))
     }
+
+    async fn version(_: &UnixStream) -> Version {
+        Version::One
+    }
 }
 
 /// Accepts until `stop` turns true, then lets the requests under way finish. `service` makes the service of
-/// one peer's connection, whose bodies may put pieces of files into the lane.
+/// one peer's connection; where it is given a lane, bodies may put pieces of files into it.
 pub async fn serve<A, F, S, B>(
     listener: A,
+    door: Door,
     connections: Arc<Semaphore>,
     counters: Arc<Counters>,
     mut stop: watch::Receiver<bool>,
     service: F,
 ) where
     A: Accept,
-    F: Fn(IpAddr, Lane) -> S + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
-    S::Future: Send,
+    F: Fn(IpAddr, Option<Lane>) -> S + Clone + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
+    S::Future: Send + 'static,
     S::Error: Error + Send + Sync,
     B: Body + Send + 'static,
     B::Data: Send,
@@ -151,11 +203,11 @@ pub async fn serve<A, F, S, B>(
         };
         match connections.clone().try_acquire_owned() {
             Ok(permit) => {
-                let lane = Lane::default();
-                let (service, counters, stop) = (service(peer, lane.clone()), counters.clone(), stop.clone());
+                let (service, counters, stop) = (service.clone(), counters.clone(), stop.clone());
+                let door = door.clone();
                 tasks.spawn(async move {
                     counters.http_connections.increment(1);
-                    if let Err(error) = run(Offload::new(stream, lane), service, stop).await {
+                    if let Err(error) = enter::<A, _, _, _>(stream, door, move |lane| service(peer, lane), stop).await {
                         counters.http_connection_failed(ConnectionError::of(&error));
                         tracing::debug!(%peer, error = &error as &dyn Error, "HTTP connection ended");
                     }
@@ -165,7 +217,10 @@ pub async fn serve<A, F, S, B>(
             }
             Err(_) => {
                 counters.http_refused_at_limit.increment(1);
-                if let Ok(permit) = refusals.clone().try_acquire_owned() {
+                // Who expects TLS would not understand it.
+                if matches!(door, Door::Plain)
+                    && let Ok(permit) = refusals.clone().try_acquire_owned()
+                {
                     tasks.spawn(async move {
                         refuse(stream).await;
                         drop(permit);
@@ -178,27 +233,33 @@ pub async fn serve<A, F, S, B>(
     while tasks.join_next().await.is_some() {}
 }
 
-async fn run<I, S, B>(stream: I, service: S, mut stop: watch::Receiver<bool>) -> Result<(), hyper::Error>
+/// Finds out what is spoken, and speaks it. Without TLS, HTTP/1 has a lane.
+async fn enter<A, F, S, B>(stream: A::Stream, door: Door, service: F, stop: watch::Receiver<bool>) -> Result<(), Broken>
 where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Accept,
+    F: FnOnce(Option<Lane>) -> S,
     S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Send + 'static,
     S::Error: Error + Send + Sync + 'static,
-    B: Body + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
     B::Error: Error + Send + Sync,
 {
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_MAX)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Patient::new(stream)), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        result = connection.as_mut() => return result,
-        _ = stop.wait_for(|stop| *stop) => {}
+    if let Door::Tls(certificates) = door {
+        let handshake = tokio::time::timeout(HEAD_TIME_MAX, certificates.acceptor().accept(stream));
+        let stream = handshake.await.map_err(|_| Broken::Silent)?.map_err(Broken::Tls)?;
+        // RFC 9113 §3.2: over TLS the version is settled by ALPN.
+        let version = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { Version::Two } else { Version::One };
+        return run(stream, version, service(None), stop).await;
     }
-    connection.as_mut().graceful_shutdown();
-    connection.await
+    let version = tokio::time::timeout(HEAD_TIME_MAX, A::version(&stream)).await.map_err(|_| Broken::Silent)?;
+    match version {
+        Version::One => {
+            let lane = Lane::default();
+            run(Offload::new(stream, lane.clone()), version, service(Some(lane)), stop).await
+        }
+        Version::Two => run(stream, version, service(None), stop).await,
+    }
 }
 
 /// Says that there are too many connections, without reading the request.
@@ -234,7 +295,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(1_000);
         let stop = watch::Sender::new(false);
         let began = Instant::now();
-        let served = tokio::spawn(run(server, service_fn(hello), stop.subscribe()));
+        let served = tokio::spawn(run(server, Version::One, service_fn(hello), stop.subscribe()));
         let trickle = async {
             for octet in b"GET / HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat_n(&b'x', 1_000)) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -279,10 +340,13 @@ mod tests {
         ] {
             let stop = watch::Sender::new(false);
             let got = match then {
-                None => run(tokio::io::join(octets, tokio::io::sink()), service_fn(hello), stop.subscribe()).await,
+                None => {
+                    let stream = tokio::io::join(octets, tokio::io::sink());
+                    run(stream, Version::One, service_fn(hello), stop.subscribe()).await
+                }
                 Some(kind) => {
                     let stream = tokio::io::join(octets.chain(Fails(kind)), tokio::io::sink());
-                    run(stream, service_fn(hello), stop.subscribe()).await
+                    run(stream, Version::One, service_fn(hello), stop.subscribe()).await
                 }
             };
             let start = octets[..octets.len().min(60)].escape_ascii();
@@ -299,7 +363,9 @@ mod tests {
         let stop = watch::Sender::new(false);
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let counters = Arc::new(metrics::with_local_recorder(&recorder, Counters::new));
-        let server = serve(listener, Arc::new(Semaphore::new(9)), counters, stop.subscribe(), |_, _| service_fn(hello));
+        let server = serve(listener, Door::Plain, Arc::new(Semaphore::new(9)), counters, stop.subscribe(), |_, _| {
+            service_fn(hello)
+        });
         let server = tokio::spawn(server);
         let ask = async |request: &[u8], closes: bool| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -341,7 +407,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(1_000);
         let stop = watch::Sender::new(false);
         let began = Instant::now();
-        let _served = tokio::spawn(run(server, service_fn(hello), stop.subscribe()));
+        let _served = tokio::spawn(run(server, Version::One, service_fn(hello), stop.subscribe()));
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
@@ -355,7 +421,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stop = watch::Sender::new(false);
         let counters = Arc::new(Counters::new());
-        let server = serve(listener, Arc::new(Semaphore::new(1)), counters, stop.subscribe(), |_, _| service_fn(hello));
+        let server = serve(listener, Door::Plain, Arc::new(Semaphore::new(1)), counters, stop.subscribe(), |_, _| {
+            service_fn(hello)
+        });
         let server = tokio::spawn(server);
         let ask = async |request: &[u8]| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use super::body::{FileBody, ServedBody};
 use super::lane::Lane;
+use super::parts::Parts;
 use crate::io::Counters;
 use crate::proto::http::{Answer, decide};
 use crate::proto::path::{Encoding, SafePath, resolve};
@@ -28,8 +29,8 @@ pub struct Machines {
 }
 
 impl Machines {
-    /// Answers a request of `peer` on the connection of `lane`. Bodies of requests are not read.
-    pub async fn answer<B>(&self, peer: IpAddr, lane: Lane, request: Request<B>) -> Response<ServedBody> {
+    /// Answers a request of `peer`; bodies go by the lane where the connection has one. Bodies of requests are not read.
+    pub async fn answer<B>(&self, peer: IpAddr, lane: Option<Lane>, request: Request<B>) -> Response<ServedBody> {
         let (method, headers) = (request.method(), request.headers());
         if method != Method::GET && method != Method::HEAD {
             self.counters.refused(Protocol::Http, "method");
@@ -111,7 +112,7 @@ impl Machines {
     fn file(
         &self,
         peer: IpAddr,
-        lane: Lane,
+        lane: Option<Lane>,
         method: &Method,
         headers: &HeaderMap,
         path: &SafePath,
@@ -130,12 +131,19 @@ impl Machines {
         if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(modified)) {
             fields.insert(LAST_MODIFIED, date);
         }
-        let (offset, bytes) = match answer {
-            Answer::Whole => (0, total),
-            Answer::Part { first, last } => {
+        let octet_stream = HeaderValue::from_static("application/octet-stream");
+        let (parts, content_type) = match answer {
+            Answer::Whole => (Parts::one(0, total), octet_stream),
+            Answer::Part(range) => {
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                content_range(&mut response, format!("bytes {first}-{last}/{total}"));
-                (first, last - first + 1)
+                content_range(&mut response, format!("bytes {range}/{total}"));
+                (Parts::one(range.first, range.bytes()), octet_stream)
+            }
+            Answer::Parts(ranges) => {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                let boundary = file.validators.etag.trim_matches('"');
+                let content_type = HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}"));
+                (Parts::many(&ranges, total, boundary), content_type.unwrap_or(octet_stream))
             }
             Answer::NotSatisfiable => {
                 self.counters.refused(Protocol::Http, "range");
@@ -154,12 +162,12 @@ impl Machines {
                 return response;
             }
         };
-        response.headers_mut().insert(CONTENT_LENGTH, bytes.into());
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        response.headers_mut().insert(CONTENT_LENGTH, parts.bytes().into());
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
         if method == Method::GET {
             let machine = self.store.machines.get(peer);
-            let ongoing = self.store.transfers.begin(Protocol::Http, peer, path.as_str(), bytes, machine);
-            let body = FileBody::new(file, offset, bytes, lane, ongoing, self.counters.clone());
+            let ongoing = self.store.transfers.begin(Protocol::Http, peer, path.as_str(), parts.file_bytes(), machine);
+            let body = FileBody::new(file, parts, lane, ongoing, self.counters.clone());
             *response.body_mut() = ServedBody::File(Box::new(body));
         }
         response
