@@ -84,7 +84,7 @@ fn main() -> ExitCode {
         Command::Token(args) => commands::block_on(commands::token::run(args)),
         Command::Node(args) => commands::block_on(commands::node::run(args)),
         Command::Bmc(args) => commands::block_on(commands::bmc::run(args)),
-        Command::Image(args) => commands::image::run(args),
+        Command::Image(args) => commands::block_on(commands::image::run(args)),
         Command::Events(args) => commands::block_on(commands::events::run(args)),
         Command::Openapi => commands::openapi::run(),
         Command::Completion(args) => commands::completion::run::<Cli>(args),

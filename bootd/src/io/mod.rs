@@ -1,6 +1,7 @@
 //! Sockets, timers, system calls and counters. What to answer is decided in [`crate::proto`]; what there is to answer with is in
 //! [`crate::store`].
 
+pub mod fetch;
 pub mod http;
 pub mod listen;
 pub mod tftp;

@@ -3,6 +3,7 @@
 //! Absent by design: sockets, files, clocks, randomness, logs, metrics. Time comes in as a parameter; file contents never come in
 //! at all, only their sizes: the shell fills payloads.
 
+pub mod digest;
 pub mod http;
 pub mod path;
 pub mod script;

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::images::{IMAGES, SHA256, digest_of_link};
+use crate::proto::digest::Digest;
 use crate::proto::http::Validators;
 use crate::proto::path::SafePath;
 
@@ -80,10 +82,24 @@ impl Catalogue {
         }
         // NONBLOCK: opening a FIFO that somebody left there must not wait for its writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let image = ImagePath::parse(path.as_str());
         for root in &self.roots {
-            return match rustix::fs::openat2(root, path.as_str(), flags, Mode::empty(), resolve) {
+            // A name is read once, and what it meant then is opened: it may mean another image a moment later.
+            let digest = match image {
+                Some(ImagePath::Digest(digest)) => Some(digest),
+                Some(ImagePath::Name) => link_target(root, path, resolve).and_then(|target| digest_of_link(&target)),
+                None => None,
+            };
+            let own = digest.map(|digest| format!("{IMAGES}/{SHA256}/{digest}"));
+            let path = own.as_deref().unwrap_or(path.as_str());
+            return match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
                 Ok(fd) => match OpenFile::new(fd) {
-                    Ok(Some(file)) => Lookup::Found(file),
+                    Ok(Some(mut file)) => {
+                        if let Some(digest) = digest {
+                            file.validators.etag = format!("\"sha256-{digest}\"");
+                        }
+                        Lookup::Found(file)
+                    }
                     Ok(None) => continue,
                     Err(errno) => Lookup::Failed(errno.into()),
                 },
@@ -103,6 +119,32 @@ impl Catalogue {
         rustix::fs::openat2(CWD, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH)?;
         Ok(())
     }
+}
+
+/// A path that may be one of a content-addressed image.
+#[derive(Clone, Copy)]
+enum ImagePath {
+    /// `images/sha256/<digest>`.
+    Digest(Digest),
+    /// `images/<name>`, which may be a link to one.
+    Name,
+}
+
+impl ImagePath {
+    fn parse(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix(IMAGES)?.strip_prefix('/')?;
+        match digest_of_link(rest) {
+            Some(digest) => Some(Self::Digest(digest)),
+            None => (!rest.contains('/')).then_some(Self::Name),
+        }
+    }
+}
+
+/// Where a link leads, if the path is one and that can be told with this patience.
+fn link_target(root: &OwnedFd, path: &SafePath, resolve: ResolveFlags) -> Option<String> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let link = rustix::fs::openat2(root, path.as_str(), flags, Mode::empty(), resolve).ok()?;
+    rustix::fs::readlinkat(link, "", Vec::new()).ok()?.into_string().ok()
 }
 
 /// A regular file, held open: what is served stays the same file whatever happens to its name.

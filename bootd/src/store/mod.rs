@@ -1,6 +1,8 @@
 //! What the boot server remembers: boot intents (durable), the directories it serves, transfers, events, and which machine has which
 //! address. No packets are parsed here.
 
+pub mod images;
+
 mod catalogue;
 mod clock;
 mod content;

@@ -1,5 +1,6 @@
 //! `reveille image`: what bootd serves.
 
+mod store;
 mod temp_url;
 
 use std::process::ExitCode;
@@ -9,19 +10,24 @@ use clap::Subcommand;
 /// Arguments.
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    place: store::Place,
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Subcommand)]
 enum Verb {
+    #[command(flatten)]
+    Store(store::Verb),
     /// Print a temporary URL for a path that bootd, or a Swift, serves only with a signature
     TempUrl(temp_url::Args),
 }
 
 /// Runs one verb.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::TempUrl(args) => temp_url::run(args),
+        Verb::Store(verb) => store::run(args.place, verb).await,
+        Verb::TempUrl(own) => temp_url::run(own, &args.place.config),
     }
 }

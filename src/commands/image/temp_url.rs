@@ -1,6 +1,6 @@
 //! `reveille image temp-url`: makes a temporary URL. It asks no daemon: who has the key may sign.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,9 +23,6 @@ use crate::target::secret_file;
 pub struct Args {
     /// The path, without a leading slash and not encoded
     path: String,
-    /// The configuration that names key and URL of bootd
-    #[arg(long, value_name = "FILE", env = "REVEILLE_CONFIG", default_value = "/etc/reveille/reveille.toml")]
-    config: PathBuf,
     /// The file with the key, which others cannot read [default: the first of the configuration]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -55,8 +52,8 @@ pub struct Args {
     json: bool,
 }
 
-/// Signs and prints.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+/// Signs and prints; key and URL are those of the configuration where the arguments name none.
+pub fn run(args: Args, config: &Path) -> anyhow::Result<ExitCode> {
     let path = format!("/{}", args.path.trim_start_matches('/'));
     if let Some(range) = &args.ip_range
         && ip_range(range).is_none()
@@ -71,12 +68,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (key, url) = match (args.key_file, args.url) {
         (Some(file), Some(url)) => (secret_file("key", &file)?, url),
         (file, url) => {
-            let (configured, public_url) = of_configuration(&args.config)?;
+            let (configured, public_url) = of_configuration(config)?;
             let key = match (file, configured) {
                 (Some(file), _) => secret_file("key", &file)?,
                 (None, Some(key)) => key,
                 (None, None) => {
-                    anyhow::bail!("{} has no table [bootd.temp_url]: say --key-file", args.config.display())
+                    anyhow::bail!("{} has no table [bootd.temp_url]: say --key-file", config.display())
                 }
             };
             (key, url.unwrap_or(public_url))
@@ -102,7 +99,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// bootd's first key, where it has one, and its public URL.
-fn of_configuration(file: &std::path::Path) -> anyhow::Result<(Option<Zeroizing<String>>, String)> {
+fn of_configuration(file: &Path) -> anyhow::Result<(Option<Zeroizing<String>>, String)> {
     let config = Config::load_parts(file, &[Part::Bootd]).map_err(|mistakes| match mistakes.first() {
         Some(first) => anyhow::anyhow!("{}", output::in_one_line(first)),
         None => anyhow::anyhow!("{} cannot be used", file.display()),
