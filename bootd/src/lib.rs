@@ -29,7 +29,9 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::io::http::{Door, Lane};
 use crate::io::listen::{self, ListenError};
+use crate::io::pull::Puller;
 use crate::io::{CertificateError, Certificates, Counters, http, tftp};
+use crate::store::copies::{Copies, CopiesError};
 use crate::store::{Catalogue, CatalogueError, Events, Intents, IntentsError, Machines, Site, Store, Transfers};
 
 /// Renders the metrics of the process as text.
@@ -50,6 +52,9 @@ pub enum StartError {
     /// The certificate of HTTPS.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The copies of the upstream's files.
+    #[error(transparent)]
+    Copies(#[from] CopiesError),
     /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -115,9 +120,19 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     let (state_dir, site) = (config.state_dir.clone(), site(&config)?);
     let intents =
         tokio::task::spawn_blocking(move || Intents::open(&state_dir)).await.map_err(StartError::Thread)??;
+    let copies = match config.upstream.clone() {
+        None => None,
+        Some(upstream) => {
+            let (dir, check) = (config.state_dir.join("upstream"), Duration::from_secs(upstream.check_secs.into()));
+            let open = move || Copies::open(&dir, upstream.disk_bytes_max, check);
+            Some(tokio::task::spawn_blocking(open).await.map_err(StartError::Thread)??)
+        }
+    };
     let events = Arc::new(Events::new());
     let store = Arc::new(Store {
         site: ArcSwap::from_pointee(site),
+        copies,
+        copies_below: config.upstream.as_ref().map(|upstream| upstream.path.clone()).unwrap_or_default(),
         intents,
         transfers: Arc::new(Transfers::new(events.clone())),
         events,
@@ -157,8 +172,10 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     }
     let plain = config.http.iter().map(|address| (*address, Door::Plain));
     let tls = certificates.iter().flat_map(|own| config.https.iter().map(|address| (*address, Door::Tls(own.clone()))));
+    let puller = config.upstream.clone().map(|upstream| Puller::new(store.clone(), upstream));
     for (address, door) in plain.chain(tls) {
-        let machines = http::machine::Machines { store: store.clone(), counters: counters.clone() };
+        let machines =
+            http::machine::Machines { store: store.clone(), puller: puller.clone(), counters: counters.clone() };
         let service = move |peer, lane: Option<Lane>| {
             let machines = machines.clone();
             service_fn(move |request| {
@@ -246,6 +263,7 @@ impl Running {
             old if old.api != config.api => needs_restart("api"),
             old if old.tftp != config.tftp => needs_restart("tftp"),
             old if old.http != config.http => needs_restart("http"),
+            old if old.upstream != config.upstream => needs_restart("upstream"),
             old if old.https != config.https => needs_restart("https"),
             _ => {
                 let site = site(config)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::Endpoint;
+use crate::Secret;
 use crate::dhcpd::Tls;
 use crate::temp_url::TempUrlGuard;
 use crate::webhook::Webhook;
@@ -30,8 +31,26 @@ pub struct Bootd {
     pub public_url: String,
     /// Directories whose files both TFTP and HTTP serve, searched in order; they exist.
     pub roots: Vec<PathBuf>,
+    /// Where files come from that no root has; none where the table is missing.
+    pub upstream: Option<Upstream>,
     /// Which paths are served only with a signature; none where the table is missing.
     pub temp_url: Option<TempUrlGuard>,
     /// Who is sent the events; names are unique.
     pub webhooks: Vec<Webhook>,
+}
+
+/// The table `[bootd.upstream]`: another HTTP server, whose files are fetched when they are asked for, and kept.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Upstream {
+    /// The path below which its files are served, without slashes at its ends.
+    pub path: String,
+    /// What a file's path is appended to, without a slash at its end.
+    pub url: String,
+    /// Octets that its files may take on disk, in `upstream/` of the state directory; default 20 GiB.
+    pub disk_bytes_max: u64,
+    /// A copy that was compared with the upstream's file so recently is not compared again, seconds; default 60.
+    pub check_secs: u32,
+    /// What signs requests, where the upstream is a Swift with temporary URLs.
+    pub temp_url_key: Option<Secret>,
 }

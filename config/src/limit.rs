@@ -148,6 +148,8 @@ pub const TOKENS_MAX: usize = 1_024;
 pub const LEASE_API_STREAMS_MAX: u32 = 128;
 /// Octets of a group's name.
 pub const SOCKET_GROUP_BYTES_MAX: usize = 32;
+/// Files of the upstream that bootd fetches at a time; one more is answered 502.
+pub const UPSTREAM_FETCHES_MAX: usize = 64;
 /// Ended transfers that bootd still lists.
 pub const TRANSFERS_ENDED_MAX: usize = 1_024;
 /// Addresses of which bootd remembers the machine; beyond it all are forgotten and learnt again.

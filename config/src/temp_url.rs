@@ -133,7 +133,7 @@ impl Grant<'_> {
 
     /// Path and query of the URL, from its leading slash on.
     pub fn signed_path(&self, algorithm: Algorithm, key: &[u8]) -> String {
-        let mut url = utf8_percent_encode(self.path, PATH).to_string();
+        let mut url = encode_path(self.path);
         let _ = write!(url, "?temp_url_sig=");
         for octet in self.sign(algorithm, key) {
             let _ = write!(url, "{octet:02x}");
@@ -150,6 +150,11 @@ impl Grant<'_> {
 
 /// What stays as it is in a path: RFC 3986's unreserved characters, and the slash.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// A path as it is written in a URL.
+pub fn encode_path(path: &str) -> String {
+    utf8_percent_encode(path, PATH).to_string()
+}
 
 fn keyed<M: KeyInit + Mac>(key: &[u8], message: &str) -> M {
     let mut mac = <M as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length (RFC 2104 section 2)");

@@ -4,6 +4,7 @@
 pub mod fetch;
 pub mod http;
 pub mod listen;
+pub mod pull;
 pub mod tftp;
 
 mod certificate;

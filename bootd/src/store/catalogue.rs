@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::copies::Version;
 use super::images::{IMAGES, SHA256, digest_of_link};
 use crate::proto::digest::Digest;
 use crate::proto::http::Validators;
@@ -198,6 +199,13 @@ impl OpenFile {
             modified_unix_nanos,
             always_blocks: AtomicBool::new(false),
         }))
+    }
+
+    /// A whole copy of a version of an upstream's file; none if it has another length.
+    pub(super) fn of_version(file: File, version: &Version) -> Option<Self> {
+        let own = Self::new(file.into()).ok()??;
+        let validators = version.validators();
+        (own.bytes == validators.bytes).then_some(Self { validators, ..own })
     }
 
     /// Fills the buffers from `offset` with what is in memory. A part of it is no use to a caller: then it would block.

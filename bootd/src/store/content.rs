@@ -53,7 +53,19 @@ impl Store {
     pub fn content(&self, path: &SafePath, patience: Patience) -> Content {
         match &self.site.load().guard {
             Some(guard) if is_guarded(guard, path) => Content::File(Lookup::Guarded),
-            _ => self.admitted(path, patience),
+            _ => match self.admitted(path, patience) {
+                Content::File(Lookup::Absent) => Content::File(self.copy(path)),
+                content => content,
+            },
+        }
+    }
+
+    /// A copy that is there already.
+    fn copy(&self, path: &SafePath) -> Lookup {
+        let rest = path.as_str().strip_prefix(&*self.copies_below).and_then(|rest| rest.strip_prefix('/'));
+        match (&self.copies, rest) {
+            (Some(copies), Some(rest)) => copies.copy(rest).map_or(Lookup::Absent, Lookup::Found),
+            _ => Lookup::Absent,
         }
     }
 

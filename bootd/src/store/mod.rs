@@ -1,6 +1,7 @@
 //! What the boot server remembers: boot intents (durable), the directories it serves, transfers, events, and which machine has which
 //! address. No packets are parsed here.
 
+pub mod copies;
 pub mod images;
 
 mod catalogue;
@@ -22,11 +23,17 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use self::copies::Copies;
+
 /// All of it, shared by the servers and the API.
 #[derive(Debug)]
 pub struct Store {
     /// What is served and under which URL; replaced as a whole on reload.
     pub site: ArcSwap<Site>,
+    /// Copies of the upstream's files, where there is an upstream.
+    pub copies: Option<Copies>,
+    /// Which paths those are: all below this one.
+    pub copies_below: String,
     /// Boot intents.
     pub intents: Intents,
     /// The event stream.
@@ -48,6 +55,8 @@ impl Store {
                 public_url: "http://192.0.2.1".into(),
                 guard: None,
             }),
+            copies: None,
+            copies_below: String::new(),
             intents: Intents::open(root).unwrap(),
             transfers: Arc::new(Transfers::new(events.clone())),
             events,

@@ -92,6 +92,16 @@ impl Printer<'_> {
             self.string("certificate", tls.certificate.display());
             self.string("key", tls.key.display());
         }
+        if let Some(own) = &bootd.upstream {
+            self.table("bootd.upstream".into(), false);
+            self.string("path", &own.path);
+            self.string("url", &own.url);
+            self.line("disk_bytes_max", own.disk_bytes_max);
+            self.line("check_secs", own.check_secs);
+            if let Some(key) = &own.temp_url_key {
+                self.line("temp_url_key", key.reference());
+            }
+        }
         if let Some(own) = &bootd.temp_url {
             self.table("bootd.temp_url".into(), false);
             let keys: Vec<_> = own.keys.iter().map(|key| key.reference().to_string()).collect();

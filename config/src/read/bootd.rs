@@ -8,6 +8,7 @@ use super::listeners::{Listeners, filled_list};
 use super::reader::{Table, Value};
 use super::shape;
 use super::temp_url::guard;
+use super::upstream::upstream;
 use super::webhook::webhooks;
 use crate::bootd::Bootd;
 use crate::environment::Kind;
@@ -35,6 +36,7 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
     }
     let public_url = public_url(&table, "public_url", http.as_deref().unwrap_or_default());
     let roots = table.required("roots", "[\"/srv/reveille\"]").map(|value| roots(&value));
+    let upstream = table.section("upstream", upstream);
     let temp_url = table.section("temp_url", guard);
     let webhooks = webhooks(&table, None, None);
     table.finish();
@@ -47,6 +49,7 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
         tls: tls.map_or(Some(None), |table| table.map(Some))?,
         public_url: public_url?,
         roots: roots?,
+        upstream: upstream.map_or(Some(None), |table| table.map(Some))?,
         temp_url: temp_url.map_or(Some(None), |table| table)?,
         webhooks: webhooks?,
     })

@@ -22,6 +22,7 @@ mod secret;
 mod shape;
 mod syntax;
 mod temp_url;
+mod upstream;
 mod webhook;
 
 use std::path::Path;

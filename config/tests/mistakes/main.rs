@@ -127,6 +127,28 @@ fn https_goes_with_a_certificate() {
 }
 
 #[test]
+fn each_key_of_an_upstream() {
+    let table = |lines: &str| format!("[bootd.upstream]\n{lines}\n[provisioner]\n");
+    let (path, url) = ("path = \"mirror\"", "url = \"https://images.example.net/boot\"");
+    let all = "disk_bytes_max = 1048576\ncheck_secs = 0\ntemp_url_key = { file = \"/etc/reveille/bmc-password\" }";
+    row("[provisioner]\n", &table(&format!("{path}\n{url}\n{all}")), &[]);
+    for (lines, what, instead) in [
+        (format!("path = ¦\"/mirror/\"\n{url}"), "is not a path below", "without a leading `/`"),
+        (
+            format!("{path}\nurl = ¦\"https://images.example.net/\""),
+            "ends with a slash",
+            "https://images.example.net\"",
+        ),
+        (format!("{path}\nurl = ¦\"ftp://images.example.net\""), "the scheme `ftp`", "http"),
+        (format!("{path}\n{url}\ndisk_bytes_max = ¦5"), "out of bounds", "octets"),
+        (format!("{path}\n{url}\ntemp_url_key = ¦\"x\""), "must not stand in this file", "{ file ="),
+        (format!("{path}\n{url}\n¦bytes_max = 5"), "unknown key", "disk_bytes_max"),
+    ] {
+        row("[provisioner]\n", &table(&lines), &[(what, instead)]);
+    }
+}
+
+#[test]
 fn the_right_file_is_right() {
     assert_eq!(mistakes(RIGHT), []);
 }

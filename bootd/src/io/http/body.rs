@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::{JoinError, JoinHandle};
 
+use super::arriving::ArrivingBody;
 use super::lane::{Lane, PIECE_BYTES, Piece};
 use super::parts::{Part, Parts};
 use super::report::Report;
@@ -30,6 +31,9 @@ pub enum BodyError {
     /// The file was changed while it was served.
     #[error("the file was changed while it was served")]
     Changed,
+    /// The upstream, from which it was arriving.
+    #[error("the upstream broke off")]
+    Upstream,
     /// The disk.
     #[error("the file cannot be read")]
     Unreadable,
@@ -39,6 +43,7 @@ impl BodyError {
     pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Changed => "file changed",
+            Self::Upstream => "upstream broke off",
             Self::Unreadable => "file unreadable",
         }
     }
@@ -51,6 +56,8 @@ pub enum ServedBody {
     Octets(Option<Bytes>),
     /// Octets of a file.
     File(Box<FileBody>),
+    /// Octets of a file that is on its way from the upstream.
+    Arriving(Box<ArrivingBody>),
 }
 
 /// Octets of a file.
@@ -196,6 +203,7 @@ impl Body for ServedBody {
         match self.get_mut() {
             Self::Octets(octets) => Poll::Ready(octets.take().map(|octets| Ok(Frame::data(octets)))),
             Self::File(body) => body.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
+            Self::Arriving(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -203,13 +211,15 @@ impl Body for ServedBody {
         match self {
             Self::Octets(octets) => octets.is_none(),
             Self::File(body) => body.bytes_left() == 0,
+            Self::Arriving(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            Self::Octets(octets) => octets.as_ref().map_or(0, |octets| octets.len() as u64),
-            Self::File(body) => body.bytes_left(),
-        })
+        match self {
+            Self::Octets(octets) => SizeHint::with_exact(octets.as_ref().map_or(0, |octets| octets.len() as u64)),
+            Self::File(body) => SizeHint::with_exact(body.bytes_left()),
+            Self::Arriving(body) => body.size_hint(),
+        }
     }
 }

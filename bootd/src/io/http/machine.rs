@@ -11,12 +11,15 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
+use super::arriving::ArrivingBody;
 use super::body::{FileBody, ServedBody};
 use super::lane::Lane;
 use super::parts::Parts;
 use crate::io::Counters;
-use crate::proto::http::{Answer, decide};
+use crate::io::pull::{Pulled, Puller};
+use crate::proto::http::{Answer, ByteRange, Validators, decide};
 use crate::proto::path::{Encoding, SafePath, resolve};
+use crate::store::copies::{Arriving, PullFailure};
 use crate::store::{Content, Lookup, OpenFile, Patience, Protocol, Script, Store};
 
 /// The machines' side of the HTTP server.
@@ -24,8 +27,25 @@ use crate::store::{Content, Lookup, OpenFile, Patience, Protocol, Script, Store}
 pub struct Machines {
     /// What there is.
     pub store: Arc<Store>,
+    /// What has files of the upstream, where there is one.
+    pub puller: Option<Puller>,
     /// What is counted.
     pub counters: Arc<Counters>,
+}
+
+/// Where the octets of a file come from.
+enum Source {
+    File(OpenFile),
+    Arriving(Arc<Arriving>, Validators),
+}
+
+impl Source {
+    fn validators(&self) -> &Validators {
+        match self {
+            Self::File(file) => &file.validators,
+            Self::Arriving(_, validators) => validators,
+        }
+    }
 }
 
 impl Machines {
@@ -53,9 +73,35 @@ impl Machines {
         }
         match self.find(&path).await {
             Content::Script(script) => self.script(peer, method, &path, script),
-            Content::File(Lookup::Found(file)) => self.file(peer, lane, method, headers, &path, file),
+            Content::File(Lookup::Found(file)) => self.file(peer, lane, method, headers, &path, Source::File(file)),
+            Content::File(Lookup::Absent) => match self.pull(&path).await {
+                None => self.missing(peer, &path, Lookup::Absent),
+                Some(Ok(source)) => self.file(peer, lane, method, headers, &path, source),
+                Some(Err(why)) => self.not_pulled(&why),
+            },
             Content::File(lookup) => self.missing(peer, &path, lookup),
         }
+    }
+
+    /// The upstream's file of this path; `None` where it is none of the upstream's.
+    async fn pull(&self, path: &SafePath) -> Option<Result<Source, PullFailure>> {
+        let pulled = self.puller.as_ref()?.get(path).await?;
+        Some(pulled.map(|pulled| match pulled {
+            Pulled::Copy(file) => Source::File(file),
+            Pulled::Arriving(file, version) => Source::Arriving(file, version.validators()),
+        }))
+    }
+
+    fn not_pulled(&self, why: &PullFailure) -> Response<ServedBody> {
+        let (status, text, reason) = match why {
+            PullFailure::Absent => (StatusCode::NOT_FOUND, "not found\n", "not-found"),
+            PullFailure::Upstream(_) => (StatusCode::BAD_GATEWAY, "the upstream does not give the file\n", "upstream"),
+            PullFailure::NoRoom | PullFailure::Disk(_) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "there is no room for the file\n", "no-room")
+            }
+        };
+        self.counters.refused(Protocol::Http, reason);
+        plain(status, text)
     }
 
     /// Looks at what is in memory here, and waits for the disk elsewhere.
@@ -116,21 +162,30 @@ impl Machines {
         method: &Method,
         headers: &HeaderMap,
         path: &SafePath,
-        file: OpenFile,
+        source: Source,
     ) -> Response<ServedBody> {
-        let total = file.bytes;
-        let answer = decide(method, headers, &file.validators);
+        let validators = source.validators();
+        let total = validators.bytes;
+        let answer = match (decide(method, headers, validators), &source) {
+            // What is not there yet comes in one piece.
+            (Answer::Parts(_), Source::Arriving(..)) => Answer::Whole,
+            (answer, _) => answer,
+        };
         let mut response = Response::new(ServedBody::Octets(None));
         let fields = response.headers_mut();
         fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        if let Ok(etag) = HeaderValue::try_from(&file.validators.etag) {
+        if let Ok(etag) = HeaderValue::try_from(&validators.etag) {
             fields.insert(ETAG, etag);
         }
         // RFC 9110 section 8.8.2.1: no date in the future.
-        let modified = file.validators.last_modified.min(SystemTime::now());
+        let modified = validators.last_modified.min(SystemTime::now());
         if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(modified)) {
             fields.insert(LAST_MODIFIED, date);
         }
+        let range = match &answer {
+            Answer::Part(range) => Some(*range),
+            _ => total.checked_sub(1).map(|last| ByteRange { first: 0, last }),
+        };
         let octet_stream = HeaderValue::from_static("application/octet-stream");
         let (parts, content_type) = match answer {
             Answer::Whole => (Parts::one(0, total), octet_stream),
@@ -141,7 +196,7 @@ impl Machines {
             }
             Answer::Parts(ranges) => {
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                let boundary = file.validators.etag.trim_matches('"');
+                let boundary = validators.etag.trim_matches('"');
                 let content_type = HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}"));
                 (Parts::many(&ranges, total, boundary), content_type.unwrap_or(octet_stream))
             }
@@ -167,8 +222,20 @@ impl Machines {
         if method == Method::GET {
             let machine = self.store.machines.get(peer);
             let ongoing = self.store.transfers.begin(Protocol::Http, peer, path.as_str(), parts.file_bytes(), machine);
-            let body = FileBody::new(file, parts, lane, ongoing, self.counters.clone());
-            *response.body_mut() = ServedBody::File(Box::new(body));
+            let counters = self.counters.clone();
+            *response.body_mut() = match (source, range) {
+                (Source::File(file), _) => {
+                    ServedBody::File(Box::new(FileBody::new(file, parts, lane, ongoing, counters)))
+                }
+                (Source::Arriving(file, _), Some(range)) => {
+                    ServedBody::Arriving(Box::new(ArrivingBody::new(file, range, ongoing, counters)))
+                }
+                // Empty.
+                (Source::Arriving(..), None) => {
+                    ongoing.end("complete");
+                    ServedBody::Octets(None)
+                }
+            };
         }
         response
     }

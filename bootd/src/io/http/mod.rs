@@ -1,5 +1,6 @@
 //! HTTP: connections ([`serve`]), their two versions ([`speak`]), the machines' side ([`machine`]), bodies from files ([`body`]) and their way past user space ([`lane`]).
 
+mod arriving;
 pub mod body;
 pub mod connection;
 pub mod lane;
