@@ -1,15 +1,15 @@
 //! Events: pages and streams of `GET /v1/events`, the same in every daemon.
 //!
-//! A stream does not come back by itself when it breaks off: its reader knows the last sequence that it has dealt with, and asks again from there.
+//! A stream does not come back by itself when it breaks off: its reader says when, and [`EventStream::resume`] goes on after the last item that it was given, also telling
+//! where the daemon has begun another log meanwhile.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use ::http::Response;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use reveille_config::dto::event::sse::{self, Item};
-use reveille_config::dto::event::{EventPage, EventQuery};
+use reveille_config::dto::event::{EventPage, EventQuery, Since};
 
 use crate::ClientError;
 use crate::http::{Driver, Http};
@@ -32,7 +32,8 @@ pub(crate) async fn page_of(http: &Http, query: &EventQuery) -> Result<EventPage
 pub(crate) async fn stream(http: &Http, query: &EventQuery) -> Result<EventStream, ClientError> {
     let path = path(query);
     let (answer, driver) = http.open(&path, sse::CONTENT_TYPE).await?;
-    Ok(EventStream { http: http.clone(), path, answer, driver, reader: sse::Reader::default(), items: VecDeque::new() })
+    let (http, query, reader) = (http.clone(), query.clone(), sse::Reader::default());
+    Ok(EventStream { http, query, path, answer, driver, reader })
 }
 
 fn path(query: &EventQuery) -> String {
@@ -44,11 +45,12 @@ fn path(query: &EventQuery) -> String {
 /// A stream of events. Dropping it ends it.
 pub struct EventStream {
     http: Http,
+    /// What was asked for; it begins where the stream was opened.
+    query: EventQuery,
     path: String,
     answer: Response<Incoming>,
     driver: Driver,
     reader: sse::Reader,
-    items: VecDeque<Item>,
 }
 
 impl EventStream {
@@ -58,8 +60,10 @@ impl EventStream {
     /// The connection broke, was silent for too long, or brought something that is no stream of events.
     pub async fn next(&mut self) -> Result<Option<Item>, ClientError> {
         loop {
-            if let Some(item) = self.items.pop_front() {
-                return Ok(Some(item));
+            match self.reader.poll_item() {
+                Ok(Some(item)) => return Ok(Some(item)),
+                Ok(None) => {}
+                Err(error) => return Err(self.http.broke_off(&self.path, error.into())),
             }
             let frame = tokio::time::timeout(SILENCE_MAX, self.driver.beside(self.answer.body_mut().frame()));
             let frame = match frame.await {
@@ -69,15 +73,24 @@ impl EventStream {
             };
             if let Some(octets) = frame.data_ref() {
                 self.reader.handle_octets(octets);
-                loop {
-                    match self.reader.poll_item() {
-                        Ok(Some(item)) => self.items.push_back(item),
-                        Ok(None) => break,
-                        Err(error) => return Err(self.http.broke_off(&self.path, error.into())),
-                    }
-                }
             }
         }
+    }
+
+    /// Where it goes on: after the last item that was given.
+    pub fn since(&self) -> Since {
+        self.reader.since().unwrap_or(self.query.since)
+    }
+
+    /// Opens it again where it ended, after the last item that was given. A daemon whose log is another by now says what was lost ([`Item::Lost`]), and tells all that
+    /// it knows.
+    ///
+    /// # Errors
+    /// As of opening it; it may be tried again.
+    pub async fn resume(&mut self) -> Result<(), ClientError> {
+        let query = EventQuery { since: self.since(), ..self.query.clone() };
+        *self = stream(&self.http, &query).await?;
+        Ok(())
     }
 }
 

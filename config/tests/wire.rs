@@ -9,7 +9,7 @@ use reveille_config::dto::bootd::{BootAction, Intent, IntentPut, Transfer};
 use reveille_config::dto::dhcpd::{
     Approve, Lease, LeaseState, Origin, Page, Reservation, ReservationPut, ScopeUse, Sighting,
 };
-use reveille_config::dto::event::{Event, EventPage, Lost};
+use reveille_config::dto::event::{Epoch, Event, EventPage, Lost};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -166,8 +166,14 @@ fn events_and_problems() {
         detail: serde_json::Map::from_iter([("address".to_owned(), json!("10.77.2.100"))]),
     };
     golden(
-        EventPage { events: vec![event], next: 41, next_transient: Some(3), lost: Some(Lost { from: 12, to: 40 }) },
-        r#"{"events":[{"sequence":41,"at_unix_millis":1700000000123,"kind":"bound","mac":"52:54:00:aa:00:01","message":"bound to 10.77.2.100","detail":{"address":"10.77.2.100"}}],"next":41,"next_transient":3,"lost":{"from":12,"to":40}}"#,
+        EventPage {
+            events: vec![event],
+            next: 41,
+            epoch: Some(Epoch(0xab)),
+            next_transient: Some(3),
+            lost: Some(Lost { from: 12, to: 40 }),
+        },
+        r#"{"events":[{"sequence":41,"at_unix_millis":1700000000123,"kind":"bound","mac":"52:54:00:aa:00:01","message":"bound to 10.77.2.100","detail":{"address":"10.77.2.100"}}],"next":41,"epoch":"00000000000000ab","next_transient":3,"lost":{"from":12,"to":40}}"#,
     );
     golden(EventPage::default(), r#"{"events":[],"next":0}"#);
     golden(

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use reveille_config::dto::event::Lost;
 use reveille_config::dto::event::sse::{Item, Reader};
 use reveille_config::environment::Imagined;
 use reveille_config::limit::{DURABLE_EVENTS_MAX, EVENT_CHUNK_BYTES, EVENT_STREAMS_MAX};
@@ -18,7 +19,7 @@ use reveille_dhcpd::proto::scope::{ScopeIndex, Scopes};
 use reveille_dhcpd::proto::time::{Now, UnixSecs};
 use reveille_dhcpd::store::Store;
 use reveille_dhcpd::store::event::{EventKind, RawEvent};
-use reveille_dhcpd::store::journal::{CrashDisk, JournalOptions};
+use reveille_dhcpd::store::journal::{CrashDisk, JournalOptions, Loss};
 use reveille_dhcpd::store::record::Record;
 use reveille_dhcpd::store::tokens::Tokens;
 use tower::ServiceExt as _;
@@ -61,10 +62,13 @@ fn mac(n: u8) -> MacAddr {
 
 impl Server {
     fn new() -> Self {
+        Self::on(&CrashDisk::new())
+    }
+
+    fn on(disk: &CrashDisk) -> Self {
         let config = Config::parse(CONFIG, Path::new("test.toml"), &Imagined::with_all_directories()).unwrap();
         let scopes = Arc::new(Scopes::compile(&config.dhcpd.unwrap()));
-        let storage = CrashDisk::new().storage();
-        let (store, _) = Store::open(storage, JournalOptions::default(), scopes, 1, Now::default()).unwrap();
+        let (store, _) = Store::open(disk.storage(), JournalOptions::default(), scopes, 1, Now::default()).unwrap();
         let store = Arc::new(store);
         let directory = tempfile::tempdir().unwrap();
         let tokens = Arc::new(Tokens::open(directory.path().join("tokens.json")).unwrap());
@@ -142,9 +146,13 @@ impl Stream {
 
     /// The next event's sequence, kind and machine.
     async fn event(&mut self) -> (u64, String, MacAddr) {
-        match self.next().await {
-            Some(Item::Event(event)) => (event.sequence, event.kind, event.mac.unwrap()),
-            other => panic!("an event: {other:?}"),
+        loop {
+            match self.next().await {
+                Some(Item::Event(event)) => return (event.sequence, event.kind, event.mac.unwrap()),
+                // Where it begins.
+                Some(Item::Position(_)) => {}
+                other => panic!("an event: {other:?}"),
+            }
         }
     }
 }
@@ -184,6 +192,35 @@ async fn a_reader_is_told_what_it_asks_for_from_where_it_was() {
     assert_eq!(resumed.event().await, renewed(3, 10));
     server.state.close();
     assert_eq!(all.next().await, None, "the end of the server ends its streams");
+}
+
+#[tokio::test]
+async fn a_journal_that_has_begun_anew_and_grown_past_a_reader_is_told_from_its_start() {
+    let disk = CrashDisk::new();
+    let server = Server::on(&disk);
+    server.bind(1, 10, 2).await;
+    let mut stream = server.open("since=0").await.unwrap();
+    assert_eq!((stream.event().await, stream.event().await), (bound(1, 10), renewed(2, 10)));
+    let place = stream.reader.since().unwrap();
+    drop(server);
+    // The same journal after a restart goes on.
+    let server = Server::on(&disk.crash(Loss::Nothing));
+    server.bind(1, 10, 1).await;
+    let mut resumed = server.open(&format!("since={place}")).await.unwrap();
+    assert_eq!(resumed.event().await, renewed(3, 10));
+    drop(server);
+
+    let wiped = CrashDisk::new();
+    wiped.storage().salt();
+    let server = Server::on(&wiped);
+    server.bind(2, 11, 5).await;
+    let mut told = server.open(&format!("since={place}")).await.unwrap();
+    assert_eq!(told.next().await, Some(Item::Lost(Lost { from: 1, to: 0 })), "its place is not in this journal");
+    assert_eq!(told.event().await, bound(1, 11), "it is told all that is known");
+    assert_ne!(told.reader.since(), Some(place));
+    // Who names no journal is believed to mean this one.
+    let mut bare = server.open("since=2").await.unwrap();
+    assert_eq!(bare.event().await, renewed(3, 11));
 }
 
 #[tokio::test]

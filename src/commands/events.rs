@@ -37,9 +37,9 @@ pub struct Wanted {
 /// How much to print.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print events after this sequence
-    #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
-    since: u64,
+    /// Print events after this sequence, or after this place of a log (`<epoch>-<sequence>`)
+    #[arg(long, value_name = "PLACE", default_value_t = Since::Sequence(0))]
+    since: Since,
     /// Go on printing events as they happen
     #[arg(long, short)]
     follow: bool,
@@ -50,9 +50,9 @@ pub struct Args {
 /// What to watch.
 #[derive(clap::Args)]
 pub struct Watch {
-    /// Begin after this sequence [default: with what happens from now on]
-    #[arg(long, value_name = "SEQUENCE")]
-    since: Option<u64>,
+    /// Begin after this sequence, or after this place of a log (`<epoch>-<sequence>`) [default: with what happens from now on]
+    #[arg(long, value_name = "PLACE")]
+    since: Option<Since>,
     #[command(flatten)]
     wanted: Wanted,
 }
@@ -118,7 +118,7 @@ pub async fn run(args: Command) -> anyhow::Result<ExitCode> {
 /// Prints the events that there are, and with `--follow` those that come, for ever.
 pub async fn print(args: Args, source: &Source) -> anyhow::Result<()> {
     let json = args.wanted.json;
-    let mut query = args.wanted.query(Since::Sequence(args.since), &[]);
+    let mut query = args.wanted.query(args.since, &[]);
     // What is still in memory of the transient ones.
     query.transient_since = query.transient.then_some(0);
     loop {
@@ -129,7 +129,7 @@ pub async fn print(args: Args, source: &Source) -> anyhow::Result<()> {
         for event in &page.events {
             show(event, json)?;
         }
-        query.since = Since::Sequence(page.next);
+        query.since = page.since();
         query.transient_since = page.next_transient;
         if page.events.is_empty() {
             break;
@@ -140,14 +140,15 @@ pub async fn print(args: Args, source: &Source) -> anyhow::Result<()> {
 
 /// Prints events as they happen, for ever; only those of `kinds` unless others are asked for.
 pub async fn watch(args: Watch, kinds: &[&str], source: &Source) -> anyhow::Result<()> {
-    let since = args.since.map_or(Since::Latest, Since::Sequence);
+    let since = args.since.unwrap_or(Since::Latest);
     follow(args.wanted.query(since, kinds), args.wanted.json, source).await
 }
 
 async fn follow(mut query: EventQuery, json: bool, source: &Source) -> anyhow::Result<()> {
     query.transient_since = None;
+    let mut stream = None;
     loop {
-        match follow_once(&mut query, json, source).await {
+        match follow_once(&mut stream, &query, json, source).await {
             Err(error) => match error.downcast_ref::<ClientError>() {
                 Some(why) if why.is_transient() => {
                     eprintln!("note: {}; coming back", output::printable(&why.to_string()))
@@ -160,28 +161,26 @@ async fn follow(mut query: EventQuery, json: bool, source: &Source) -> anyhow::R
     }
 }
 
-/// Follows one stream until it ends; the query then says where to go on.
-async fn follow_once(query: &mut EventQuery, json: bool, source: &Source) -> anyhow::Result<()> {
-    if query.since == Since::Latest {
-        // Known before the stream begins, so that what happens while it is broken off is not missed.
-        let now = source.page(&EventQuery { limit: 1, transient: false, kinds: Vec::new(), ..query.clone() }).await?;
-        query.since = Since::Sequence(now.next);
-    }
-    let mut stream = source.stream(query).await?;
+/// Follows a stream until it ends, from where it was the last time.
+async fn follow_once(
+    stream: &mut Option<EventStream>,
+    query: &EventQuery,
+    json: bool,
+    source: &Source,
+) -> anyhow::Result<()> {
+    let stream = match stream {
+        Some(stream) => {
+            stream.resume().await?;
+            stream
+        }
+        None => stream.insert(source.stream(query).await?),
+    };
     while let Some(item) = stream.next().await? {
         match item {
-            Item::Event(event) => {
-                show(&event, json)?;
-                if event.sequence > 0 {
-                    query.since = Since::Sequence(event.sequence);
-                }
-            }
-            Item::Lost(lost) => {
-                say_lost(lost);
-                query.since = Since::Sequence(lost.to);
-            }
+            Item::Event(event) => show(&event, json)?,
+            Item::Lost(lost) => say_lost(lost),
             Item::Missed(count) => eprintln!("note: {count} transient events came too fast for this reader"),
-            Item::Position(sequence) => query.since = Since::Sequence(sequence),
+            Item::Position(_) => {}
         }
     }
     Ok(())
@@ -202,7 +201,12 @@ impl Wanted {
 }
 
 fn say_lost(lost: Lost) {
-    eprintln!("note: the events from {} to {} are no longer kept", lost.from, lost.to);
+    match lost {
+        Lost { from: 1, .. } => {
+            eprintln!("note: the daemon has begun its events anew; here is all that is known of them")
+        }
+        Lost { from, to } => eprintln!("note: the events from {from} to {to} are no longer kept"),
+    }
 }
 
 fn show(event: &Event, json: bool) -> anyhow::Result<()> {

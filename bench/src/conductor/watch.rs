@@ -225,7 +225,7 @@ impl Stream {
             let Some(end) = rest.windows(2).position(|pair| pair == b"\n\n") else { return Ok(None) };
             let block = &rest[..end];
             self.read += end + 2;
-            if !block.starts_with(b"id: ") || !block.windows(6).take(40).any(|part| part == b"event:") {
+            if !block.starts_with(b"id: ") || !block.windows(6).take(48).any(|part| part == b"event:") {
                 // How long to wait before coming back; a comment; a position.
                 continue;
             }
@@ -245,7 +245,7 @@ fn noted(block: &[u8]) -> Option<Noted> {
         digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
     };
     Some(Noted {
-        sequence: number(block.get(4..)?),
+        sequence: number(after(b"\"sequence\":")?),
         at_unix_millis: number(after(b"\"at_unix_millis\":")?),
         mac: after(b"\"mac\":\"")?.get(..17)?.try_into().ok()?,
     })
@@ -254,7 +254,9 @@ fn noted(block: &[u8]) -> Option<Noted> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reveille_config::dto::event::Event;
+    use reveille_config::dto::event::{Epoch, Event, Place};
+
+    const EPOCH: Epoch = Epoch(0x5f0c_6ad1_c9e2_b734);
 
     fn event(sequence: u64, n: u32) -> Event {
         let detail = serde_json::Map::new();
@@ -286,9 +288,9 @@ mod tests {
     #[test]
     fn events_are_read_however_they_come() {
         let mut octets = b"retry: 1000\n\n:\n\n".to_vec();
-        sse::write_event(&mut octets, &event(7, 1));
-        sse::write_position(&mut octets, 9);
-        sse::write_event(&mut octets, &event(10, 2));
+        sse::write_event(&mut octets, EPOCH, &event(7, 1));
+        sse::write_position(&mut octets, Place { epoch: EPOCH, sequence: 9 });
+        sse::write_event(&mut octets, EPOCH, &event(10, 2));
         for part in 1..octets.len() {
             let (mut stream, mut found) = (Stream::default(), Vec::new());
             for part in octets.chunks(part) {
@@ -300,7 +302,7 @@ mod tests {
             assert_eq!(found, [noted(7, 1), noted(10, 2)], "in parts of {part}");
         }
         let mut lost = Vec::new();
-        sse::write_lost(&mut lost, reveille_config::dto::event::Lost { from: 1, to: 2 });
+        sse::write_lost(&mut lost, EPOCH, reveille_config::dto::event::Lost { from: 1, to: 2 });
         let mut stream = Stream::default();
         stream.handle_octets(&lost);
         assert!(stream.poll_event().is_err(), "lost events must not go by");

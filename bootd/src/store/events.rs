@@ -4,7 +4,7 @@
 //! wall clock's microsecond), so that a reader who kept one from an earlier run learns that it has missed something.
 
 use reveille_config::MacAddr;
-use reveille_config::dto::event::{Event, EventPage, EventQuery};
+use reveille_config::dto::event::{Epoch, Event, EventPage, EventQuery};
 use reveille_events::{Log, Ring};
 use serde_json::{Map, Value};
 
@@ -38,7 +38,10 @@ impl Default for Events {
 impl Events {
     /// None yet; their sequences follow those of earlier runs.
     pub fn new() -> Self {
-        Self(Ring::after(clock::unix_millis() * 1_000))
+        // Of no more use than to tell runs apart: without random numbers the clock does.
+        let started = clock::unix_millis() * 1_000;
+        let epoch = reveille_events::new_epoch().unwrap_or(Epoch(started));
+        Self(Ring::after(epoch, started))
     }
 
     /// Appends an event and wakes the readers; the oldest makes room.
@@ -50,6 +53,10 @@ impl Events {
 }
 
 impl Log for Events {
+    fn epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
     fn last(&self) -> u64 {
         self.0.last()
     }

@@ -148,6 +148,39 @@ async fn bootd() {
 }
 
 #[tokio::test]
+async fn a_stream_that_broke_off_is_taken_up_after_what_was_given_and_names_its_log() {
+    let fake = Fake::unix();
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    let place = |sequence: u64| format!("00000000000000ab-{sequence}");
+    let event = |sequence: u64| {
+        let data = format!("{{\"sequence\":{sequence},\"at_unix_millis\":5,\"kind\":\"bound\",\"message\":\"x\"}}");
+        format!("id: {}\nevent: bound\ndata: {data}\n\n", place(sequence))
+    };
+    let answer = |text: String| Answer::Octets(format!("{head}{text}").into_bytes());
+    // Two at once, of which its reader takes one.
+    fake.answer(answer(format!("retry: 1000\nid: {}\n\n{}{}", place(7), event(8), event(9))));
+    fake.answer(answer(event(9)));
+    fake.answer(Answer::Octets(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec()));
+    fake.answer(answer("id: 00000000000000cd-0\nevent: lost\ndata: {\"from\":1,\"to\":0}\n\n".into()));
+    let query = EventQuery { since: Since::Latest, kinds: vec!["bound".into()], ..EventQuery::default() };
+    let mut stream = Dhcpd::new(fake.endpoint.clone()).event_stream(&query).await.expect("a stream");
+    assert_eq!(stream.since(), Since::Latest);
+    assert!(matches!(stream.next().await.unwrap(), Some(Item::Position(_))));
+    assert!(matches!(stream.next().await.unwrap(), Some(Item::Event(event)) if event.sequence == 8));
+    stream.resume().await.expect("a stream");
+    assert!(matches!(stream.next().await.unwrap(), Some(Item::Event(event)) if event.sequence == 9));
+    assert_eq!(stream.next().await.unwrap(), None);
+    assert!(stream.resume().await.unwrap_err().is_transient());
+    stream.resume().await.expect("where it was, also after a failure");
+    assert!(matches!(stream.next().await.unwrap(), Some(Item::Lost(lost)) if lost.from == 1));
+    assert_eq!(stream.since().to_string(), "00000000000000cd-0", "of the other log");
+    let asked = fake.asked();
+    let since = |line: &str| line.split("since=").nth(1).and_then(|rest| rest.split('&').next().map(str::to_owned));
+    let since: Vec<_> = asked.iter().filter_map(|asked| since(&asked.line)).collect();
+    assert_eq!(since, ["latest".to_owned(), place(8), place(9), place(9)]);
+}
+
+#[tokio::test]
 async fn a_stream_of_events_is_read_to_its_end_and_its_breaking_told() {
     let query = EventQuery { since: Since::Sequence(7), kinds: vec!["bound".into()], ..EventQuery::default() };
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -161,7 +194,7 @@ async fn a_stream_of_events_is_read_to_its_end_and_its_breaking_told() {
         let Ok(Some(Item::Event(event))) = stream.next().await else { panic!("an event") };
         assert_eq!((event.sequence, &*event.kind), (8, "bound"));
         if ends {
-            assert_eq!(stream.next().await.unwrap(), Some(Item::Position(9)));
+            assert_eq!(stream.next().await.unwrap(), Some(Item::Position(Since::Sequence(9))));
             assert_eq!(stream.next().await.unwrap(), None);
         } else {
             assert!(stream.next().await.unwrap_err().is_transient());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
-use reveille_config::dto::event::{EventQuery, QueryMistake, Since, sse};
+use reveille_config::dto::event::{EventQuery, QueryMistake, sse};
 
 use crate::{Log, LogFeed, Streams, TooMany, page};
 
@@ -44,10 +44,7 @@ pub async fn answer(
 ) -> Result<Response, Refusal> {
     let pairs = parameters.iter().map(|(name, value)| (&**name, &**value));
     let (query, as_stream) = read(headers, pairs).map_err(Refusal::Query)?;
-    let since = match query.since {
-        Since::Sequence(sequence) => sequence,
-        Since::Latest => log.last(),
-    };
+    let since = query.since.in_log(log.epoch(), log.last());
     if as_stream {
         return streams.open(LogFeed::new(log.clone(), since, query)).map_err(Refusal::TooMany);
     }

@@ -18,6 +18,6 @@ mod stream;
 pub mod webhook;
 
 pub use answer::{Refusal, answer, read};
-pub use log::{Log, page};
+pub use log::{Log, new_epoch, page};
 pub use ring::Ring;
 pub use stream::{EVENTS_AT_ONCE, Feed, LogFeed, PAUSE, STALL_MAX, Streams, TooMany};

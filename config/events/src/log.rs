@@ -3,17 +3,27 @@
 use std::time::Duration;
 
 use metrics::{Gauge, gauge};
-use reveille_config::dto::event::{EventPage, EventQuery};
+use reveille_config::dto::event::{Epoch, EventPage, EventQuery};
 
-/// The events of a daemon. Sequences grow, also over restarts; one of an earlier log of the same daemon is either below the first or above the last, so that its reader
-/// learns that it has missed something.
+/// The events of a daemon. Sequences grow, also over restarts for as long as the log is the same; a reader with a place of another log, or ahead of this one, learns
+/// that it has missed something.
 pub trait Log: Send + Sync + 'static {
+    /// Which log it is; never changes.
+    fn epoch(&self) -> Epoch;
     /// The sequence up to which everything has been told.
     fn last(&self) -> u64;
     /// What is there now after `since` of what the query asks for, at most its `limit`. It may be empty and still say how far the reader has come.
     fn page_now(&self, since: u64, query: &EventQuery) -> EventPage;
     /// Resolves when there may be events after `since`.
     fn grown(&self, since: u64) -> impl Future<Output = ()> + Send;
+}
+
+/// A random epoch, for a log that begins.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn new_epoch() -> Result<Epoch, getrandom::Error> {
+    getrandom::u64().map(Epoch)
 }
 
 /// The events after `since` that the query asks for; waits up to its `wait_secs` while there are none. `daemon` is counted as having one more reader meanwhile.
@@ -59,7 +69,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_for_the_next_event_it_asks_for_or_the_end_of_the_wait() {
-        let ring = Arc::new(Ring::after(100));
+        let ring = Arc::new(Ring::after(Epoch(1), 100));
         let test = EventQuery { wait_secs: 30, kinds: vec!["test".into()], ..EventQuery::default() };
         let waiting = tokio::spawn({
             let (ring, test) = (ring.clone(), test.clone());

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use reveille_config::dto::event::{Event, EventPage, EventQuery, Lost};
+use reveille_config::dto::event::{Epoch, Event, EventPage, EventQuery, Lost};
 use reveille_config::limit::EVENTS_MAX;
 use tokio::sync::watch;
 
@@ -12,6 +12,7 @@ use crate::Log;
 /// The last [`EVENTS_MAX`] events; the oldest makes room.
 #[derive(Debug)]
 pub struct Ring {
+    epoch: Epoch,
     kept: Mutex<Kept>,
     /// Sequence of the last event; readers wait on it.
     last: watch::Sender<u64>,
@@ -26,12 +27,12 @@ struct Kept {
 
 impl Ring {
     /// An empty one, whose first event comes after `sequence`: what came before is not known.
-    pub fn after(sequence: u64) -> Self {
-        Self::restored([], sequence)
+    pub fn after(epoch: Epoch, sequence: u64) -> Self {
+        Self::restored(epoch, [], sequence)
     }
 
     /// One with events that are known from before, by sequence, `last` being the last sequence given. What is not there is forgotten.
-    pub fn restored(events: impl IntoIterator<Item = Event>, last: u64) -> Self {
+    pub fn restored(epoch: Epoch, events: impl IntoIterator<Item = Event>, last: u64) -> Self {
         let events: VecDeque<Event> = events.into_iter().collect();
         let mut whole_from = last + 1;
         for event in events.iter().rev() {
@@ -41,7 +42,7 @@ impl Ring {
             whole_from = event.sequence;
         }
         let kept = Mutex::new(Kept { events, forgotten_through: whole_from - 1 });
-        Self { kept, last: watch::Sender::new(last) }
+        Self { epoch, kept, last: watch::Sender::new(last) }
     }
 
     /// Appends the event that `make` makes of the next sequence, and wakes the readers.
@@ -78,6 +79,10 @@ impl Ring {
 }
 
 impl Log for Ring {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     fn last(&self) -> u64 {
         *self.last.borrow()
     }
@@ -99,11 +104,11 @@ impl Log for Ring {
         for event in kept.events.range(start..).filter(|event| query.wants(event)) {
             if events.len() == query.limit {
                 let next = events.last().map_or(known, |event| event.sequence);
-                return EventPage { events, next, next_transient: None, lost };
+                return EventPage { events, next, epoch: Some(self.epoch), next_transient: None, lost };
             }
             events.push(event.clone());
         }
-        EventPage { events, next: last, next_transient: None, lost }
+        EventPage { events, next: last, epoch: Some(self.epoch), next_transient: None, lost }
     }
 }
 
@@ -132,7 +137,7 @@ pub(crate) mod tests {
 
     #[test]
     fn pages_in_order_as_asked() {
-        let ring = Ring::after(100);
+        let ring = Ring::after(Epoch(1), 100);
         push(&ring, "test", 5);
         let page = ring.page_now(0, &most(3));
         assert_eq!((page.events.len(), page.next, page.lost), (3, 103, None));
@@ -146,7 +151,7 @@ pub(crate) mod tests {
 
     #[test]
     fn who_lags_or_comes_from_another_log_is_told_what_it_lost() {
-        let ring = Ring::after(100);
+        let ring = Ring::after(Epoch(1), 100);
         let lost = |since| ring.page_now(since, &most(1)).lost;
         for (since, expected) in [
             (0, None),
@@ -174,7 +179,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_missing_between_restored_events_is_told() {
-        let all = Ring::after(100);
+        let all = Ring::after(Epoch(1), 100);
         push(&all, "test", 9);
         let of = |sequences: &[u64]| {
             let events = all.page_now(0, &most(9)).events;
@@ -188,7 +193,7 @@ pub(crate) mod tests {
             (&[], 105, Some(Lost { from: 106, to: 106 })),
             (&[], 106, None),
         ] {
-            let ring = Ring::restored(of(kept), 106);
+            let ring = Ring::restored(Epoch(1), of(kept), 106);
             assert_eq!(ring.page_now(since, &most(9)).lost, expected, "since {since} with {kept:?}");
         }
     }

@@ -14,7 +14,7 @@ use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Frame;
 use metrics::{Gauge, counter, gauge};
-use reveille_config::dto::event::{EventQuery, sse};
+use reveille_config::dto::event::{Epoch, EventQuery, Place, sse};
 use reveille_config::limit::EVENT_CHUNK_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
@@ -34,6 +34,8 @@ pub trait Feed: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Bytes> + Send;
     /// The sequence up to which its reader has been given everything.
     fn position(&self) -> u64;
+    /// Which log's sequence that is.
+    fn epoch(&self) -> Epoch;
 }
 
 /// A reader of a [`Log`].
@@ -64,9 +66,9 @@ impl<L: Log> Feed for LogFeed<L> {
             self.has_all = page.next >= self.log.last();
             let mut octets = Vec::new();
             if let Some(lost) = page.lost {
-                sse::write_lost(&mut octets, lost);
+                sse::write_lost(&mut octets, self.log.epoch(), lost);
             }
-            page.events.iter().for_each(|event| sse::write_event(&mut octets, event));
+            page.events.iter().for_each(|event| sse::write_event(&mut octets, self.log.epoch(), event));
             if !octets.is_empty() {
                 return octets.into();
             }
@@ -76,6 +78,10 @@ impl<L: Log> Feed for LogFeed<L> {
 
     fn position(&self) -> u64 {
         self.since
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.log.epoch()
     }
 }
 
@@ -133,8 +139,7 @@ impl Streams {
 
 async fn run(streams: Streams, mut feed: impl Feed, chunks: mpsc::Sender<Bytes>, _open: Open) {
     let serve = async {
-        // So that the reader knows at once that it is heard.
-        let mut octets = Bytes::from_static(b"retry: 1000\n\n");
+        let mut octets = greeting(&feed);
         loop {
             let told = feed.position();
             match tokio::time::timeout(STALL_MAX, chunks.send(octets)).await {
@@ -147,7 +152,7 @@ async fn run(streams: Streams, mut feed: impl Feed, chunks: mpsc::Sender<Bytes>,
             }
             octets = tokio::select! {
                 octets = feed.next() => octets,
-                () = tokio::time::sleep(Duration::from_secs(sse::HEARTBEAT_SECS)) => heartbeat(told, feed.position()),
+                () = tokio::time::sleep(Duration::from_secs(sse::HEARTBEAT_SECS)) => heartbeat(told, &feed),
                 () = chunks.closed() => return,
             };
         }
@@ -159,12 +164,23 @@ async fn run(streams: Streams, mut feed: impl Feed, chunks: mpsc::Sender<Bytes>,
 }
 
 /// How far the reader has come, or only that it is still heard.
-fn heartbeat(told: u64, position: u64) -> Bytes {
-    if position <= told {
-        return Bytes::from_static(b":\n\n");
-    }
+fn heartbeat(told: u64, feed: &impl Feed) -> Bytes {
+    let place = Place::of(feed.epoch(), feed.position()).filter(|place| place.sequence > told);
     let mut octets = Vec::new();
-    sse::write_position(&mut octets, position);
+    match place {
+        Some(place) => sse::write_position(&mut octets, place),
+        None => octets.extend_from_slice(b":\n\n"),
+    }
+    octets.into()
+}
+
+/// So that the reader knows at once that it is heard, and where it is: it comes back to there also where it breaks off before the first event.
+fn greeting(feed: &impl Feed) -> Bytes {
+    let mut octets = b"retry: 1000\n".to_vec();
+    match Place::of(feed.epoch(), feed.position()) {
+        Some(place) => sse::write_position(&mut octets, place),
+        None => octets.push(b'\n'),
+    }
     octets.into()
 }
 
@@ -203,6 +219,7 @@ impl hyper::body::Body for Chunks {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt as _;
+    use reveille_config::dto::event::Since;
     use reveille_config::dto::event::sse::{Item, Reader};
 
     use super::*;
@@ -222,7 +239,7 @@ mod tests {
     async fn a_reader_is_told_all_it_asks_for_and_how_far_it_has_come_where_nothing_is_for_it() {
         let (stop, stopped) = watch::channel(false);
         let streams = Streams::new("x", 1, stopped);
-        let ring = Arc::new(Ring::after(100));
+        let ring = Arc::new(Ring::after(Epoch(1), 100));
         push(&ring, "test", 2);
         let query = EventQuery { kinds: vec!["test".into()], ..EventQuery::default() };
         let feed = || LogFeed::new(ring.clone(), 7, query.clone());
@@ -230,6 +247,8 @@ mod tests {
         assert_eq!(streams.open(feed()).unwrap_err(), TooMany(1));
         let mut reader = Reader::default();
         let mut items = Vec::new();
+        let at = |sequence| Item::Position(Since::Place(Place { epoch: Epoch(1), sequence }));
+        assert_eq!(next(&mut body, &mut reader).await, Some(at(7)), "where it begins");
         for _ in 0..3 {
             items.push(next(&mut body, &mut reader).await.unwrap());
         }
@@ -243,7 +262,7 @@ mod tests {
             .collect();
         assert_eq!(sequences, [(8, 100), (101, 0), (102, 0)]);
         push(&ring, "other", 1);
-        assert_eq!(next(&mut body, &mut reader).await, Some(Item::Position(103)), "at the next heartbeat");
+        assert_eq!(next(&mut body, &mut reader).await, Some(at(103)), "at the next heartbeat");
         stop.send_replace(true);
         assert_eq!(next(&mut body, &mut reader).await, None, "the end of the daemon ends its streams");
         drop(body);

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reveille_config::dto::event::{Event, Lost};
+use reveille_config::dto::event::{Epoch, Event, Lost};
 use reveille_config::environment::Imagined;
 use reveille_config::limit::EVENTS_MAX;
 use reveille_config::webhook::Webhook;
@@ -220,9 +220,9 @@ fn start(ring: &Arc<Ring>, directory: &Path, hooks: &[Webhook]) -> Hooks {
 /// Waits until it is written down that a receiver has come so far.
 async fn until_place(directory: &Path, since: u64) {
     let place = directory.join("webhooks/cmdb.json");
-    let wanted = format!("\"since\":{since}}}");
+    let wanted = format!("\"since\":{since},");
     let written = async {
-        while !std::fs::read_to_string(&place).is_ok_and(|text| text.ends_with(&wanted)) {
+        while !std::fs::read_to_string(&place).is_ok_and(|text| text.contains(&wanted)) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -235,7 +235,7 @@ async fn whatever_a_receiver_answers_it_is_sent_everything_in_order() {
     let receiver = Receiver::new();
     let status = Reply::Status;
     receiver.reply([status(500), status(302), status(204), Reply::Hang, status(429), status(400), status(503)]);
-    let ring = Arc::new(Ring::after(100));
+    let ring = Arc::new(Ring::after(Epoch(1), 100));
     let mut hooks = start(&ring, directory.path(), &hook(receiver.address, 1, ""));
     // A new hook begins with what happens from now on.
     until_place(directory.path(), 100).await;
@@ -251,7 +251,7 @@ async fn whatever_a_receiver_answers_it_is_sent_everything_in_order() {
 async fn a_receiver_that_restarts_or_was_gone_and_a_daemon_that_restarts_go_on_where_they_were() {
     let directory = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::new();
-    let ring = Arc::new(Ring::after(100));
+    let ring = Arc::new(Ring::after(Epoch(1), 100));
     let all = hook(receiver.address, 60, "");
     let mut hooks = start(&ring, directory.path(), &all);
     until_place(directory.path(), 100).await;
@@ -298,7 +298,7 @@ fn killed_and_started_again_nothing_is_lost_and_what_was_not_written_down_comes_
     let here = runtime();
     let directory = tempfile::tempdir().unwrap();
     let receiver = Receiver::new();
-    let ring = Arc::new(Ring::after(100));
+    let ring = Arc::new(Ring::after(Epoch(1), 100));
     let hook = hook(receiver.address, 1, "");
     let live = |life: &Runtime| life.block_on(async { start(&ring, directory.path(), &hook) });
     for last in [120, 140, 160] {
@@ -325,7 +325,7 @@ fn killed_and_started_again_nothing_is_lost_and_what_was_not_written_down_comes_
 async fn who_lags_further_than_the_log_reaches_back_is_told_what_it_lost() {
     let directory = tempfile::tempdir().unwrap();
     let receiver = Receiver::new();
-    let ring = Arc::new(Ring::after(100));
+    let ring = Arc::new(Ring::after(Epoch(1), 100));
     push(&ring, 1);
     let all = hook(receiver.address, 60, "");
     std::fs::create_dir(directory.path().join("webhooks")).unwrap();
@@ -352,5 +352,17 @@ async fn who_lags_further_than_the_log_reaches_back_is_told_what_it_lost() {
     let received = receiver.until(is_told).await;
     let told = received[before..].iter().find(|one| one.lost.is_some()).unwrap();
     assert_eq!(told.sequences[0], 107, "it begins with what is known");
+    hooks.stop().await;
+
+    // Of a log that has begun anew and grown past the place since.
+    let anew = Arc::new(Ring::after(Epoch(2), 0));
+    push(&anew, 200);
+    std::fs::write(&place, r#"{"stream":"abc","since":101,"epoch":"0000000000000001"}"#).unwrap();
+    let before = receiver.script.received.borrow().len();
+    let mut hooks = start(&anew, directory.path(), &all);
+    let received = receiver.until(|all| all[before..].iter().any(|one| one.sequences.contains(&200))).await;
+    assert_eq!(received[before].lost, Some(Lost { from: 1, to: 0 }), "nothing of it is lost, but it is another");
+    assert_eq!(received[before].sequences[0], 1);
+    assert!(received[before..].iter().all(|one| !one.id.starts_with("abc-")), "no id comes twice");
     hooks.stop().await;
 }

@@ -34,6 +34,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use reveille_config::dto::event::Epoch;
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::{BATCHES_BYTES_MAX, BODIES_BYTES_MAX, EVENT_STREAMS_MAX, EXPORTS_MAX};
 use reveille_events::Streams;
@@ -97,6 +98,11 @@ impl ApiState {
     /// Ends the listeners: no new requests are taken, long polls are answered at once.
     pub fn close(&self) {
         self.closing.send_replace(true);
+    }
+
+    /// Which log the events are: the journal.
+    fn epoch(&self) -> Epoch {
+        Epoch(self.store.journal.number())
     }
 
     /// Turns true when the API is closing.

@@ -182,7 +182,8 @@ async fn an_unknown_bmc_is_seen_and_approved() {
 async fn events_are_waited_for_and_resumed() {
     let server = Server::new();
     let none = server.get("/v1/events?wait_secs=0").await;
-    assert_eq!(none, json!({ "events": [], "next": 0 }));
+    let epoch = none["epoch"].as_str().expect("which log it is").to_owned();
+    assert_eq!(none, json!({ "events": [], "next": 0, "epoch": epoch }));
     let (waiting, ()) = tokio::join!(server.get("/v1/events?since=0&wait_secs=30"), async {
         server.bind(mac(B), Ipv4Addr::new(10, 77, 2, 101)).await;
     });
@@ -191,7 +192,13 @@ async fn events_are_waited_for_and_resumed() {
     assert_eq!(bound["sequence"], server.get("/v1/leases/10.77.2.101").await["sequence"]);
     assert!(bound["message"].as_str().unwrap().contains("10.77.2.101"));
     let after = server.get("/v1/events?since=1").await;
-    assert_eq!(after, json!({ "events": [], "next": 1 }));
+    assert_eq!(after, json!({ "events": [], "next": 1, "epoch": epoch }));
+    assert_eq!(server.get(&format!("/v1/events?since={epoch}-1")).await, after);
+    let of_another = server.get("/v1/events?since=00000000000000ab-1").await;
+    assert_eq!(
+        (&of_another["lost"], &of_another["events"][0]["sequence"]),
+        (&json!({ "from": 1, "to": 0 }), &json!(1))
+    );
     let stranger = server.get("/v1/events?since=7").await;
     assert_eq!(stranger["lost"], json!({ "from": 1, "to": 0 }), "a reader of another journal begins anew");
     assert_eq!(stranger["events"][0]["sequence"], 1);

@@ -4,7 +4,7 @@
 //!
 //! | table | key → value |
 //! |---|---|
-//! | `meta` | `format` → 1; `next_sequence` → of the history |
+//! | `meta` | `format` → 1; `next_sequence` → of the history; `epoch` → drawn when the history began |
 //! | `nodes` | node id → [`Node`] |
 //! | `ports` | port id → [`Port`] |
 //! | `history` | sequence → [`Entry`] |
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use reveille_config::dto::event::Epoch;
 use reveille_config::limit::EVENTS_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,8 +49,8 @@ pub(super) type Opener = Box<dyn Fn(&Path) -> Result<Database, redb::DatabaseErr
 type Error = Box<redb::Error>;
 
 impl Disk {
-    /// Opens or makes the file, and reads it: the state, and the last entries of the history.
-    pub fn open(state_dir: &Path, opener: Opener) -> Result<(Self, Tables, Vec<Entry>), StoreError> {
+    /// Opens or makes the file, and reads it: the state, the last entries of the history, and which history it is.
+    pub fn open(state_dir: &Path, opener: Opener) -> Result<(Self, Tables, Vec<Entry>, Epoch), StoreError> {
         let path = state_dir.join(FILE);
         let at = |reason: String| StoreError::Open { path: path.clone(), reason };
         fs::create_dir_all(state_dir).map_err(|error| at(error.to_string()))?;
@@ -78,7 +79,7 @@ impl Disk {
         }
         // An entry that cannot be read is left out: history is for people.
         let entries = rows.history.iter().rev().filter_map(|(_, bytes)| decode(bytes).ok()).collect();
-        Ok((Self { path: path.clone(), database: Some(database), opener }, tables, entries))
+        Ok((Self { path: path.clone(), database: Some(database), opener }, tables, entries, Epoch(rows.epoch)))
     }
 
     pub fn path(&self) -> &Path {
@@ -189,6 +190,10 @@ fn prepare(database: &Database) -> Result<u64, Error> {
     let format = {
         let mut meta = begin.open_table(META).map_err(boxed)?;
         let format = meta.get("format").map_err(boxed)?.map(|value| value.value());
+        if format.unwrap_or(FORMAT) == FORMAT && meta.get("epoch").map_err(boxed)?.is_none() {
+            let random = |error: getrandom::Error| boxed(redb::Error::Io(io::Error::other(error.to_string())));
+            meta.insert("epoch", getrandom::u64().map_err(random)?).map_err(boxed)?;
+        }
         if format.is_none() {
             meta.insert("format", FORMAT).map_err(boxed)?;
             meta.insert("next_sequence", 1).map_err(boxed)?;
@@ -209,6 +214,7 @@ type Raw = Vec<(u64, Vec<u8>)>;
 /// What the file holds.
 struct Rows {
     next_sequence: u64,
+    epoch: u64,
     nodes: Raw,
     ports: Raw,
     /// The newest first, no more than there are events.
@@ -225,8 +231,10 @@ impl Rows {
         };
         let meta = read.open_table(META).map_err(boxed)?;
         let next_sequence = meta.get("next_sequence").map_err(boxed)?.map_or(1, |value| value.value());
+        let epoch = meta.get("epoch").map_err(boxed)?.map_or(0, |value| value.value());
         Ok(Self {
             next_sequence,
+            epoch,
             nodes: rows(NODES, usize::MAX)?,
             ports: rows(PORTS, usize::MAX)?,
             history: rows(HISTORY, EVENTS_MAX)?,

@@ -112,11 +112,11 @@ impl Store {
     }
 
     fn open_with(state_dir: &Path, opener: disk::Opener) -> Result<(Self, Closed), StoreError> {
-        let (disk, tables, entries) = Disk::open(state_dir, opener)?;
+        let (disk, tables, entries, epoch) = Disk::open(state_dir, opener)?;
         let path: Arc<Path> = disk.path().into();
         let shared = Arc::new(Shared {
             changed: Mutex::new(tables.nodes().map(|node| node.uuid).collect()),
-            events: Arc::new(Ring::restored(entries.iter().map(Into::into), tables.next_sequence() - 1)),
+            events: Arc::new(Ring::restored(epoch, entries.iter().map(Into::into), tables.next_sequence() - 1)),
             tables: RwLock::new(tables),
             has_changed: Notify::new(),
             commits: watch::Sender::new(0),

@@ -48,6 +48,7 @@ async fn put(store: &Store, node: Node, text: &str) {
 async fn what_is_answered_is_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let (store, closed) = Store::open(dir.path()).unwrap();
+    let epoch = store.events().epoch();
     put(&store, node(1, "n1"), "made").await;
     let with_port = port(1, &node(1, "n1"));
     let decide = move |_: &Tables| -> Result<_, ()> {
@@ -65,7 +66,10 @@ async fn what_is_answered_is_there_after_reopening() {
     let history = store.history(Uuid::from_u128(1)).await.unwrap();
     assert_eq!(history.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["made"]);
     let page = store.events().page_now(0, &EventQuery::default());
-    assert_eq!((page.events.len(), page.next, page.lost), (1, 1, None));
+    assert_eq!((page.events.len(), page.next, page.lost, page.epoch), (1, 1, None, Some(epoch)));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (another, _closed) = Store::open(elsewhere.path()).unwrap();
+    assert_ne!(another.events().epoch(), epoch, "a database made anew has another history");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(store.path()).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600, "BMC passwords are in it");
 }

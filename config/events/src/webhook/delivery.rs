@@ -57,8 +57,9 @@ impl<L: Log> Delivery<L> {
     /// Its place; tried again while the disk refuses.
     async fn open(&mut self, stop: &watch::Receiver<bool>) -> Result<Place, Ended> {
         loop {
-            let (directory, name, latest) = (self.directory.clone(), self.hook.name.clone(), self.log.last());
-            let opening = tokio::task::spawn_blocking(move || Place::open(&directory, &name, latest));
+            let (directory, name) = (self.directory.clone(), self.hook.name.clone());
+            let (epoch, latest) = (self.log.epoch(), self.log.last());
+            let opening = tokio::task::spawn_blocking(move || Place::open(&directory, &name, epoch, latest));
             match opening.await {
                 Ok(Ok(place)) => return Ok(place),
                 Ok(Err(error)) => self.tell("disk", &format!("its place cannot be read or written: {error}")),

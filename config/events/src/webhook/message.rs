@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reveille_config::dto::event::{Event, EventPage, Lost};
+use reveille_config::dto::event::{Epoch, Event, EventPage, Lost};
 use reveille_config::webhook::{Webhook, signing_key};
 use serde::Serialize;
 use sha2::Sha256;
@@ -29,6 +29,8 @@ struct Data<'a> {
     daemon: &'a str,
     webhook: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<Epoch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     lost: Option<Lost>,
     events: &'a [Event],
 }
@@ -37,12 +39,16 @@ impl Message {
     /// The events of a page that comes after `since`; `stream` tells the places of different hosts apart.
     pub(super) fn of_page(daemon: &str, hook: &Webhook, stream: &str, since: u64, page: &EventPage) -> Self {
         let id = format!("{stream}-{}-{}", since.wrapping_add(1), page.next);
-        Self::new(id, "events", Data { daemon, webhook: &hook.name, lost: page.lost, events: &page.events })
+        Self::new(
+            id,
+            "events",
+            Data { daemon, webhook: &hook.name, epoch: page.epoch, lost: page.lost, events: &page.events },
+        )
     }
 
     /// A message without events, for trying a receiver.
     pub(super) fn test(daemon: &str, hook: &Webhook, id: String) -> Self {
-        Self::new(id, "test", Data { daemon, webhook: &hook.name, lost: None, events: &[] })
+        Self::new(id, "test", Data { daemon, webhook: &hook.name, epoch: None, lost: None, events: &[] })
     }
 
     fn new(id: String, r#type: &str, data: Data<'_>) -> Self {

@@ -7,31 +7,47 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use reveille_config::dto::event::Epoch;
 use serde::{Deserialize, Serialize};
 
 /// A place in a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// Drawn once: part of every message's id.
+    /// Drawn once, and again for another log: part of every message's id.
     pub(super) stream: String,
     /// Everything up to here is delivered, or was not for this receiver.
     pub(super) since: u64,
+    /// Which log that is; `None`: it was written down before logs had an epoch.
+    #[serde(default)]
+    pub(super) epoch: Option<Epoch>,
 }
 
 impl Place {
-    /// Where the hook `name` was, or `latest`, written down, where it is new.
+    /// Where the hook `name` was, or at `latest` of the log of this epoch, written down, where it is new. Where it was in another log its receiver begins with all that
+    /// is known of this one.
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn open(directory: &Path, name: &str, latest: u64) -> io::Result<Self> {
+    pub(super) fn open(directory: &Path, name: &str, epoch: Epoch, latest: u64) -> io::Result<Self> {
+        // Ahead of every log.
+        let from_the_start = || Self { stream: stream(), since: u64::MAX, epoch: Some(epoch) };
         match std::fs::read(path(directory, name)) {
-            Ok(octets) => Ok(serde_json::from_slice(&octets).unwrap_or_else(|error| {
-                tracing::error!(webhook = name, %error, "its place cannot be read: it begins again with all that is known");
-                // Ahead of every log.
-                Self { stream: stream(), since: u64::MAX }
-            })),
+            Ok(octets) => Ok(match serde_json::from_slice::<Self>(&octets) {
+                Ok(place) if place.epoch.is_none_or(|own| own == epoch) => Self { epoch: Some(epoch), ..place },
+                Ok(_) => {
+                    tracing::warn!(
+                        webhook = name,
+                        "the log has begun anew: its receiver is told so, and all that is known"
+                    );
+                    from_the_start()
+                }
+                Err(error) => {
+                    tracing::error!(webhook = name, %error, "its place cannot be read: it begins again with all that is known");
+                    from_the_start()
+                }
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let place = Self { stream: stream(), since: latest };
+                let place = Self { stream: stream(), since: latest, epoch: Some(epoch) };
                 place.save(directory, name)?;
                 Ok(place)
             }
@@ -71,14 +87,21 @@ mod tests {
     fn a_new_one_begins_at_the_end_and_an_old_one_where_it_was() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path().join("webhooks");
-        let mut place = Place::open(&directory, "a", 7).unwrap();
+        let mut place = Place::open(&directory, "a", Epoch(1), 7).unwrap();
         assert_eq!(place.since, 7);
-        assert_eq!(Place::open(&directory, "a", 9).unwrap(), place, "written down from the beginning");
+        assert_eq!(Place::open(&directory, "a", Epoch(1), 9).unwrap(), place, "written down from the beginning");
         place.since = 8;
         place.save(&directory, "a").unwrap();
-        assert_eq!(Place::open(&directory, "a", 9).unwrap(), place);
-        assert_ne!(Place::open(&directory, "b", 9).unwrap().stream, place.stream);
+        assert_eq!(Place::open(&directory, "a", Epoch(1), 9).unwrap(), place);
+        assert_ne!(Place::open(&directory, "b", Epoch(1), 9).unwrap().stream, place.stream);
+        // Another log, which may have grown past the place.
+        let anew = Place::open(&directory, "a", Epoch(2), 9).unwrap();
+        assert_eq!((anew.since, anew.epoch), (u64::MAX, Some(Epoch(2))));
+        assert_ne!(anew.stream, place.stream, "no id of a message comes twice");
+        std::fs::write(directory.join("a.json"), r#"{"stream":"abc","since":8}"#).unwrap();
+        let old = Place { stream: "abc".into(), since: 8, epoch: Some(Epoch(2)) };
+        assert_eq!(Place::open(&directory, "a", Epoch(2), 9).unwrap(), old, "from before there were epochs");
         std::fs::write(directory.join("a.json"), "{").unwrap();
-        assert_eq!(Place::open(&directory, "a", 9).unwrap().since, u64::MAX);
+        assert_eq!(Place::open(&directory, "a", Epoch(1), 9).unwrap().since, u64::MAX);
     }
 }

@@ -1,17 +1,8 @@
 //! [`EventQuery`]: what a reader of `GET /v1/events` asks for, read the same way in every daemon.
 
-use super::Event;
+use super::{Event, PlaceError, Since};
 use crate::MacAddr;
 use crate::limit::{EVENTS_WAIT_SECS_MAX, LIST_ITEMS_MAX, PAGE_MAX};
-
-/// Where a reader begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
-    /// After this sequence; 0 is the oldest event known.
-    Sequence(u64),
-    /// With what happens from now on.
-    Latest,
-}
 
 /// What a reader asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +75,7 @@ impl EventQuery {
                     return Err(wrong(format!("the parameters here are: {}", PARAMETERS.join(", "))));
                 }
                 _ if value.is_empty() => {}
-                "since" if value == "latest" => query.since = Since::Latest,
-                "since" => {
-                    query.since = Since::Sequence(
-                        value
-                            .parse()
-                            .map_err(|_| wrong("a number is expected, the last sequence seen, or `latest`".into()))?,
-                    )
-                }
+                "since" => query.since = value.parse().map_err(|error: PlaceError| wrong(error.to_string()))?,
                 "wait_secs" => query.wait_secs = number()?.min(EVENTS_WAIT_SECS_MAX),
                 "limit" => match number()? {
                     0 => return Err(wrong("at least 1".into())),
@@ -127,8 +111,8 @@ impl EventQuery {
                 }
             }
         }
-        if let Some(sequence) = last_event_id.and_then(|id| id.trim().parse().ok()) {
-            query.since = Since::Sequence(sequence);
+        if let Some(since) = last_event_id.and_then(|id| id.trim().parse().ok()) {
+            query.since = since;
         }
         Ok(query)
     }
@@ -136,10 +120,7 @@ impl EventQuery {
     /// The parameters of this query, as [`Self::parse`] reads them.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
         let mut parameters = Vec::new();
-        match self.since {
-            Since::Sequence(sequence) => parameters.push(("since", sequence.to_string())),
-            Since::Latest => parameters.push(("since", "latest".into())),
-        }
+        parameters.push(("since", self.since.to_string()));
         if self.wait_secs > 0 {
             parameters.push(("wait_secs", self.wait_secs.to_string()));
         }
@@ -176,6 +157,7 @@ impl EventQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dto::event::{Epoch, Place};
 
     #[test]
     fn every_parameter_is_read_or_its_mistake_named() {
@@ -211,6 +193,8 @@ mod tests {
         assert_eq!(EventQuery::parse([("since", "latest")], None).map(|query| query.since), Ok(Since::Latest));
         let resumed = EventQuery::parse([("since", "7")], Some("12")).map(|query| query.since);
         assert_eq!(resumed, Ok(Since::Sequence(12)));
+        let resumed = EventQuery::parse([("since", "7")], Some("00000000000000ab-12")).map(|query| query.since);
+        assert_eq!(resumed, Ok(Since::Place(Place { epoch: Epoch(0xab), sequence: 12 })));
         let many = ["bound"; LIST_ITEMS_MAX + 1].join(",");
         let macs = [mac; LIST_ITEMS_MAX].join(",");
         let full = EventQuery::parse([("kind", "bound"), ("mac", &macs)], None);

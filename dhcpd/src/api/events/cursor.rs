@@ -1,7 +1,7 @@
 //! [`Cursor`]: one reader's place in the rings, and what it wants to see of them.
 
 use reveille_config::MacAddr;
-use reveille_config::dto::event::{Event, EventQuery, Lost, Since};
+use reveille_config::dto::event::{Event, EventQuery, Lost};
 
 use super::show::show;
 use crate::api::problem::ApiError;
@@ -60,10 +60,7 @@ impl Cursor {
         macs.sort_unstable();
         // Whoever names a transient kind asks for it.
         let transient = query.transient || kinds.iter().any(|kind| kind.is_transient());
-        let since = match query.since {
-            Since::Sequence(sequence) => sequence,
-            Since::Latest => events.durable.told_through(),
-        };
+        let since = query.since.in_log(state.epoch(), events.durable.told_through());
         let transient = transient.then(|| query.transient_since.unwrap_or_else(|| events.transient.last()));
         Ok(Self { since, transient, wanted: Wanted { kinds, scopes, macs } })
     }

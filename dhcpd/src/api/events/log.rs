@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reveille_config::dto::event::{EventPage, EventQuery, Since};
+use reveille_config::dto::event::{Epoch, EventPage, EventQuery, Since};
 use reveille_events::Log;
 
 use super::cursor::Cursor;
@@ -13,6 +13,10 @@ use crate::api::ApiState;
 pub struct DurableLog(pub Arc<ApiState>);
 
 impl Log for DurableLog {
+    fn epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
     fn last(&self) -> u64 {
         self.0.store.shared.events.durable.told_through()
     }
@@ -21,11 +25,11 @@ impl Log for DurableLog {
         let query = EventQuery { since: Since::Sequence(since), transient: false, ..query.clone() };
         // Kinds and scopes are of the configuration, which has only those that there are.
         let Ok(mut cursor) = Cursor::new(&self.0, &query) else {
-            return EventPage { next: since, ..EventPage::default() };
+            return EventPage { next: since, epoch: Some(self.0.epoch()), ..EventPage::default() };
         };
         let found = cursor.take(&self.0, query.limit);
         let (next, next_transient) = cursor.position();
-        EventPage { events: found.events, next, next_transient, lost: found.lost }
+        EventPage { events: found.events, next, epoch: Some(self.0.epoch()), next_transient, lost: found.lost }
     }
 
     async fn grown(&self, since: u64) {

@@ -64,7 +64,8 @@ async fn page(state: &ApiState, mut cursor: Cursor, query: &EventQuery) -> Json<
         };
         if news || over.await {
             let (next, next_transient) = cursor.position();
-            return Json(EventPage { events: found.events, next, next_transient, lost: found.lost });
+            let epoch = Some(state.epoch());
+            return Json(EventPage { events: found.events, next, epoch, next_transient, lost: found.lost });
         }
     }
 }

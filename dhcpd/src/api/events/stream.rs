@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use metrics::counter;
-use reveille_config::dto::event::sse;
+use reveille_config::dto::event::{Epoch, sse};
 use reveille_events::{EVENTS_AT_ONCE, Feed, PAUSE};
 
 use super::cursor::Cursor;
@@ -71,13 +71,13 @@ impl Reader {
         let mut octets = Vec::with_capacity(found.events.len() * 256);
         if let Some(lost) = found.lost {
             counter!("reveille_dhcpd_event_streams_lost_total").increment(1);
-            sse::write_lost(&mut octets, lost);
+            sse::write_lost(&mut octets, self.epoch(), lost);
         }
         if found.missed > 0 {
             sse::write_missed(&mut octets, found.missed);
         }
         for event in &found.events {
-            sse::write_event(&mut octets, event);
+            sse::write_event(&mut octets, self.epoch(), event);
         }
         let octets = Bytes::from(octets);
         if self.wants_all && found.lost.is_none() && !found.events.is_empty() {
@@ -113,5 +113,9 @@ impl Feed for Reader {
 
     fn position(&self) -> u64 {
         self.cursor.position().0
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.state.epoch()
     }
 }

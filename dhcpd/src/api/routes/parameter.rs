@@ -133,8 +133,11 @@ pub const IF_NONE_MATCH: Parameter =
 pub const EVENTS: [Parameter; 9] = [
     query(
         "since",
-        "After this sequence, which is the last one seen; `latest`: what happens from now on.",
-        || json!({ "anyOf": [number(), { "const": "latest" }], "default": 0 }),
+        "After this place, the last one seen: `epoch`, `-` and a sequence, or a sequence alone; `latest`: what happens from now on.",
+        || {
+            let place = json!({ "type": "string", "pattern": "^[0-9a-f]{16}-[0-9]{1,19}$" });
+            json!({ "anyOf": [number(), place, { "const": "latest" }], "default": 0 })
+        },
     ),
     query(
         "wait_secs",

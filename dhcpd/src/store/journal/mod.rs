@@ -331,6 +331,11 @@ impl Journal {
         self.shared.subscribe_state()
     }
 
+    /// The number drawn when the journal began, in every file of it.
+    pub fn number(&self) -> u64 {
+        self.segments.journal
+    }
+
     /// The highest durable sequence.
     pub fn durable(&self) -> Sequence {
         self.shared.durable()
