@@ -156,7 +156,7 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     };
 
     for address in &config.tftp {
-        let server = tftp::Server::bind(*address, store.clone(), counters.clone())?;
+        let server = tftp::Server::bind(*address, false, store.clone(), counters.clone())?;
         running.servers.spawn(server.run(running.stop.subscribe()));
         tracing::info!(%address, "serving TFTP");
     }

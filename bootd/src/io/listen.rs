@@ -1,18 +1,19 @@
 //! Binding the addresses of the configuration, with errors that say which and what to do.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket, UnixListener};
+use tokio::net::{TcpListener, UnixListener};
 
 /// Connections that wait to be accepted; a rack that boots at once fits.
 const BACKLOG: i32 = 4_096;
 /// Octets of a UDP socket's buffers, as far as the system allows.
-const UDP_BUFFER_BYTES: usize = 4 << 20;
+const UDP_BUFFER_BYTES: usize = 8 << 20;
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +82,7 @@ pub fn tcp(address: SocketAddr) -> Result<TcpListener, ListenError> {
     listen().map_err(|error| address_error("TCP", address, error))
 }
 
-/// A UDP socket with large buffers.
+/// A UDP socket with large buffers, which never blocks.
 ///
 /// # Errors
 /// See [`ListenError`].
@@ -91,13 +92,20 @@ pub fn udp(address: SocketAddr) -> Result<UdpSocket, ListenError> {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // Smaller ones work too; a burst of ACKs is then lost sooner.
-        let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
+        // Beyond `net.core.rmem_max` with CAP_NET_ADMIN only. Smaller ones work too; a burst of ACKs is then lost sooner.
+        if set_socket_recv_buffer_size_force(&socket, UDP_BUFFER_BYTES).is_err() {
+            let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
+        }
         let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
         socket.bind(&address.into())?;
-        UdpSocket::from_std(socket.into())
+        Ok(socket.into())
     };
-    listen().map_err(|error| address_error("UDP", address, error))
+    listen().map_err(|error| udp_error(address, error))
+}
+
+/// A UDP address cannot be served.
+pub fn udp_error(address: SocketAddr, source: std::io::Error) -> ListenError {
+    address_error("UDP", address, source)
 }
 
 /// A unix socket of mode 0660. One that is left over from a process that is gone is removed.

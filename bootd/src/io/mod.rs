@@ -10,6 +10,8 @@ pub mod tftp;
 mod certificate;
 mod counters;
 mod descriptors;
+mod sys;
+mod waker;
 
 pub use certificate::{CertificateError, Certificates};
 pub use counters::Counters;

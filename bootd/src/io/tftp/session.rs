@@ -1,79 +1,22 @@
-//! [`Session`]: one download: the state machine, where its octets come from, and putting them into datagrams.
+//! [`Session`]: one download: the state machine, and where its octets come from.
 
 use std::io::{ErrorKind, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::net::UdpSocket;
 
+use super::opening::{Request, Source};
+use super::outbox::{Failure, Payload, What};
+use super::served::Served;
 use crate::io::Counters;
-use crate::proto::path::SafePath;
-use crate::proto::tftp::netascii;
-use crate::proto::tftp::packet::{self, BLOCK_SIZE_MAX, DATA_HEADER_BYTES, Mode, Options, data_header};
+use crate::proto::tftp::packet;
 use crate::proto::tftp::{BlockRun, ErrorCode, Handled, Outcome, Transfer, Transmit};
-use crate::store::{Content, Lookup, Ongoing, OpenFile, Patience, Protocol, ReadNow, Script, Store};
-
-/// A run's datagrams, headers included: the largest run has [`crate::proto::tftp::transfer::RUN_BYTES_MAX`] octets of payload in at
-/// most 64 blocks, or is one block.
-pub(super) const SCRATCH_BYTES: usize = BLOCK_SIZE_MAX as usize + 65 * DATA_HEADER_BYTES;
-
-/// A request that has been accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) path: SafePath,
-    pub(super) mode: Mode,
-    pub(super) options: Options,
-}
-
-/// Where the octets come from.
-#[derive(Debug)]
-pub(super) enum Source {
-    Octets(Bytes),
-    File(Arc<OpenFile>),
-}
-
-/// What a request came to.
-#[derive(Debug)]
-pub(super) enum Opened {
-    /// Octets, and the script that they are, if they are one.
-    Source(Source, Option<Script>),
-    Missing(Lookup),
-    TooLargeForText,
-}
-
-/// Looks without waiting for the disk; none if that is not enough.
-pub(super) fn open_now(store: &Store, request: &Request) -> Option<Opened> {
-    match open(store, request, Patience::Cached) {
-        Opened::Missing(Lookup::WouldBlock) => None,
-        opened => Some(opened),
-    }
-}
-
-/// Looks for what is asked for. In text mode a file is read here, so that mode waits for the disk or [`Lookup::WouldBlock`] is missing.
-pub(super) fn open(store: &Store, request: &Request, patience: Patience) -> Opened {
-    let encode = |octets: &[u8]| Bytes::from(netascii::encode(octets));
-    match (store.content(&request.path, patience), request.mode) {
-        (Content::Script(script), Mode::Octet) => Opened::Source(Source::Octets(script.text.clone()), Some(script)),
-        (Content::Script(script), Mode::Netascii) => Opened::Source(Source::Octets(encode(&script.text)), Some(script)),
-        (Content::File(Lookup::Found(file)), Mode::Octet) => Opened::Source(Source::File(Arc::new(file)), None),
-        (Content::File(Lookup::Found(file)), Mode::Netascii) => match (file.bytes, patience) {
-            (bytes, _) if bytes > netascii::SOURCE_BYTES_MAX => Opened::TooLargeForText,
-            (_, Patience::Cached) => Opened::Missing(Lookup::WouldBlock),
-            (bytes, Patience::Blocking) => {
-                let mut octets = vec![0; bytes as usize];
-                match file.read_blocking(&mut octets, 0) {
-                    Ok(()) => Opened::Source(Source::Octets(encode(&octets)), None),
-                    Err(error) => Opened::Missing(Lookup::Failed(error)),
-                }
-            }
-        },
-        (Content::File(lookup), _) => Opened::Missing(lookup),
-    }
-}
+use crate::store::{Ongoing, Protocol, ReadNow, Store};
 
 /// One download.
+#[derive(Debug)]
 pub(super) struct Session {
     transfer: Transfer,
     source: Source,
@@ -83,24 +26,31 @@ pub(super) struct Session {
     /// A run that is to be sent, from its first block that has not gone out yet.
     pending: Option<BlockRun>,
     /// The pending run's octets, where they had to be read from the disk.
-    filled: Option<Vec<u8>>,
+    filled: Option<Bytes>,
+    /// Whether a thread reads for it. Nothing is sent meanwhile.
     reading: bool,
+    /// Whether the kernel cuts its windows into datagrams; not where blocks are larger than the way takes.
+    segmented: bool,
+    /// The mapping has failed: what is sent is read, which says why.
+    unmapped: bool,
     queued: bool,
     /// The timer entry that counts.
     armed: Option<Instant>,
     bytes_total: u64,
 }
 
-/// What a session needs after a step.
-pub(super) enum Step {
-    /// Another turn.
-    More,
-    /// The socket takes no more at present.
-    Blocked,
+/// What a session needs.
+pub(super) enum Next {
+    /// This sent; it may have more.
+    Send(What),
+    /// This sent, and then it is over.
+    SendLast(What),
     /// An ACK, or its timer.
     Waits,
+    /// This chunk in memory.
+    Warm(Arc<Served>, u64),
     /// These octets, read where waiting is allowed.
-    Reads { file: Arc<OpenFile>, offset: u64, bytes: usize },
+    Read(Arc<Served>, BlockRun),
     /// Nothing any more.
     Ended,
 }
@@ -113,9 +63,10 @@ impl Session {
                 let bytes = octets.len() as u64;
                 (bytes, store.transfers.begin_script(Protocol::Tftp, peer, path, bytes))
             }
-            Source::File(file) => {
+            Source::File(served) => {
                 let machine = store.machines.get(peer);
-                (file.bytes, store.transfers.begin(Protocol::Tftp, peer, path, file.bytes, machine))
+                let bytes = served.file.bytes;
+                (bytes, store.transfers.begin(Protocol::Tftp, peer, path, bytes, machine))
             }
         };
         Self {
@@ -127,6 +78,8 @@ impl Session {
             pending: None,
             filled: None,
             reading: false,
+            segmented: true,
+            unmapped: false,
             queued: false,
             armed: None,
             bytes_total,
@@ -190,137 +143,98 @@ impl Session {
         true
     }
 
-    /// Octets from the disk have come, or not.
-    pub(super) fn filled(&mut self, result: std::io::Result<Vec<u8>>) {
+    /// What it waited for is in memory, or not.
+    pub(super) fn warmed(&mut self, result: &std::io::Result<()>) {
         self.reading = false;
-        match result {
-            Ok(octets) => self.filled = self.pending.filter(|run| run.bytes == octets.len()).map(|_| octets),
-            Err(error) => {
-                self.pending = None;
-                match error.kind() {
-                    ErrorKind::UnexpectedEof => self.transfer.abort("file changed"),
-                    _ => self.unreadable(&error),
-                }
-            }
+        if let Err(error) = result {
+            self.cannot_read(error);
         }
     }
 
-    fn unreadable(&mut self, error: &std::io::Error) {
-        tracing::error!(path = %self.request.path, %error, "a served file cannot be read");
+    /// Octets from the disk have come, or not.
+    pub(super) fn filled(&mut self, result: std::io::Result<Bytes>) {
+        self.reading = false;
+        match result {
+            Ok(octets) => self.filled = self.pending.filter(|run| run.bytes == octets.len()).map(|_| octets),
+            Err(error) => self.cannot_read(&error),
+        }
+    }
+
+    fn cannot_read(&mut self, error: &std::io::Error) {
+        self.pending = None;
+        if error.kind() == ErrorKind::UnexpectedEof {
+            return self.transfer.abort("file changed");
+        }
         self.transfer.abort("file unreadable");
     }
 
-    /// Sends one run of blocks, or the one datagram that is due.
-    pub(super) fn step(
-        &mut self,
-        now: Instant,
-        socket: &UdpSocket,
-        peer: SocketAddr,
-        scratch: &mut [u8],
-        counters: &Counters,
-    ) -> Step {
+    /// What it was given to send, or the rest of it, has not gone out.
+    pub(super) fn not_sent(&mut self, what: What, why: &Failure) {
+        let What::Blocks { run, payload, .. } = what else { return };
+        match why {
+            Failure::Blocked => {}
+            Failure::NotSegmented => self.segmented = false,
+            Failure::Unreadable => self.unmapped = true,
+            // The timer sees to it.
+            Failure::Lost => return,
+        }
+        self.pending = Some(run);
+        if let Payload::Octets(octets) = payload {
+            self.filled = Some(octets);
+        }
+    }
+
+    /// What to send, one run of blocks at a time, or what has to come before.
+    pub(super) fn next(&mut self, now: Instant) -> Next {
         let run = match self.pending {
             Some(run) => run,
             None => match self.transfer.poll_transmit(now) {
                 Some(Transmit::Blocks(run)) => run,
-                Some(Transmit::Datagram(datagram)) => {
-                    // Lost on the way or here: the timer sees to both.
-                    if socket.try_send_to(&datagram, peer).is_err() {
-                        counters.tftp_send_errors.increment(1);
-                    }
-                    return Step::More;
-                }
-                None if self.transfer.outcome().is_some() => return self.last_words(socket, peer),
-                None => return Step::Waits,
+                Some(Transmit::Datagram(datagram)) => return Next::Send(What::Datagram(datagram)),
+                None => return if self.transfer.outcome().is_some() { self.last_words() } else { Next::Waits },
             },
         };
         self.pending = Some(run);
-        if let Some(step) = self.fill(&run, scratch) {
-            return step;
-        }
-        let stride = usize::from(run.block_size) + DATA_HEADER_BYTES;
-        let wire_bytes = run.bytes + usize::from(run.blocks) * DATA_HEADER_BYTES;
-        for (block, datagram) in scratch[..wire_bytes].chunks(stride).enumerate() {
-            match socket.try_send_to(datagram, peer) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.pending = Some(run.skip(block as u16));
-                    self.filled =
-                        self.filled.take().map(|octets| octets[block * usize::from(run.block_size)..].to_vec());
-                    return Step::Blocked;
+        let payload = match (self.filled.take(), &self.source) {
+            (Some(octets), _) => Payload::Octets(octets),
+            (None, Source::Octets(octets)) => Payload::Octets(octets.slice(run.offset as usize..).slice(..run.bytes)),
+            (None, Source::File(served)) if served.mapping.is_some() && !self.unmapped => {
+                if let Err(chunk) = served.is_warm(run.offset, run.bytes, now) {
+                    self.reading = true;
+                    return Next::Warm(served.clone(), chunk);
                 }
-                // No route, no ARP answer, a filter: as if lost on the way.
-                Err(_) => counters.tftp_send_errors.increment(1),
+                Payload::File(served.clone())
             }
-        }
-        self.pending = None;
-        self.filled = None;
-        Step::More
-    }
-
-    /// Lays the run's datagrams into the scratch, headers and payloads; a step if that is not possible now.
-    fn fill(&mut self, run: &BlockRun, scratch: &mut [u8]) -> Option<Step> {
-        let block_size = usize::from(run.block_size);
-        let mut payloads: Vec<IoSliceMut<'_>> = Vec::with_capacity(run.blocks.into());
-        let (mut rest, mut left) = (scratch, run.bytes);
-        for block in 0..run.blocks {
-            let (header, tail) = rest.split_at_mut(DATA_HEADER_BYTES);
-            header.copy_from_slice(&data_header(run.first_block.wrapping_add(block)));
-            let (payload, tail) = tail.split_at_mut(left.min(block_size));
-            left -= payload.len();
-            payloads.push(IoSliceMut::new(payload));
-            rest = tail;
-        }
-        let octets = match (&self.filled, &self.source) {
-            (Some(octets), _) => octets.as_slice(),
-            (None, Source::Octets(octets)) => &octets[run.offset as usize..][..run.bytes],
-            (None, Source::File(file)) => {
-                match file.read_now(&mut payloads, run.offset) {
-                    ReadNow::Done => {}
-                    ReadNow::WouldBlock => {
+            (None, Source::File(served)) => {
+                let mut octets = vec![0; run.bytes];
+                match served.file.read_now(&mut [IoSliceMut::new(&mut octets)], run.offset) {
+                    ReadNow::Done => Payload::Octets(octets.into()),
+                    // What is wrong with it a read that waits says.
+                    ReadNow::WouldBlock | ReadNow::Short | ReadNow::Failed(_) => {
                         self.reading = true;
-                        return Some(Step::Reads { file: file.clone(), offset: run.offset, bytes: run.bytes });
-                    }
-                    ReadNow::Short => {
-                        self.transfer.abort("file changed");
-                        self.pending = None;
-                        return Some(Step::More);
-                    }
-                    ReadNow::Failed(error) => {
-                        self.unreadable(&error);
-                        self.pending = None;
-                        return Some(Step::More);
+                        return Next::Read(served.clone(), run);
                     }
                 }
-                &[]
             }
         };
-        let mut octets = octets;
-        if !octets.is_empty() {
-            for payload in &mut payloads {
-                let (now, later) = octets.split_at(payload.len());
-                payload.copy_from_slice(now);
-                octets = later;
-            }
-        }
-        if let (true, Source::File(file)) = (run.last, &self.source)
-            && !file.is_unchanged()
+        self.pending = None;
+        if let (true, Source::File(served)) = (run.last, &self.source)
+            && !served.file.is_unchanged()
         {
             self.transfer.abort("file changed");
-            self.pending = None;
-            return Some(Step::More);
+            return self.last_words();
         }
-        None
+        Next::Send(What::Blocks { run, payload, segmented: self.segmented })
     }
 
-    /// A transfer that the server gives up is ended with ERROR, so that the client does not wait for it.
-    fn last_words(&self, socket: &UdpSocket, peer: SocketAddr) -> Step {
-        if let Some(Outcome::Aborted(reason)) = self.transfer.outcome() {
-            let error = packet::write_error(ErrorCode::NotDefined, reason);
-            // Lost: the client's own timer sees to it.
-            let _ = socket.try_send_to(&error, peer);
+    /// A transfer that the server gives up is ended with ERROR, so that the client does not wait for it. Lost: the client's own timer sees to it.
+    fn last_words(&self) -> Next {
+        match self.transfer.outcome() {
+            Some(Outcome::Aborted(reason)) => {
+                Next::SendLast(What::Datagram(packet::write_error(ErrorCode::NotDefined, reason)))
+            }
+            _ => Next::Ended,
         }
-        Step::Ended
     }
 
     /// Reports how it ended.

@@ -58,6 +58,11 @@ impl DropReason {
         Self::OpeningAnother,
     ];
 
+    /// Whether healthy clients and networks make such datagrams: repetitions, and what comes after the end.
+    pub const fn is_usual(self) -> bool {
+        matches!(self, Self::UnknownPeer | Self::StaleAck | Self::DuplicateRequest | Self::OpeningAnother)
+    }
+
     /// The word that metrics count it under.
     pub const fn label(self) -> &'static str {
         match self {
