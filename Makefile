@@ -62,10 +62,11 @@ check: ## Formatting, lints, documentation, dependency rules
 fmt: ## Format the sources
 	$(CARGO) fmt --all
 
-bench: ## Measure beside Kea, ISC dhcpd, dnsmasq and a stateless responder; ARGS=--quick, ARGS=--help
+bench: ## Measure beside Kea, ISC dhcpd, dnsmasq, tftpd-hpa, atftpd, nginx and stateless responders; ARGS=--quick, ARGS=--help
 	@$(PACKAGES) tests/lab/packages.txt bench/packages.txt
+	@bench/peers.sh $(TARGET)/peers tftpd-hpa atftpd
 	$(CARGO) build --locked --release -p reveille -p reveille-bench
-	$(TARGET)/release/reveille-bench run --reveille $(TARGET)/release/reveille $(ARGS)
+	$(TARGET)/release/reveille-bench run --reveille $(TARGET)/release/reveille --peers $(TARGET)/peers $(ARGS)
 
 clean: ## Remove what was built here (the images' cache stays)
 	$(CARGO) clean

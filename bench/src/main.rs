@@ -6,6 +6,7 @@
 mod bmc;
 mod conductor;
 mod contender;
+mod fetch;
 mod generate;
 mod histogram;
 mod io;
@@ -14,6 +15,7 @@ mod machine;
 mod packet;
 mod report;
 mod respond;
+mod respond_tftp;
 mod serve_slow;
 mod stage;
 mod suite;
@@ -42,6 +44,12 @@ enum Command {
     Generate(generate::Args),
     /// The stateless responder alone: answers every DISCOVER and REQUEST and remembers nothing
     Respond(respond::Args),
+    /// TFTP clients alone: many machines that fetch a file again and again; prints JSON
+    FetchTftp(fetch::tftp::Args),
+    /// HTTP clients alone: connections that fetch a file again and again; prints JSON
+    FetchHttp(fetch::http::Args),
+    /// The bare TFTP responder alone: remembers nothing, no offload
+    RespondTftp(respond_tftp::Args),
     /// A conductor alone: reservations, events or leases over the lease API of our dhcpd; prints JSON
     Conduct(conductor::Args),
     /// Our dhcpd on a disk that can be made slow at will: for the scenario of that name
@@ -59,6 +67,9 @@ fn main() -> ExitCode {
         Command::Run(args) => suite::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Respond(args) => respond::run(&args),
+        Command::FetchTftp(args) => fetch::tftp::run(&args),
+        Command::FetchHttp(args) => fetch::http::run(&args),
+        Command::RespondTftp(args) => respond_tftp::run(&args),
         Command::Conduct(args) => conductor::run(&args),
         Command::ServeSlow(args) => serve_slow::run(&args),
         Command::LeaseMemory(args) => lease_memory::run(&args),

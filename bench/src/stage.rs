@@ -1,5 +1,7 @@
 //! The stage: two namespaces joined by a veth pair, a server in one and the load in the other, each on its own core.
 
+mod boot;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::contender::{self, Contender, INTERFACE, Ours, SERVER};
 use crate::generate::{Outcome, Phase};
+
+pub use boot::{BootServer, HTTP_PORT};
 
 /// The server's core; the generator has the other.
 const SERVER_CORE: &str = "0";

@@ -20,6 +20,24 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// CPU time of a process, of its living children and of those that it has waited for.
+///
+/// # Errors
+/// The process is gone.
+pub fn family_cpu_time(pid: u32) -> anyhow::Result<Duration> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).context("the server is gone")?;
+    let mut all = cpu_time(pid)?;
+    for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+        // It may end meanwhile.
+        all += cpu_time(child).unwrap_or_default();
+    }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // After the name, which may have spaces: fields 3 and on; 16 and 17 are cutime and cstime, in ticks of 10 ms.
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(all + Duration::from_millis(ticks * 10))
+}
+
 /// Anonymous memory of a process that is resident: its heap and stacks, not its program or mapped files. Octets.
 ///
 /// # Errors

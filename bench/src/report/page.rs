@@ -1,5 +1,7 @@
 //! The table, on the terminal and in BENCHMARKS.md.
 
+mod boot;
+
 use std::fmt::Write;
 use std::path::Path;
 
@@ -38,6 +40,7 @@ pub fn text(results: &Value, targets: &[Target]) -> String {
     latency(&mut out, results);
     avalanche(&mut out, results);
     lease_api(&mut out, results);
+    boot::boot_files(&mut out, results);
     rest(&mut out, results);
     out
 }

@@ -85,6 +85,17 @@ pub fn targets(results: &Map<String, Value>) -> Vec<Target> {
         ("lease_list_per_s", "a million leases listed, leases a second", Bound::AtLeast(500_000.0)),
         ("lease_list_latency_cost", "99th percentile of DHCP meanwhile, times without", Bound::AtMost(1.2)),
         ("lease_list_rss_growth_mib", "memory that it takes meanwhile, MiB", Bound::AtMost(16.0)),
+        ("http_large_vs_nginx_c1", "a large file over one connection, times nginx", Bound::AtLeast(1.0)),
+        ("http_large_vs_nginx_c1000", "a large file over 1,000 connections, times nginx", Bound::AtLeast(1.0)),
+        ("http_cpu_per_gb_vs_nginx", "CPU for each GB of it, the worse of the two, times nginx", Bound::AtMost(1.0)),
+        ("http_script_vs_nginx", "scripts rendered a second, times nginx's static files", Bound::AtLeast(0.9)),
+        ("tftp_w1_vs_tftpd_hpa", "TFTP, 200 and 1,000 machines, times tftpd-hpa (the worse)", Bound::AtLeast(4.0)),
+        ("tftp_w1_vs_dnsmasq", "the same, times dnsmasq", Bound::AtLeast(1.2)),
+        ("tftp_w1_cpu_vs_dnsmasq", "CPU for each GB of it, times dnsmasq", Bound::AtMost(0.85)),
+        ("tftp_w16_vs_atftpd", "TFTP with windows of 16 blocks, times atftpd", Bound::AtLeast(2.5)),
+        ("tftp_w16_cpu_vs_ceiling", "CPU for each GB of it, times a bare responder without GSO", Bound::AtMost(0.8)),
+        ("tftp_w16_vs_w1_single", "one machine, windows of 16 blocks, times windows of one", Bound::AtLeast(8.0)),
+        ("tftp_10k_sessions_mib", "10,000 TFTP sessions at once, MiB", Bound::AtMost(64.0)),
         ("scaling_two_workers", "two workers, times one", Bound::AtLeast(1.7)),
     ];
     let value = |figure: &str| results.get(figure).and_then(Value::as_f64);

@@ -3,6 +3,9 @@
 mod api;
 mod avalanche;
 mod bmc;
+mod bootd;
+mod bootd_http;
+mod bootd_tftp;
 mod calibrate;
 mod latency;
 mod memory;
@@ -48,6 +51,9 @@ pub struct Args {
     /// The directory of latest.json and the plot [default: bench/results, if everything is measured]
     #[arg(long)]
     results: Option<PathBuf>,
+    /// Where peers are unpacked that cannot be installed side by side (see peers.sh)
+    #[arg(long, default_value = "target/peers")]
+    peers: PathBuf,
     /// The page whose generated part is renewed along with the results
     #[arg(long, default_value = "BENCHMARKS.md")]
     page: PathBuf,
@@ -84,10 +90,12 @@ pub enum Measurement {
     Api,
     /// A thousand BMCs beside ipmipower, and ten thousand in view
     Bmc,
+    /// Boot files over TFTP and HTTP beside tftpd-hpa, atftpd, dnsmasq and nginx
+    Bootd,
 }
 
 impl Measurement {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Dora,
         Self::Renew,
         Self::Mixed,
@@ -102,6 +110,7 @@ impl Measurement {
         Self::Reload,
         Self::Api,
         Self::Bmc,
+        Self::Bootd,
     ];
 
     fn name(self) -> &'static str {
@@ -120,6 +129,7 @@ impl Measurement {
             Self::Reload => "reload",
             Self::Api => "api",
             Self::Bmc => "bmc",
+            Self::Bootd => "bootd",
         }
     }
 
@@ -135,6 +145,7 @@ impl Measurement {
             Self::Flood | Self::SlowDisk | Self::Reload => 6,
             Self::Api => 25,
             Self::Bmc => 30,
+            Self::Bootd => 70,
         }
     }
 
@@ -154,6 +165,7 @@ impl Measurement {
             Self::Reload => scenario::reload(bench),
             Self::Api => api::measure(bench),
             Self::Bmc => bmc::measure(bench),
+            Self::Bootd => bootd::measure(bench),
         }
     }
 }
@@ -163,6 +175,7 @@ pub struct Bench {
     stage: Stage,
     rounds: u32,
     quick: bool,
+    peers: PathBuf,
     bar: ProgressBar,
     results: Map<String, Value>,
     durable: Map<String, Value>,
@@ -224,8 +237,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     results.insert("fdatasync_us_p50".into(), p50.into());
     results.insert("fdatasync_us_p99".into(), p99.into());
     results.insert("rounds".into(), rounds.into());
-    let mut bench =
-        Bench { stage, rounds, quick: args.quick, bar, results, durable: Map::new(), failures: Vec::new(), kea: None };
+    let mut bench = Bench {
+        stage,
+        rounds,
+        quick: args.quick,
+        peers: args.peers.clone(),
+        bar,
+        results,
+        durable: Map::new(),
+        failures: Vec::new(),
+        kea: None,
+    };
     for measurement in &chosen {
         bench.say(measurement.name());
         if let Err(error) = measurement.carry_out(&mut bench) {

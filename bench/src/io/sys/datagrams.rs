@@ -204,7 +204,7 @@ impl Outbox {
     }
 }
 
-fn send_all(socket: &impl AsFd, mut headers: &mut [libc::mmsghdr]) -> io::Result<()> {
+pub(super) fn send_all(socket: &impl AsFd, mut headers: &mut [libc::mmsghdr]) -> io::Result<()> {
     let fd = socket.as_fd().as_raw_fd();
     while !headers.is_empty() {
         // SAFETY: every header points to octets, and to a name or none, that outlive this call; their owner is borrowed by the caller.
