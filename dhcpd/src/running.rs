@@ -19,8 +19,10 @@ use crate::io::router_solicitation::RouterSolicitations;
 use crate::io::worker::Worker;
 use crate::io::{Clock, Waker};
 use crate::proto::scope::Scopes;
-use crate::store::journal::{DirectoryError, FileStorage, JournalOptions, JournalState, Storage};
+use crate::store::journal::{DirectoryError, FileStorage, JournalOptions, JournalState, SnapshotReport, Storage};
+use crate::store::nice::be_nicer;
 use crate::store::queue::Request;
+use crate::store::snapshot::TakeError;
 use crate::store::tokens::{TokenError, Tokens};
 use crate::store::{Store, StoreError};
 
@@ -30,6 +32,8 @@ const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
 const POOL_CHECK: Duration = Duration::from_secs(1);
 /// After a snapshot that failed, the next try waits so long.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(60);
+/// So much above the process's own nice value is that of a snapshot: one of a million leases would take a third of a core that workers are busy on.
+const SNAPSHOT_NICER: i32 = 10;
 
 /// How long a drain waits for requests that are being answered.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
@@ -356,7 +360,7 @@ async fn take_snapshots(store: Arc<Store>) {
             continue;
         }
         let taking = Arc::clone(&store);
-        match tokio::task::spawn_blocking(move || taking.take_snapshot()).await {
+        match tokio::task::spawn_blocking(move || take_nicely(taking)).await {
             Ok(Ok(report)) => tracing::info!(records = report.records, bytes = report.bytes, "snapshot taken"),
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "no snapshot; the log grows on");
@@ -364,6 +368,20 @@ async fn take_snapshots(store: Arc<Store>) {
             }
             Err(_) => return,
         }
+    }
+}
+
+/// Takes a snapshot in a thread of its own, since one that has become nicer stays so, and waits for it.
+fn take_nicely(store: Arc<Store>) -> Result<SnapshotReport, TakeError> {
+    let nicely = |store: Arc<Store>| {
+        be_nicer(SNAPSHOT_NICER);
+        store.take_snapshot()
+    };
+    let taking = Arc::clone(&store);
+    match std::thread::Builder::new().name("dhcpd-snapshot".into()).spawn(move || nicely(taking)) {
+        Ok(thread) => thread.join().unwrap_or(Err(TakeError::Worker)),
+        // No thread more: then among all others.
+        Err(_) => store.take_snapshot(),
     }
 }
 

@@ -441,7 +441,7 @@ pub struct ScopeUse {
     pub kind: String,
     /// Addresses in its pools.
     pub addresses: u64,
-    /// Of these, bound, held for an offer or reserved.
+    /// Of these, bound, held for an offer, resting or reserved, whether or not anybody has come for a reserved one.
     pub in_use: u64,
     /// In quarantine after a DECLINE.
     pub declined: u64,

@@ -42,10 +42,8 @@ pub async fn readyz(State(state): State<Arc<ApiState>>) -> (StatusCode, String) 
 pub async fn metrics(State(state): State<Arc<ApiState>>) -> impl IntoResponse {
     let store = &state.store;
     for scope in store.shared.scopes.load().iter() {
-        let map = &store.shared.maps[usize::from(scope.index.0)];
-        let held: u64 = scope.pools.iter().map(|pool| map.count(*pool)).sum();
         gauge!("reveille_dhcpd_pool_addresses", "scope" => scope.name.to_string()).set(scope.pool_size() as f64);
-        gauge!("reveille_dhcpd_pool_in_use", "scope" => scope.name.to_string()).set(held as f64);
+        gauge!("reveille_dhcpd_pool_in_use", "scope" => scope.name.to_string()).set(store.shared.in_use(scope) as f64);
     }
     let refused = state.reload_status().refused.is_some();
     gauge!("reveille_dhcpd_reload_refused").set(f64::from(u8::from(refused)));

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use reveille_config::MacAddr;
-use reveille_config::dto::dhcpd::{Lease, LeaseState};
+use reveille_config::dto::dhcpd::LeaseState;
 
 use super::body::Query;
+use super::lease_line::Shown;
 use super::problem::ApiError;
 use super::{ApiState, page};
 use crate::proto::scope::{Machine, ScopeIndex};
-use crate::store::model::{LeaseRow, Model};
+use crate::proto::time::UnixSecs;
+use crate::store::model::{LeaseRow, LeaseView, Model};
 
 /// What a lease must be like; all that is given must hold.
 #[derive(Debug, Default)]
@@ -73,28 +75,29 @@ impl Filter {
     }
 
     /// Whether a lease is meant, as far as its record and its client's reservation tell.
-    pub fn may_show(&self, model: &Model, address: Ipv4Addr, row: &LeaseRow) -> bool {
-        self.scope.is_none_or(|scope| scope == row.scope)
-            && self.address.is_none_or(|own| own == address)
-            && self.mac.is_none_or(|mac| mac == row.mac)
-            && self.client_id.as_ref().is_none_or(|id| **id == *row.client_id)
-            && self.of_reservation(model, address, row)
+    pub fn may_show(&self, model: &Model, lease: LeaseView<'_>) -> bool {
+        self.scope.is_none_or(|scope| scope == lease.scope)
+            && self.address.is_none_or(|own| own == lease.address)
+            && self.mac.is_none_or(|mac| mac == lease.mac)
+            && self.client_id.as_ref().is_none_or(|id| **id == *lease.client_id)
+            && self.of_reservation(model, lease)
     }
 
     /// Whether a lease is meant, by the rest.
-    pub fn shows(&self, lease: &Lease) -> bool {
-        let hostname = || lease.hostname.as_deref();
-        self.state.is_none_or(|state| state == lease.state)
+    pub fn shows(&self, shown: Shown<'_>, now: UnixSecs) -> bool {
+        let hostname = || shown.hostname();
+        self.state.is_none_or(|state| state == shown.state_at(now))
             && self.hostname.as_deref().is_none_or(|name| hostname().is_some_and(|own| own.eq_ignore_ascii_case(name)))
     }
 
     /// Node and labels are the reservation's: that of the machine, also where the lease is of another address, or else that of the address.
-    fn of_reservation(&self, model: &Model, address: Ipv4Addr, row: &LeaseRow) -> bool {
+    fn of_reservation(&self, model: &Model, lease: LeaseView<'_>) -> bool {
         if self.node.is_none() && self.label.is_none() {
             return true;
         }
-        let of_machine = model.reservation(&Machine { scope: row.scope, mac: row.mac }.into()).map(|(own, _)| own);
-        let Some(own) = of_machine.or_else(|| model.reservation_behind(address, row)) else { return false };
+        let machine = Machine { scope: lease.scope, mac: lease.mac };
+        let of_machine = model.reservation(&machine.into()).map(|(own, _)| own);
+        let Some(own) = of_machine.or_else(|| model.reservation_behind(lease)) else { return false };
         let labelled = |(name, value): &(String, String)| {
             let labels: BTreeMap<String, String> = serde_json::from_str(&own.terms.labels).unwrap_or_default();
             labels.get(name) == Some(value)

@@ -7,16 +7,16 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use reveille_config::dto::dhcpd::{Lease, LeaseState, Page};
+use reveille_config::dto::dhcpd::{Lease, Page};
 use reveille_config::limit::LEASES_LOOKED_AT_MAX;
 use tokio::sync::oneshot;
 
 use super::body::Query;
 use super::lease_filter::Filter;
+use super::lease_line::Shown;
 use super::problem::ApiError;
 use super::reservations::{busy, waited};
 use super::{ApiState, page, unix_now};
-use crate::proto::relay_agent::RelayAgent;
 use crate::proto::scope::ScopeIndex;
 use crate::store::journal::Sequence;
 use crate::store::model::{LeaseRow, RowState};
@@ -63,14 +63,15 @@ struct Found {
 
 impl Found {
     fn look(&mut self, state: &ApiState, address: Ipv4Addr, row: LeaseRow) {
-        if self.items.len() > self.limit || !self.filter.may_show(&state.store.shared.model, address, &row) {
+        let (shared, lease) = (&state.store.shared, row.view(address));
+        if self.items.len() > self.limit || !self.filter.may_show(&shared.model, lease) {
             return;
         }
-        let sequence = row.sequence;
-        let lease = lease(state, address, row);
-        if self.filter.shows(&lease) {
-            self.sequence = self.sequence.max(sequence);
-            self.items.push(lease);
+        let (reservation, now) = (shared.model.reservation_behind(lease), unix_now());
+        let shown = Shown { lease, reservation: reservation.as_deref() };
+        if self.filter.shows(shown, now) {
+            self.sequence = self.sequence.max(lease.sequence);
+            self.items.push(shown.whole(&shared.scopes.load(), now));
         }
     }
 }
@@ -194,35 +195,9 @@ pub async fn durable(state: &ApiState, sequence: Sequence) -> Result<(), ApiErro
 /// A lease as the API shows it.
 pub fn lease(state: &ApiState, address: Ipv4Addr, row: LeaseRow) -> Lease {
     let shared = &state.store.shared;
-    let reservation = shared.model.reservation_behind(address, &row);
-    let over = row.ends <= unix_now();
-    let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
-    //= https://www.rfc-editor.org/rfc/rfc3046#section-3.1
-    //# The DHCP server SHOULD report the Agent Circuit ID value of current leases in statistical reports (including its MIB) and in logs.
-    let agent = RelayAgent::new(&row.relay_agent);
-    Lease {
-        address,
-        mac: row.mac,
-        scope: shared.scopes.load().get(row.scope).map(|scope| scope.name.to_string()).unwrap_or_default(),
-        state: match row.state {
-            RowState::Released => LeaseState::Released,
-            RowState::Declined if !over => LeaseState::Declined,
-            RowState::Bound if !over => LeaseState::Bound,
-            RowState::Declined | RowState::Bound => LeaseState::Expired,
-        },
-        starts_unix: row.starts.0.into(),
-        ends_unix: row.ends.0.into(),
-        client_id: (!row.client_id.is_empty()).then(|| hex(&row.client_id)),
-        circuit_id: agent.circuit_id().map(hex),
-        remote_id: agent.remote_id().map(hex),
-        hostname: reservation
-            .as_ref()
-            .and_then(|own| own.hostname.as_deref())
-            .or(Some(&*row.hostname).filter(|name| !name.is_empty()))
-            .map(Into::into),
-        reserved: reservation.is_some(),
-        sequence: row.sequence,
-    }
+    let reservation = shared.model.reservation_behind(row.view(address));
+    let shown = Shown { lease: row.view(address), reservation: reservation.as_deref() };
+    shown.whole(&shared.scopes.load(), unix_now())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod access;
 mod batch;
 mod batch_rows;
 mod body;
+mod bulk;
 mod certificate;
 mod connection;
 mod draft;
@@ -14,6 +15,7 @@ mod export;
 mod health;
 mod history;
 mod lease_filter;
+mod lease_line;
 mod leases;
 mod links;
 mod listen;
@@ -63,6 +65,7 @@ pub struct ApiState {
     streams: Streams,
     shared_chunks: events::SharedChunks,
     exports: Arc<Semaphore>,
+    bulk: bulk::Bulk,
 }
 
 impl ApiState {
@@ -81,6 +84,7 @@ impl ApiState {
             streams,
             shared_chunks: Default::default(),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            bulk: bulk::Bulk::start(),
         }
     }
 

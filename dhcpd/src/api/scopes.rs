@@ -15,15 +15,12 @@ pub async fn list(State(state): State<Arc<ApiState>>) -> Result<Json<Page<ScopeU
     caught_up(&state).await?;
     let shared = &state.store.shared;
     let scopes = shared.scopes.load();
-    let items = scopes.iter().map(|scope| {
-        let map = &shared.maps[usize::from(scope.index.0)];
-        ScopeUse {
-            scope: scope.name.to_string(),
-            kind: scope.kind.as_str().into(),
-            addresses: scope.pool_size(),
-            in_use: scope.pools.iter().map(|pool| map.count(*pool)).sum(),
-            declined: shared.model.declined(scope.index, unix_now()),
-        }
+    let items = scopes.iter().map(|scope| ScopeUse {
+        scope: scope.name.to_string(),
+        kind: scope.kind.as_str().into(),
+        addresses: scope.pool_size(),
+        in_use: shared.in_use(scope),
+        declined: shared.model.declined(scope.index, unix_now()),
     });
     Ok(Json(Page { items: items.collect(), next: None }))
 }

@@ -73,9 +73,15 @@ impl AddressMap {
 
     /// How many addresses of `range` somebody holds.
     pub fn count(&self, range: AddressRange) -> u64 {
+        self.count_with(range, None)
+    }
+
+    /// How many addresses of `range` somebody holds here or in `other`, which is of the same subnet.
+    pub fn count_with(&self, range: AddressRange, other: Option<&Self>) -> u64 {
         let mut held = 0;
         self.spans(range, |index, mask| {
-            held += u64::from((self.words[index].load(Ordering::Relaxed) & mask).count_ones());
+            let there = other.map_or(0, |other| other.words[index].load(Ordering::Relaxed));
+            held += u64::from(((self.words[index].load(Ordering::Relaxed) | there) & mask).count_ones());
             false
         });
         held

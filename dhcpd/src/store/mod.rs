@@ -16,6 +16,7 @@ pub mod identity_index;
 pub mod journal;
 mod list;
 pub mod model;
+pub mod nice;
 mod note;
 mod pool_level;
 pub mod port;

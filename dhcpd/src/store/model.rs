@@ -67,6 +67,45 @@ pub struct LeaseRow {
 }
 
 impl LeaseRow {
+    /// The same without a copy.
+    pub fn view(&self, address: Ipv4Addr) -> LeaseView<'_> {
+        let Self { scope, mac, state, starts, ends, sequence, .. } = *self;
+        let (client_id, hostname, relay_agent) = (&*self.client_id, &*self.hostname, &*self.relay_agent);
+        LeaseView { address, scope, mac, state, starts, ends, sequence, client_id, hostname, relay_agent }
+    }
+
+    /// See [`LeaseView::is_of_any`].
+    pub fn is_of_any<'a>(&self, identities: impl Iterator<Item = &'a ReservedFor>) -> bool {
+        self.view(Ipv4Addr::UNSPECIFIED).is_of_any(identities)
+    }
+}
+
+/// What a listing reads of a lease, where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseView<'a> {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The scope that its address belongs to.
+    pub scope: ScopeIndex,
+    /// The hardware address that its client last used.
+    pub mac: MacAddr,
+    /// Its state.
+    pub state: RowState,
+    /// When bound or last renewed.
+    pub starts: UnixSecs,
+    /// When the promise (or the quarantine) ends.
+    pub ends: UnixSecs,
+    /// The record that says so.
+    pub sequence: Sequence,
+    /// Option 61.
+    pub client_id: &'a [u8],
+    /// Option 12 as the client sent it; empty where it did not.
+    pub hostname: &'a str,
+    /// Option 82 of its last message; empty where none came.
+    pub relay_agent: &'a [u8],
+}
+
+impl LeaseView<'_> {
     /// Whether a reservation for one of these identities is for the client of this lease, as far as its record tells.
     pub fn is_of_any<'a>(&self, mut identities: impl Iterator<Item = &'a ReservedFor>) -> bool {
         identities.any(|client| self.is_of(client))
@@ -77,7 +116,7 @@ impl LeaseRow {
             ReservedFor::Mac(mac) => self.mac == *mac,
             ReservedFor::ClientId(id) => *self.client_id == *id.as_slice(),
             ReservedFor::Circuit { .. } => {
-                let mut named = RelayAgent::new(&self.relay_agent).circuit().named();
+                let mut named = RelayAgent::new(self.relay_agent).circuit().named();
                 named.any(|port| Circuit::of(client) == Some(port))
             }
         }
@@ -171,6 +210,17 @@ impl Model {
         std::iter::successors(next(after), |(address, _)| next(Some(*address))).take(most).collect()
     }
 
+    /// Looks at the next leases of a scope in the order of addresses, at most `most`, where they lie; says the address of the last. The journal's reader waits for this long.
+    pub fn look_at_leases(
+        &self,
+        scope: ScopeIndex,
+        after: Option<Ipv4Addr>,
+        most: usize,
+        look: impl FnMut(LeaseView<'_>),
+    ) -> Option<Ipv4Addr> {
+        self.leases().look_at(scope, after, most, look)
+    }
+
     /// The last changes of an address, of a machine's leases or of both, the latest first.
     pub fn history(&self, address: Option<Ipv4Addr>, mac: Option<MacAddr>, most: usize) -> Vec<PastChange> {
         self.leases().history.of(address, mac, most)
@@ -208,8 +258,13 @@ impl Model {
     }
 
     /// The reservation that a lease goes by: that of its address, where that is its client's.
-    pub fn reservation_behind(&self, address: Ipv4Addr, row: &LeaseRow) -> Option<Arc<Reservation>> {
-        self.reserved_at(address).filter(|own| row.is_of_any(own.identities()))
+    pub fn reservation_behind(&self, lease: LeaseView<'_>) -> Option<Arc<Reservation>> {
+        self.reserved_at(lease.address).filter(|own| lease.is_of_any(own.identities()))
+    }
+
+    /// Whether any address is reserved.
+    pub fn has_reservations(&self) -> bool {
+        !self.reserved.is_empty()
     }
 
     /// All reservations, in no particular order.

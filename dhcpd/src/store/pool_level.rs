@@ -2,13 +2,14 @@
 //!
 //! It looks only when asked to (once a second); an address bitmap is counted, no worker is asked.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use reveille_config::limit::SCOPES_MAX;
 
-use super::Store;
 use super::journal::Pending;
 use super::note::Note;
+use super::{Shared, Store};
 use crate::proto::scope::{Scope, ScopeIndex};
 use crate::proto::time::UnixSecs;
 
@@ -42,14 +43,23 @@ fn crosses(scope: &Scope, above: bool, used: u64, size: u64) -> bool {
     }
 }
 
+impl Shared {
+    /// Addresses of a scope's pools that nobody else can get: bound, held for an offer, resting or reserved, also where nobody has come for a reserved one yet.
+    pub fn in_use(&self, scope: &Scope) -> u64 {
+        let index = usize::from(scope.index.0);
+        let Some(map) = self.maps.get(index) else { return 0 };
+        let kept = self.kept.get(index).and_then(OnceLock::get);
+        scope.pools.iter().map(|pool| map.count_with(*pool, kept)).sum()
+    }
+}
+
 impl Store {
     /// Writes down which scopes' pools have come to their upper mark, or back to their lower one, since the last time. Where the journal refuses, the next call does it.
     pub fn note_pool_levels(&self, now: UnixSecs) {
         let scopes = self.shared.scopes.load();
         let mut payload = Vec::new();
         for scope in scopes.iter().filter(|scope| !scope.pools.is_empty()) {
-            let Some(map) = self.shared.maps.get(usize::from(scope.index.0)) else { continue };
-            let used: u64 = scope.pools.iter().map(|pool| map.count(*pool)).sum();
+            let used = self.shared.in_use(scope);
             let size = scope.pool_size();
             let above = self.shared.pool_levels.is_above(scope.index);
             if !crosses(scope, above, used, size) {

@@ -4,6 +4,7 @@
 //!
 //! Later records win, by address and by client, so that an address bound anew needs no record that ends the old binding (docs/journal-format.md, R8).
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::by_address::ByAddress;
 use super::clients::{hash_client_id, hash_key, hash_said};
 use super::history::{History, PastChange, What};
 use super::journal::Sequence;
-use super::model::{LeaseRow, RowState};
+use super::model::{LeaseRow, LeaseView, RowState};
 use super::note::Note;
 use super::port::Port;
 use super::record::{BindRecord, Record, RecordError};
@@ -100,6 +101,8 @@ pub(super) struct LeaseRows {
     by_client_id: HashTable<u32>,
     /// Rows by hardware address, of which there may be several; empty where that is what all networks go by.
     by_mac: HashTable<u32>,
+    /// Addresses whose row says that they are in quarantine, by scope: few of many, and who counts them must not look at all.
+    resting: BTreeSet<(ScopeIndex, Ipv4Addr)>,
     /// Which addresses have a row, by scope, so that listings walk in order.
     listed: Vec<AddressMap>,
     /// What changed last.
@@ -162,6 +165,7 @@ impl LeaseRows {
             by_client: HashTable::new(),
             by_client_id: HashTable::new(),
             by_mac: HashTable::new(),
+            resting: BTreeSet::new(),
             history: History::default(),
             listed: scopes.iter().map(|scope| AddressMap::new(scope.subnet)).collect(),
             scopes,
@@ -235,6 +239,30 @@ impl LeaseRows {
         self.get(address).map(|row| (address, row))
     }
 
+    /// Looks at the next leases of a scope in the order of addresses, at most `most`; says the address of the last.
+    pub(super) fn look_at(
+        &self,
+        scope: ScopeIndex,
+        after: Option<Ipv4Addr>,
+        most: usize,
+        mut look: impl FnMut(LeaseView<'_>),
+    ) -> Option<Ipv4Addr> {
+        let listed = self.listed.get(usize::from(scope.0))?;
+        let mut last = None;
+        for _ in 0..most {
+            let Some(address) = listed.next_held(last.or(after)) else { break };
+            last = Some(address);
+            let Some(at) = self.find(address) else { continue };
+            let row = self.rows.get(at);
+            let &Row { sequence, starts, ends, mac, scope, state, .. } = row;
+            let said = row.said.as_deref();
+            let (client_id, hostname, relay_agent) =
+                said.map_or((&[][..], "", &[][..]), |said| (&said.client_id, &said.hostname, &said.relay_agent));
+            look(LeaseView { address, scope, mac, state, starts, ends, sequence, client_id, hostname, relay_agent });
+        }
+        last
+    }
+
     /// What a worker must know of every lease, in no particular order.
     pub(super) fn facts(&self) -> impl Iterator<Item = LeaseFacts> {
         self.by_address.numbers().map(|at| {
@@ -273,8 +301,9 @@ impl LeaseRows {
 
     /// How many addresses of a scope are in quarantine at `now`.
     pub(super) fn declined(&self, scope: ScopeIndex, now: UnixSecs) -> u64 {
-        let rows = self.by_address.numbers().map(|at| self.rows.get(at));
-        rows.filter(|row| row.scope == scope && row.state == RowState::Declined && row.ends > now).count() as u64
+        let (first, last) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+        let resting = self.resting.range((scope, first)..=(scope, last)).filter_map(|(_, address)| self.find(*address));
+        resting.filter(|at| self.rows.get(*at).ends > now).count() as u64
     }
 
     /// Forgets the quarantine of an address, if it is over at `now`.
@@ -293,6 +322,9 @@ impl LeaseRows {
         self.by_address.remove(address);
         let row = self.rows.get_mut(at);
         row.said = None;
+        if row.state == RowState::Declined {
+            self.resting.remove(&(row.scope, address));
+        }
         if let Some(listed) = self.listed.get(usize::from(row.scope.0)) {
             listed.release(address);
         }
@@ -313,6 +345,9 @@ impl LeaseRows {
         let at = self.row_at(address, scope, !renewed);
         self.unindex_names(at);
         let row = self.rows.get_mut(at);
+        if row.state == RowState::Declined && !self.resting.is_empty() {
+            self.resting.remove(&(scope, address));
+        }
         let runs = renewed && row.state == RowState::Bound && !row.expiry_told && row.ends > starts;
         (row.mac, row.starts, row.ends, row.state, row.sequence) = (mac, starts, ends, RowState::Bound, sequence);
         row.expiry_told = false;
@@ -369,6 +404,9 @@ impl LeaseRows {
         if let Some(at) = self.find(address) {
             let row = self.rows.get_mut(at);
             if row.mac == mac {
+                if row.state == RowState::Declined {
+                    self.resting.remove(&(scope, address));
+                }
                 let ends = row.ends.min(when);
                 self.history.add(PastChange { at: when, what: What::Released, address, mac, scope, ends, sequence });
                 (row.state, row.ends, row.sequence) = (RowState::Released, row.ends.min(when), sequence);
@@ -405,6 +443,7 @@ impl LeaseRows {
         let row = self.rows.get_mut(at);
         (row.mac, row.starts, row.ends, row.sequence) = (mac, starts, ends, sequence);
         (row.state, row.said) = (RowState::Declined, None);
+        self.resting.insert((scope, address));
         Some(Change::Ended)
     }
 

@@ -80,6 +80,7 @@ async fn a_batch_has_rows_of_every_kind() {
         assert!(fields.as_object().unwrap().iter().all(|(field, value)| chosen[field] == *value), "{chosen}");
     }
     server = server.restart(Loss::Everything);
+    assert_eq!(server.get("/v1/scopes").await["items"][1]["in_use"], 4, "kept, though nobody has come for them");
     let (_, again) = server.ask("POST", BATCH, Some(batch)).await;
     assert_eq!(again["unchanged"], 5, "{again}");
     let delete: Vec<Value> = identities().into_iter().map(|(_, fields)| fields).collect();

@@ -13,6 +13,7 @@ use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use super::Sequence;
 use super::entry;
 use super::queue::{Batch, Shared};
+use crate::store::nice::be_nicer;
 
 /// Commits that may wait for the reader.
 const WAITING_MAX: usize = 64;
@@ -20,7 +21,7 @@ const WAITING_MAX: usize = 64;
 const WAITING_OCTETS_MAX: usize = 8 << 20;
 /// Octets that a buffer has room for.
 const BUFFER_OCTETS_MIN: usize = 4_096;
-/// So much above the process's own nice value is the reader's: each step is a fifth less of a core that others want too.
+/// So much above the process's own nice value is the reader's.
 const READER_NICER: i32 = 10;
 
 /// Called with the sequence of the first record and the records (kind and payload) of one commit.
@@ -59,7 +60,7 @@ impl Following {
         let sleeping = Arc::clone(&sleeper);
         let run = move || {
             let _failed = FailOnPanic(Arc::clone(&of_reader));
-            be_nicer();
+            be_nicer(READER_NICER);
             // Ends with the writer.
             while let Some(mut batch) = sleeping.next(&batches) {
                 follower(batch.first, &mut entry::records(&batch.octets));
@@ -130,15 +131,6 @@ impl Sleeper {
         {
             thread.unpark();
         }
-    }
-}
-
-/// Raises the calling thread's nice value, which everybody may.
-fn be_nicer() {
-    let thread = Some(rustix::thread::gettid());
-    let nicer = |nice: i32| rustix::process::setpriority_process(thread, nice + READER_NICER);
-    if let Err(errno) = rustix::process::getpriority_process(thread).and_then(nicer) {
-        tracing::debug!(%errno, "the journal's reader keeps its priority");
     }
 }
 
