@@ -62,6 +62,8 @@ enum Command {
     Image(commands::image::Args),
     /// Watch what a daemon does
     Events(commands::events::Command),
+    /// Web hooks: try a receiver
+    Webhook(commands::webhook::Args),
     /// Print the OpenAPI description of the lease API, which dhcpd also serves as /v1/openapi.json
     Openapi,
     /// Print the completion script for a shell
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Bmc(args) => commands::block_on(commands::bmc::run(args)),
         Command::Image(args) => commands::block_on(commands::image::run(args)),
         Command::Events(args) => commands::block_on(commands::events::run(args)),
+        Command::Webhook(args) => commands::block_on(commands::webhook::run(args)),
         Command::Openapi => commands::openapi::run(),
         Command::Completion(args) => commands::completion::run::<Cli>(args),
     };

@@ -16,6 +16,7 @@ pub mod reservation;
 pub mod run;
 pub mod token;
 pub mod watch;
+pub mod webhook;
 
 use std::future::Future;
 use std::io::ErrorKind;

@@ -31,6 +31,17 @@ pub enum Daemon {
     Provisioner,
 }
 
+impl Daemon {
+    /// Its table.
+    pub fn part(self) -> Part {
+        match self {
+            Self::Dhcpd => Part::Dhcpd,
+            Self::Bootd => Part::Bootd,
+            Self::Provisioner => Part::Provisioner,
+        }
+    }
+}
+
 /// Arguments.
 #[derive(clap::Args)]
 #[command(
@@ -50,11 +61,7 @@ pub struct Args {
 /// Checks the file, tells the daemon, and waits for its answer.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let file = args.config.display();
-    let part = match args.daemon {
-        Daemon::Dhcpd => Part::Dhcpd,
-        Daemon::Bootd => Part::Bootd,
-        Daemon::Provisioner => Part::Provisioner,
-    };
+    let part = args.daemon.part();
     if let Err(mistakes) = Config::load_parts(&args.config, &[part]) {
         let color = std::io::stderr().is_terminal();
         for mistake in &mistakes {

@@ -57,6 +57,7 @@ fn every_command_helps() {
         "token create",
         "token list",
         "token revoke",
+        "webhook test",
         "bmc status",
         "bmc power",
         "bmc boot-device",

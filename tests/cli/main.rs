@@ -14,3 +14,4 @@ mod nodes;
 mod repair;
 mod site;
 mod tokens;
+mod webhook;

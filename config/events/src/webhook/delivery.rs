@@ -143,7 +143,7 @@ impl<L: Log> Delivery<L> {
             self.poster = Some(Poster::new(&self.hook)?);
         }
         match &self.poster {
-            Some(poster) => poster.post(&self.hook, message).await,
+            Some(poster) => poster.post(&self.hook, message).await.map(drop),
             None => Ok(()),
         }
     }

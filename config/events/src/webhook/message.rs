@@ -1,5 +1,7 @@
 //! [`Message`]: a request's body, id and signature, as Standard Webhooks 1.0 has them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -46,9 +48,19 @@ impl Message {
         )
     }
 
-    /// A message without events, for trying a receiver.
+    /// A message with one event that did not happen, for trying a receiver.
     pub(super) fn test(daemon: &str, hook: &Webhook, id: String) -> Self {
-        Self::new(id, "test", Data { daemon, webhook: &hook.name, epoch: None, lost: None, events: &[] })
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let event = Event {
+            sequence: 0,
+            at_unix_millis: now.as_millis() as u64,
+            kind: "test".into(),
+            mac: None,
+            node: None,
+            message: "a test of this web hook; nothing has happened".into(),
+            detail: serde_json::Map::new(),
+        };
+        Self::new(id, "test", Data { daemon, webhook: &hook.name, epoch: None, lost: None, events: &[event] })
     }
 
     fn new(id: String, r#type: &str, data: Data<'_>) -> Self {

@@ -68,6 +68,15 @@ impl Failure {
         }
     }
 
+    /// What it answered, where it did.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Redirect(status) | Self::Refused { status, .. } => Some(status.as_u16()),
+            Self::Gone => Some(StatusCode::GONE.as_u16()),
+            Self::Trust(_) | Self::Connect(_) | Self::Timeout(_) | Self::Broken(_) => None,
+        }
+    }
+
     /// When the receiver wants to be asked again.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -105,7 +114,7 @@ impl Poster {
     ///
     /// # Errors
     /// See [`Failure`].
-    pub(super) async fn post(&self, hook: &Webhook, message: &Message) -> Result<(), Failure> {
+    pub(super) async fn post(&self, hook: &Webhook, message: &Message) -> Result<StatusCode, Failure> {
         let unix_secs = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let request = Request::post(&hook.url)
             .header(CONTENT_TYPE, "application/json")
@@ -125,7 +134,7 @@ impl Poster {
             // What it says besides does not matter.
             let _ = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
             match status {
-                status if status.is_success() => Ok(()),
+                status if status.is_success() => Ok(status),
                 status if status.is_redirection() => Err(Failure::Redirect(status)),
                 StatusCode::GONE => Err(Failure::Gone),
                 status => Err(Failure::Refused { status, retry_after: retry_after.map(Duration::from_secs) }),
@@ -136,13 +145,14 @@ impl Poster {
     }
 }
 
-/// Posts a signed message without events once, for trying a receiver.
+/// Posts a signed message with one event of the kind `test`, once, for trying a receiver; gives the status that it answers.
 ///
 /// # Errors
 /// See [`Failure`].
-pub async fn test(daemon: &str, hook: &Webhook) -> Result<(), Failure> {
+pub async fn test(daemon: &str, hook: &Webhook) -> Result<u16, Failure> {
     let id = format!("test-{:016x}", getrandom::u64().unwrap_or_default());
-    Poster::new(hook)?.post(hook, &Message::test(daemon, hook, id)).await
+    let message = Message::test(daemon, hook, id);
+    Poster::new(hook)?.post(hook, &message).await.map(|status| status.as_u16())
 }
 
 /// The last of an error's causes, which says what happened and not where.
@@ -151,7 +161,24 @@ fn innermost(error: &hyper_util::client::legacy::Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    cause.to_string()
+    match untrusted(cause) {
+        Some(why) => {
+            format!(
+                "its certificate is not trusted ({why}): see `ca`, and whether the certificate is for the host in `url`"
+            )
+        }
+        None => cause.to_string(),
+    }
+}
+
+/// Why a certificate was refused: an error of TLS is inside one of the system, or inside that of another, and is none of their causes.
+fn untrusted<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::CertificateError> {
+    loop {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            return Some(why);
+        }
+        error = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    }
 }
 
 /// The certificates of the hook's own, or those that this host trusts.
