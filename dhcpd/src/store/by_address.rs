@@ -53,7 +53,8 @@ impl ByAddress {
     }
 
     /// All numbers, in no particular order.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+    #[cfg(test)]
+    fn numbers(&self) -> impl Iterator<Item = u32> {
         let numbers = self.0.values().flat_map(|page| page.numbers.iter());
         numbers.copied().filter(|number| *number != NONE)
     }

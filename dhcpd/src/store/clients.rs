@@ -174,6 +174,13 @@ impl Clients {
         }
     }
 
+    /// Makes room for so many more clients, each bound.
+    pub(super) fn expect(&mut self, clients: usize) {
+        let (seed, records) = (self.seed, &self.records);
+        self.by_key.reserve(clients, |&at| hash_key(seed, records.get(at).key()));
+        self.by_address.reserve(clients, |&at| hash_address(seed, records.get(at).address));
+    }
+
     /// Whether the client holds an address that nobody else can have: it has an active binding or an offer.
     pub(super) fn is_served(&self, key: ClientKey) -> bool {
         self.find(key).is_some_and(|at| self.records.get(at).is_served())
@@ -421,6 +428,10 @@ fn hash_address(seed: u64, address: Ipv4Addr) -> u64 {
 
 /// What a client says of itself, as a number that is the same as long as it says the same: its client identifier, its host name, and what its relay agent calls the server.
 pub(super) fn hash_said(seed: u64, client_id: &[u8], hostname: &str, called: Option<Ipv4Addr>) -> u32 {
+    if client_id.is_empty() && hostname.is_empty() && called.is_none() {
+        // Most clients, each time they speak.
+        return 0;
+    }
     foldhash::fast::FixedState::with_seed(seed).hash_one((client_id, hostname, called)) as u32
 }
 

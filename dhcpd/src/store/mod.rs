@@ -211,8 +211,9 @@ impl Store {
             told.clear();
             reading.events.wake();
         });
+        let expect = &mut |records| shared.model.leases_mut().expect(records);
         let replay = &mut |sequence, kind, payload: &[u8]| recovery.apply(sequence, kind, payload);
-        let journal = journal::open_followed(storage, options, replay, Some(follower))?;
+        let journal = journal::open_followed(storage, options, expect, replay, Some(follower))?;
         if let Some((sequence, source)) = recovery.error.take() {
             return Err(StoreError::Record { sequence, source });
         }

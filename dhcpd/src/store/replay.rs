@@ -152,6 +152,8 @@ impl<'a> Recovery<'a> {
             let is_over = lease.ends <= now.unix || keeps && lease.sequence < *sequence;
             is_over && leases.get(lease.address).is_some_and(|row| !row.is_of_any(own.identities()))
         };
+        // Clients fall to their workers evenly, as hashes do; a last few may make a table grow.
+        tables.iter_mut().for_each(|table| table.expect_leases(leases.len() / workers));
         let mut adopt = |lease: LeaseFacts| {
             if (lease.state == RowState::Bound && is_void(&lease))
                 || !tables[owner_of(lease.client.identity, workers)].adopt_lease(now, &lease)
@@ -168,6 +170,7 @@ impl<'a> Recovery<'a> {
         drop(leases);
         let mut leases = self.shared.model.leases_mut();
         orphaned.into_iter().for_each(|address| leases.remove(address));
+        leases.settle();
         drop(leases);
         let mut sightings: Vec<_> = self.sightings.into_iter().collect();
         sightings.sort_by_key(|(key, row)| (row.last, *key));

@@ -39,6 +39,8 @@ struct Row {
     state: RowState,
     /// That its time is over has been told.
     expiry_told: bool,
+    /// It is an address's; otherwise its number can be given again.
+    in_use: bool,
 }
 
 const _: () = assert!(size_of::<Row>() == 40);
@@ -263,10 +265,35 @@ impl LeaseRows {
         last
     }
 
+    /// All rows, in no particular order, but in that of memory.
+    fn in_use(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().map(|(_, row)| row).filter(|row| row.in_use)
+    }
+
+    /// How many leases there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Makes room for so many records to come, each of which may be a new lease.
+    pub(super) fn expect(&mut self, records: usize) {
+        let mut by_client = std::mem::take(&mut self.by_client);
+        by_client.reserve(records, |&at| hash_key(self.seed, self.client(self.rows.get(at))));
+        self.by_client = by_client;
+    }
+
+    /// Gives back room that [`Self::expect`] made in vain.
+    pub(super) fn settle(&mut self) {
+        let mut by_client = std::mem::take(&mut self.by_client);
+        if by_client.len() < by_client.capacity() / 4 {
+            by_client.shrink_to(0, |&at| hash_key(self.seed, self.client(self.rows.get(at))));
+        }
+        self.by_client = by_client;
+    }
+
     /// What a worker must know of every lease, in no particular order.
     pub(super) fn facts(&self) -> impl Iterator<Item = LeaseFacts> {
-        self.by_address.numbers().map(|at| {
-            let row = self.rows.get(at);
+        self.in_use().map(|row| {
             let &Row { sequence, address, starts, ends, mac, scope, state, expiry_told, .. } = row;
             let said = row.said.as_deref();
             let called = said.and_then(|said| RelayAgent::new(&said.relay_agent).server_id_override());
@@ -290,9 +317,8 @@ impl LeaseRows {
 
     /// The ports that clients of bound addresses of the pools are behind, where what those hold is limited.
     pub(super) fn ports(&self) -> impl Iterator<Item = (ClientKey, Port)> {
-        let rows = self.by_address.numbers().map(|at| self.rows.get(at));
         let limited = self.scopes.limits.port_share_percent < 100;
-        rows.filter(move |row| limited && row.state == RowState::Bound).filter_map(|row| {
+        self.in_use().filter(move |row| limited && row.state == RowState::Bound).filter_map(|row| {
             let scope = self.scopes.get(row.scope).filter(|scope| scope.in_pools(row.address))?;
             let circuit = RelayAgent::new(&row.said.as_ref()?.relay_agent).circuit();
             Some((self.client(row), Port::of(self.seed, scope.network, self.scopes.limits.port_share_by, circuit)?))
@@ -321,7 +347,7 @@ impl LeaseRows {
         self.unindex_names(at);
         self.by_address.remove(address);
         let row = self.rows.get_mut(at);
-        row.said = None;
+        (row.said, row.in_use) = (None, false);
         if row.state == RowState::Declined {
             self.resting.remove(&(row.scope, address));
         }
@@ -466,6 +492,7 @@ impl LeaseRows {
             scope,
             state: RowState::Declined,
             expiry_told: false,
+            in_use: true,
         };
         let at = self.rows.add(row);
         self.by_address.insert(address, at);
@@ -568,4 +595,41 @@ impl LeaseRows {
 /// A hardware address on whatever network.
 fn key_of_mac(mac: MacAddr) -> ClientKey {
     ClientKey { network: NetworkIndex(0), identity: Identity::of_mac(mac) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::testing::{config, ip};
+
+    #[test]
+    fn room_that_was_made_in_vain_is_given_back_and_every_lease_is_found() {
+        let scopes = Arc::new(Scopes::compile(&config(&[])));
+        let mut rows = LeaseRows::new(scopes, IdentityKey::new([1, 2]), 3);
+        rows.expect(100_000);
+        let mut payload = Vec::new();
+        for last in 100..110 {
+            let record = Record::Bind {
+                address: ip(2, last),
+                mac: MacAddr([2, 0, 0, 0, 0, last]),
+                starts: UnixSecs(10),
+                ends: UnixSecs(20),
+                client_id: Box::default(),
+                hostname: Box::default(),
+                relay_agent: Box::default(),
+                vendor_class: Box::default(),
+            };
+            let kind = record.encode(&mut payload);
+            assert_eq!(rows.apply(last.into(), kind, &payload), Ok(Applied::Lease(Change::Bound)));
+        }
+        rows.remove(ip(2, 104));
+        assert!(rows.by_client.capacity() >= 100_000);
+        rows.settle();
+        assert!(rows.by_client.capacity() < 100);
+        let addresses: Vec<_> = rows.facts().map(|lease| lease.address.octets()[3]).collect();
+        assert_eq!((addresses, rows.len()), ([100, 101, 102, 103, 105, 106, 107, 108, 109].to_vec(), 9));
+        for lease in rows.facts() {
+            assert_eq!(rows.of_client(lease.client).map(|(address, _)| address), Some(lease.address));
+        }
+    }
 }

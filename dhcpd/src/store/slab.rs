@@ -47,6 +47,12 @@ impl<T> Slab<T> {
         self.free.push(at);
     }
 
+    /// How many numbers are given and not freed.
+    pub(super) fn len(&self) -> usize {
+        let last = self.chunks.last().map_or(0, Vec::len);
+        self.chunks.len().saturating_sub(1) * CHUNK + last - self.free.len()
+    }
+
     /// All numbers ever given, with their values, freed ones included.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..).zip(self.chunks.iter().flatten())
@@ -62,7 +68,9 @@ mod tests {
         let mut slab = Slab::default();
         let numbers: Vec<u32> = (0..CHUNK * 2 + 3).map(|value| slab.add(value)).collect();
         assert!(numbers.iter().enumerate().all(|(value, &at)| *slab.get(at) == value));
+        assert_eq!(slab.len(), CHUNK * 2 + 3);
         slab.free(7);
+        assert_eq!(slab.len(), CHUNK * 2 + 2);
         assert_eq!((slab.add(1_000_000), *slab.get(7)), (7, 1_000_000));
         *slab.get_mut(8) = 5;
         assert_eq!(slab.iter().nth(8), Some((8, &5)));

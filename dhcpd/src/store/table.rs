@@ -430,6 +430,11 @@ impl Table {
         holder.is_some_and(|key| self.reclaim(key, address))
     }
 
+    /// Makes room for so many leases that will be adopted.
+    pub(super) fn expect_leases(&mut self, leases: usize) {
+        self.clients.expect(leases);
+    }
+
     /// Takes over a lease found in the journal; expired ones in the order of their ends. `false` where it can no longer be, or is over.
     pub(super) fn adopt_lease(&mut self, now: Now, lease: &LeaseFacts) -> bool {
         let &LeaseFacts { client: key, address, scope, mac, starts, ends, sequence, said, called, state, expiry_told } =

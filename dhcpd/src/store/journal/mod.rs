@@ -40,7 +40,7 @@ pub use file_storage::{DirectoryError, FileStorage};
 pub use follow::Follower;
 pub use format::{PAGE_BYTES, VERSION};
 pub use queue::Appender;
-pub use recovery::Replay;
+pub use recovery::{Expect, Replay};
 pub use repair::{Damage, RepairReport, repair, repair_storage};
 pub use snapshot::{SnapshotError, SnapshotReport, SnapshotSource, SnapshotWriter};
 pub use storage::{Storage, StorageError, StorageFile, StoredFile};
@@ -214,22 +214,24 @@ pub fn open_directory(path: &Path, options: JournalOptions, replay: Replay<'_>) 
 /// # Errors
 /// See [`OpenError`].
 pub fn open(storage: Box<dyn Storage>, options: JournalOptions, replay: Replay<'_>) -> Result<Journal, OpenError> {
-    open_followed(storage, options, replay, None)
+    open_followed(storage, options, &mut |_| {}, replay, None)
 }
 
-/// [`open`], and `follower` is shown each later record once it is durable, on a thread of its own.
+/// [`open`], and `follower` is shown each later record once it is durable, on a thread of its own. Before the first record `expect` is told about how many
+/// there may be.
 ///
 /// # Errors
 /// See [`OpenError`].
 pub fn open_followed(
     storage: Box<dyn Storage>,
     options: JournalOptions,
+    expect: Expect<'_>,
     replay: Replay<'_>,
     follower: Option<Follower>,
 ) -> Result<Journal, OpenError> {
     options.check()?;
     let storage: Arc<dyn Storage> = Arc::from(storage);
-    let found = recovery::recover(storage.as_ref(), replay)?;
+    let found = recovery::recover(storage.as_ref(), expect, replay)?;
     let segments =
         Arc::new(Segments::new(Arc::clone(&storage), found.journal, options.segment_bytes, found.next_number));
     found.live.into_iter().for_each(|segment| segments.add_live(segment));

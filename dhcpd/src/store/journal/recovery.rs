@@ -12,6 +12,12 @@ use super::{OpenError, Recovered, Sequence};
 /// Receives each record of the snapshot (with the sequence that the snapshot covers), then each later record of the log.
 pub type Replay<'a> = &'a mut dyn FnMut(Sequence, u8, &[u8]);
 
+/// What the record of a plain binding takes in a segment, or less.
+const BIND_BYTES: u64 = 32;
+
+/// Is told about how many records there may be, before the first of them: as many as there is room for.
+pub type Expect<'a> = &'a mut dyn FnMut(usize);
+
 /// What recovery hands to the running journal.
 pub(super) struct Found {
     pub(super) journal: u64,
@@ -66,7 +72,7 @@ fn headed(storage: &dyn Storage, name: FileName, bytes: u64) -> Result<Headed, O
 }
 
 /// Recovers a directory (docs/journal-format.md, "Rules" and "Crash cases").
-pub(super) fn recover(storage: &dyn Storage, replay: Replay<'_>) -> Result<Found, OpenError> {
+pub(super) fn recover(storage: &dyn Storage, expect: Expect<'_>, replay: Replay<'_>) -> Result<Found, OpenError> {
     let mut logs = Vec::new();
     let mut snapshots = Vec::new();
     let mut spares = Vec::new();
@@ -103,15 +109,16 @@ pub(super) fn recover(storage: &dyn Storage, replay: Replay<'_>) -> Result<Found
 
     let mut report = Recovered::default();
     let covered = snapshot.as_ref().map_or(0, |snapshot| snapshot.header.follows);
+    // Segments that end at or before what the snapshot covers are not needed (C19).
+    let unneeded = logs.windows(2).take_while(|pair| pair[1].header.follows <= covered).count();
+    let (unneeded, needed) = logs.split_at(unneeded);
+    expect(records_at_most(snapshot.as_ref(), needed));
     if let Some(snapshot) = &snapshot {
         report.snapshot_sequence = Some(covered);
         report.snapshot_bytes = snapshot.header.bytes;
         report.snapshot_records = replay_snapshot(storage, snapshot, replay)?;
     }
 
-    // Segments that end at or before what the snapshot covers are not needed (C19).
-    let unneeded = logs.windows(2).take_while(|pair| pair[1].header.follows <= covered).count();
-    let (unneeded, needed) = logs.split_at(unneeded);
     let open = replay_log(storage, covered, needed, replay, &mut report)?;
     if open.is_none() && snapshot.is_some() {
         return Err(OpenError::Missing { what: format!("all log segments after sequence {covered}") });
@@ -128,6 +135,13 @@ pub(super) fn recover(storage: &dyn Storage, replay: Replay<'_>) -> Result<Found
     let live =
         needed.iter().map(|file| LiveSegment { number: file.header.number, follows: file.header.follows }).collect();
     Ok(Found { journal, next, live, open, spares, next_number, report })
+}
+
+/// The snapshot's records, and as many as the segments have room for.
+fn records_at_most(snapshot: Option<&Headed>, needed: &[Headed]) -> usize {
+    let records = snapshot.map_or(0, |snapshot| snapshot.header.first);
+    let octets: u64 = needed.iter().map(|segment| segment.header.bytes).sum();
+    usize::try_from(records.saturating_add(octets / BIND_BYTES)).unwrap_or(0)
 }
 
 fn replay_snapshot(storage: &dyn Storage, snapshot: &Headed, replay: Replay<'_>) -> Result<u64, OpenError> {

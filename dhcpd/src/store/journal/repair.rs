@@ -56,7 +56,7 @@ pub fn repair(path: &Path) -> Result<Option<RepairReport>, OpenError> {
 /// # Errors
 /// As [`repair`].
 pub fn repair_storage(storage: &dyn Storage, segment_bytes: u64) -> Result<Option<RepairReport>, OpenError> {
-    match recovery::recover(storage, &mut |_, _, _| {}) {
+    match recovery::recover(storage, &mut |_| {}, &mut |_, _, _| {}) {
         Ok(_) => return Ok(None),
         Err(OpenError::Corrupt { .. } | OpenError::Missing { .. }) => {}
         Err(error) => return Err(error),

@@ -78,7 +78,7 @@ fn three_commits() -> (CrashDisk, String, Vec<u8>, Vec<u8>) {
 
 fn recovered(disk: &CrashDisk) -> (Sequence, Recovered) {
     let mut state = State::new();
-    let found = recovery::recover(disk, &mut |_, kind, octets| apply(&mut state, kind, octets))
+    let found = recovery::recover(disk, &mut |_| {}, &mut |_, kind, octets| apply(&mut state, kind, octets))
         .expect("a torn tail is no error");
     assert_eq!(state, state_after(found.next - 1));
     (found.next - 1, found.report)
