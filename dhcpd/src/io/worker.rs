@@ -29,6 +29,10 @@ const DROPS_EVERY_SECS: u32 = 1;
 /// Where one sleep was shorter than this, the next one is at least so long: at tens of thousands of packets a second, waking for each of them would cost as much as
 /// answering it.
 const REST: Duration = Duration::from_micros(50);
+/// After a turn that read so many messages …
+const MANY: usize = 4;
+/// … it is at least so long: they come fast, and a turn that reads many is cheaper for each of them, most of all where replies leave together.
+const LONG_REST: Duration = Duration::from_micros(150);
 /// How late the kernel may end such a sleep, nanoseconds.
 const TIMER_SLACK: std::num::NonZeroU64 = std::num::NonZeroU64::new(1_000).unwrap();
 /// What epoll says of the waker; a listener is said by its place.
@@ -107,6 +111,7 @@ impl Worker {
                 return Ok(());
             }
             let busy = !intake.is_empty() || poll.ready.contains(&true) || self.engine.has_requests();
+            poll.rest = if received < MANY { REST } else { LONG_REST };
             self.wait(&mut poll, &mut outbox, busy, now)?;
         }
     }
@@ -118,8 +123,8 @@ impl Worker {
             self.waker.is_awake_by(woken);
             return Ok(());
         }
-        if poll.slept < REST {
-            std::thread::sleep(REST - poll.slept);
+        if poll.slept < poll.rest {
+            std::thread::sleep(poll.rest - poll.slept);
         }
         self.waker.will_sleep();
         // Once more: whoever came before the line above did not see that this thread sleeps.
@@ -176,8 +181,9 @@ struct Poll {
     events: Vec<epoll::Event>,
     /// By the listeners' order.
     ready: Vec<bool>,
-    /// How long the last sleep was.
+    /// How long the last sleep was, and how long the next is at least.
     slept: Duration,
+    rest: Duration,
 }
 
 impl Poll {
@@ -192,6 +198,7 @@ impl Poll {
             events: Vec::with_capacity(EVENTS),
             ready: vec![false; ports.listeners.len()],
             slept: Duration::MAX,
+            rest: REST,
         })
     }
 
