@@ -31,6 +31,8 @@ const SWEEP: Duration = Duration::from_millis(20);
 const BURST: usize = 256;
 /// A wait shorter than this is not worth a sleep: waking up is not more exact.
 const SPIN: Duration = Duration::from_micros(100);
+/// Where only an answer lets it go on, it looks for one for so long before it sleeps: a server that had to wake it, core to core, would pay for that with each reply.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -129,6 +131,7 @@ impl Load {
         let end = begin + phase.millis * 1_000_000;
         let mut beat = Beat::new(phase, begin);
         let mut swept = begin;
+        let mut looked = Duration::ZERO;
         let last = loop {
             let now = self.now();
             if now >= end {
@@ -137,6 +140,7 @@ impl Load {
             if phase.clients.is_some_and(|clients| self.done() >= clients) {
                 break self.heard;
             }
+            let sent = self.wire.sent;
             let answered = self.receive(Some(&mut beat))?;
             self.begin_due(&mut beat)?;
             if now.saturating_sub(swept) > SWEEP.as_nanos() as u64 {
@@ -144,15 +148,15 @@ impl Load {
                 self.sweep(phase.retry, now)?;
             }
             self.wire.flush()?;
-            if answered == 0 {
-                self.rest(&beat)?;
+            if answered == 0 && !self.rest(&beat)? && self.wire.sent == sent {
+                looked += Duration::from_nanos(self.now() - now);
             }
             let silent = now.saturating_sub(self.heard) > SILENCE_MAX.as_nanos() as u64;
             ensure!(!silent, "no answer for {} s; {} were bound", SILENCE_MAX.as_secs(), self.fleet.tally.bound);
         };
         let seconds = (last.max(begin + 1) - begin) as f64 / 1e9;
         let cpu = self.server_cpu()?.saturating_sub(server_cpu);
-        let busy = own_cpu_time().saturating_sub(own_cpu).as_secs_f64() / seconds;
+        let busy = own_cpu_time().saturating_sub(own_cpu).saturating_sub(looked).as_secs_f64() / seconds;
         let in_time = self.fleet.tally.clone();
         self.drain()?;
         let tally = &self.fleet.tally;
@@ -275,16 +279,19 @@ impl Load {
         wire.answer_arp(|address| fleet.owner_of(address))
     }
 
-    /// Nothing is there: sleeps, unless something is due at once.
-    fn rest(&self, beat: &Beat) -> anyhow::Result<()> {
+    /// Nothing is there: sleeps, unless something is due at once. Says whether it slept.
+    fn rest(&self, beat: &Beat) -> anyhow::Result<bool> {
         let Self { wire, fleet, .. } = self;
         wire.answer_arp(|address| fleet.owner_of(address))?;
         let left = beat.next_due().map(|due| Duration::from_nanos(due.saturating_sub(self.now())));
+        let looks = || self.now().saturating_sub(self.heard) < LOOK.as_nanos() as u64;
         match left {
-            Some(left) if left < SPIN && self.sleep.is_none() => Ok(()),
+            Some(left) if left < SPIN && self.sleep.is_none() => return Ok(false),
+            None if self.sleep.is_none() && looks() => return Ok(false),
             Some(left) if left < SPIN => self.wire.wait(left.max(self.sleep.unwrap_or_default())),
             left => self.wire.wait(left.map_or(SWEEP / 4, |left| (left - SPIN / 2).min(SWEEP / 4))),
-        }
+        }?;
+        Ok(true)
     }
 
     /// After a phase: answers under way come in, then whoever is left gives up.
