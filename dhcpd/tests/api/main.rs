@@ -6,6 +6,7 @@ mod conformance;
 mod harness;
 mod identities;
 mod leases;
+mod paging;
 mod transport;
 
 use std::net::Ipv4Addr;

@@ -397,9 +397,9 @@ impl StorageFile for CrashFile {
     fn sync(&mut self) -> Result<(), StorageError> {
         let mut disk = self.disk.disk();
         disk.sync(&self.name)?;
-        let file = &mut disk.files[self.file];
-        file.durable = file.current.clone();
-        file.unsynced.clear();
+        // Only what was written: a segment is long, and each commit syncs it.
+        let FileState { durable, unsynced, .. } = &mut disk.files[self.file];
+        unsynced.drain(..).for_each(|(offset, octets)| put(durable, offset, &octets));
         Ok(())
     }
 }
