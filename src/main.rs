@@ -58,6 +58,8 @@ enum Command {
     Node(commands::node::Args),
     /// BMCs directly, many at a time: power, boot device, sensors, events, inventory
     Bmc(commands::bmc::Args),
+    /// What machines shall boot from the network
+    Boot(commands::boot::Args),
     /// Images that bootd serves
     Image(commands::image::Args),
     /// Watch what a daemon does
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Token(args) => commands::block_on(commands::token::run(args)),
         Command::Node(args) => commands::block_on(commands::node::run(args)),
         Command::Bmc(args) => commands::block_on(commands::bmc::run(args)),
+        Command::Boot(args) => commands::block_on(commands::boot::run(args)),
         Command::Image(args) => commands::block_on(commands::image::run(args)),
         Command::Events(args) => commands::block_on(commands::events::run(args)),
         Command::Webhook(args) => commands::block_on(commands::webhook::run(args)),

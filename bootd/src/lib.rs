@@ -18,10 +18,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
-use reveille_config::Endpoint;
 use reveille_config::bootd::Bootd;
+use reveille_config::dto::bootd::{BootAction, Intent, IntentPut};
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::{API_CONNECTIONS_MAX, EVENT_STREAMS_MAX, HTTP_CONNECTIONS_MAX};
+use reveille_config::{Endpoint, MacAddr};
 use reveille_events::Streams;
 use reveille_events::webhook::Hooks;
 use tokio::sync::{Semaphore, watch};
@@ -31,6 +32,9 @@ use crate::io::http::{Door, Lane};
 use crate::io::listen::{self, ListenError};
 use crate::io::pull::Puller;
 use crate::io::{CertificateError, Certificates, Counters, http, tftp};
+use crate::proto::language::Language;
+use crate::proto::script::{self, IntentRefusal};
+use crate::proto::template::{TemplateError, Templates};
 use crate::store::copies::{Copies, CopiesError};
 use crate::store::{Catalogue, CatalogueError, Events, Intents, IntentsError, Machines, Site, Store, Transfers};
 
@@ -40,12 +44,35 @@ pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 /// Downloads that are under way when the daemon is told to stop have so long to finish.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Why the daemon does not start.
+/// What is served cannot be had as the configuration says.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum SiteError {
     /// A directory to serve.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
+    /// A template's file.
+    #[error("cannot read the template {path} (bootd.profile)", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// What unknown machines boot.
+    #[error("bootd.discovery: {0}")]
+    Discovery(IntentRefusal),
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What is served.
+    #[error(transparent)]
+    Site(#[from] SiteError),
     /// The boot intents.
     #[error(transparent)]
     Intents(#[from] IntentsError),
@@ -89,9 +116,9 @@ pub enum ReloadError {
         /// The key.
         field: &'static str,
     },
-    /// A directory to serve.
+    /// What is served.
     #[error(transparent)]
-    Catalogue(#[from] CatalogueError),
+    Site(#[from] SiteError),
     /// The certificate of HTTPS.
     #[error("{0}; the old configuration stays in force")]
     Certificate(#[from] CertificateError),
@@ -221,11 +248,36 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     Ok(running)
 }
 
-fn site(config: &Bootd) -> Result<Site, CatalogueError> {
+fn site(config: &Bootd) -> Result<Site, SiteError> {
+    let mut templates = Templates::default();
+    for profile in &config.profiles {
+        templates.add_profile(&profile.name);
+        for (language, path) in
+            [(Language::Ipxe, &profile.ipxe), (Language::Pxelinux, &profile.pxelinux), (Language::Grub, &profile.grub)]
+        {
+            let Some(path) = path else { continue };
+            let read = std::fs::read_to_string(path);
+            let source = read.map_err(|source| SiteError::Unreadable { path: path.clone(), source })?;
+            templates.add(&profile.name, language, source)?;
+        }
+    }
+    let discovery = config.discovery.as_ref().map(|own| {
+        let (kernel, initrd, cmdline) = (own.kernel.clone(), own.initrd.clone(), own.cmdline.clone());
+        let put = IntentPut {
+            profile: own.profile.clone(),
+            ..IntentPut::new(BootAction::Kernel { kernel, initrd, cmdline })
+        };
+        match script::check(&put) {
+            Ok(()) => Ok(Intent::of(MacAddr([0; 6]), put, 0)),
+            Err(refusal) => Err(SiteError::Discovery(refusal)),
+        }
+    });
     Ok(Site {
         catalogue: Catalogue::open(&config.roots)?,
         public_url: config.public_url.clone(),
         guard: config.temp_url.clone(),
+        templates,
+        discovery: discovery.transpose()?,
     })
 }
 

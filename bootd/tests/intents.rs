@@ -83,6 +83,100 @@ async fn what_was_answered_survives_a_restart_and_a_kill() {
     }
 }
 
+async fn text(daemon: &Daemon, path: &str) -> Option<String> {
+    let output = run("curl", &["-sSf", &daemon.url(path)], None).await;
+    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_boot_program_is_answered_in_its_language() {
+    let daemon = Daemon::start().await;
+    let uuid = "4c4c4544-0044-4810-8031-b4c04f4e3532";
+    let kernel = json!({"action": "kernel", "kernel": "k", "initrd": "i", "cmdline": "BOOTIF=${mac}", "uuid": uuid, "node": "n-1"});
+    daemon.api("PUT", PATH, Some(kernel)).await;
+    for (path, line) in [
+        (
+            "pxelinux.cfg/52-54-00-00-00-01",
+            format!("kernel http://{}/k BOOTIF=${{mac}} initrd=ramdisk || goto again", daemon.http),
+        ),
+        ("pxelinux.cfg/01-52-54-00-00-00-01", "APPEND BOOTIF=52:54:00:00:00:01".into()),
+        (&format!("pxelinux.cfg/{}", uuid.to_uppercase()), "KERNEL ::k".into()),
+        ("grub/grub.cfg-01-52-54-00-00-00-01", "linux '/k' 'BOOTIF=52:54:00:00:00:01'".into()),
+    ] {
+        let text = text(&daemon, path).await.unwrap_or_else(|| panic!("{path} is not there"));
+        assert!(text.lines().any(|own| own == line), "{path}: {line:?} is missing in\n{text}");
+    }
+    let tftp = format!("tftp://{}/grub/grub.cfg-01-52-54-00-00-00-01", daemon.tftp);
+    let output = run("curl", &["-sSf", &tftp], None).await;
+    assert!(String::from_utf8_lossy(&output.stdout).contains("linux '/k'"), "over TFTP too");
+    // Nobody knows these: the loop over the cards goes on.
+    for path in ["pxelinux.cfg/52-54-00-00-00-02", "discovery.ipxe", "pxelinux.cfg/default", "grub/grub.cfg"] {
+        assert_eq!(text(&daemon, path).await, None, "{path}");
+    }
+    // By node and by UUID.
+    let by_node = daemon.api("GET", "/v1/intents/n-1", None).await;
+    assert_eq!((by_node.0, by_node.1["mac"].as_str()), (200, Some("52:54:00:00:00:01")));
+    let script = json!({"action": "script", "script": "menu", "node": "n-1", "uuid": uuid});
+    let (status, put) = daemon.api("PUT", &format!("/v1/intents/{uuid}"), Some(script)).await;
+    assert_eq!((status, put["action"].as_str()), (200, Some("script")));
+    assert!(text(&daemon, "pxelinux.cfg/52-54-00-00-00-01").await.unwrap().contains("chain --replace"));
+    assert_eq!(
+        daemon.api("PUT", "/v1/intents/n-2", Some(json!({"action": "disk"}))).await.0,
+        400,
+        "no MAC, and no such node"
+    );
+    assert_eq!(daemon.api("DELETE", "/v1/intents/n-1", None).await.0, 204);
+    assert_eq!(text(&daemon, "pxelinux.cfg/52-54-00-00-00-01").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn profiles_discovery_and_guarded_kernels() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("root")).unwrap();
+    let (template, key) = (dir.path().join("own.ipxe"), dir.path().join("key"));
+    std::fs::write(&template, "#!ipxe\necho {{ hostname }}\nkernel {{ kernel }} {{ cmdline }}\nboot\n").unwrap();
+    std::fs::write(&key, "mykey").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let extra = format!(
+        "[bootd.discovery]\nkernel = \"private/k\"\ninitrd = \"i\"\n[[bootd.profile]]\nname = \"own\"\nipxe = {template:?}\n\
+         [bootd.temp_url]\nkeys = [{{ file = {key:?} }}]\nguard = [\"private\"]\n"
+    );
+    let daemon = Daemon::start_with(Arc::new(dir), &extra).await;
+    daemon.file("private/k", b"the kernel");
+    let discovery = text(&daemon, "discovery.ipxe").await.unwrap();
+    let url = discovery.lines().find_map(|line| line.strip_prefix("kernel ")).unwrap().split(' ').next().unwrap();
+    let kernel = run("curl", &["-sSf", url], None).await;
+    assert_eq!(kernel.stdout, b"the kernel", "{url}");
+    assert!(text(&daemon, "pxelinux.cfg/default").await.unwrap().contains("KERNEL ::private/k"));
+    assert_eq!(
+        text(&daemon, "pxelinux.cfg/52-54-00-00-00-09").await,
+        None,
+        "by MAC nobody is unknown: the loop goes on"
+    );
+
+    let hostile = "h || shell";
+    let intent = |profile: &str| {
+        Some(
+            json!({"action": "kernel", "kernel": "k", "initrd": "i", "cmdline": "c", "hostname": hostile, "profile": profile}),
+        )
+    };
+    let (status, problem) = daemon.api("PUT", PATH, intent("gone")).await;
+    assert_eq!((status, problem["field"].as_str()), (400, Some("profile")), "{problem}");
+    daemon.api("PUT", PATH, intent("own")).await;
+    let own = text(&daemon, "pxelinux.cfg/52-54-00-00-00-01").await.unwrap();
+    assert_eq!(own, format!("#!ipxe\necho h _| shell\nkernel http://{}/k c\nboot\n", daemon.http));
+    assert!(
+        text(&daemon, "grub.cfg-01-52-54-00-00-00-01").await.unwrap().contains("linux '/k' 'c'"),
+        "what is built in"
+    );
+    // A broken template changes nothing, and says where it is broken.
+    std::fs::write(&template, "#!ipxe\n{{ hostnam }}").unwrap();
+    let error = daemon.running.as_ref().unwrap().reload(daemon.config.clone()).unwrap_err().to_string();
+    assert!(error.contains("profile own") && error.contains("line 2"), "{error}");
+    assert_eq!(text(&daemon, "pxelinux.cfg/52-54-00-00-00-01").await.unwrap(), own);
+}
+
 /// Returns once a reader waits for the next event.
 async fn reader_waits() {
     let deadline = Instant::now() + Duration::from_secs(60);

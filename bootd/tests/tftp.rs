@@ -94,7 +94,7 @@ async fn text_errors_and_scripts() {
     assert!(!daemon.dir.path().join("root/up").exists());
     let (status, _) = daemon.api("PUT", "/v1/intents/52:54:00:12:34:56", Some(json!({"action": "disk"}))).await;
     assert_eq!(status, 200);
-    for path in ["pxelinux.cfg/01-52-54-00-12-34-56", "boot.ipxe"] {
+    for path in ["pxelinux.cfg/52-54-00-12-34-56", "boot.ipxe"] {
         tftp_hpa(&daemon, "octet", &["get", path, "script"]).await;
         assert!(arrived(&daemon, "script").starts_with(b"#!ipxe\n"), "{path}");
     }

@@ -12,7 +12,7 @@ use reveille_config::{Endpoint, MacAddr};
 use crate::ClientError;
 use crate::events::{self, EventStream};
 use crate::http::Http;
-use crate::query::path;
+use crate::query::{path, segment};
 
 /// A client of bootd's API.
 #[derive(Debug, Clone)]
@@ -39,6 +39,21 @@ impl Bootd {
     /// Deletes the boot intent of `mac`; no error where there is none.
     pub async fn delete_intent(&self, mac: MacAddr) -> Result<(), ClientError> {
         self.http.send::<()>(Method::DELETE, &format!("/v1/intents/{mac}"), None).await
+    }
+
+    /// [`Self::put_intent`] for all interfaces of a machine that has intents, by its UUID or its node; gives the first's.
+    pub async fn put_intent_of(&self, machine: &str, put: &IntentPut) -> Result<Intent, ClientError> {
+        self.http.call(Method::PUT, &format!("/v1/intents/{}", segment(machine)), Some(put)).await
+    }
+
+    /// The boot intent of a machine, by its MAC, its UUID or its node.
+    pub async fn intent_of(&self, machine: &str) -> Result<Intent, ClientError> {
+        self.http.get(&format!("/v1/intents/{}", segment(machine))).await
+    }
+
+    /// Deletes the boot intents of a machine, by its MAC, its UUID or its node; no error where there is none.
+    pub async fn delete_intent_of(&self, machine: &str) -> Result<(), ClientError> {
+        self.http.send::<()>(Method::DELETE, &format!("/v1/intents/{}", segment(machine)), None).await
     }
 
     /// One page of boot intents.

@@ -33,6 +33,10 @@ pub struct Bootd {
     pub roots: Vec<PathBuf>,
     /// Where files come from that no root has; none where the table is missing.
     pub upstream: Option<Upstream>,
+    /// What machines boot that nobody knows; nothing where the table is missing.
+    pub discovery: Option<Discovery>,
+    /// Operators' own scripts; names are unique.
+    pub profiles: Vec<Profile>,
     /// Which paths are served only with a signature; none where the table is missing.
     pub temp_url: Option<TempUrlGuard>,
     /// Who is sent the events; names are unique.
@@ -53,4 +57,32 @@ pub struct Upstream {
     pub check_secs: u32,
     /// What signs requests, where the upstream is a Swift with temporary URLs.
     pub temp_url_key: Option<Secret>,
+}
+
+/// The table `[bootd.discovery]`: what machines boot that have no boot intent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Discovery {
+    /// Path below bootd's roots, or a URL.
+    pub kernel: String,
+    /// Path below bootd's roots, or a URL.
+    pub initrd: String,
+    /// The kernel line.
+    pub cmdline: String,
+    /// The profile whose templates make the scripts.
+    pub profile: Option<String>,
+}
+
+/// A table `[[bootd.profile]]`: templates of scripts; a language without one has what is built in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Profile {
+    /// What intents call it.
+    pub name: String,
+    /// The file of iPXE's template.
+    pub ipxe: Option<PathBuf>,
+    /// PXELINUX'.
+    pub pxelinux: Option<PathBuf>,
+    /// GRUB's.
+    pub grub: Option<PathBuf>,
 }

@@ -126,16 +126,16 @@ fn intents_and_transfers() {
     let kernel =
         BootAction::Kernel { kernel: "agent/kernel".into(), initrd: "agent/ramdisk".into(), cmdline: "a=b".into() };
     golden(
-        IntentPut { action: kernel.clone(), node: Some("4f4e".into()) },
+        IntentPut { node: Some("4f4e".into()), ..IntentPut::new(kernel.clone()) },
         r#"{"action":"kernel","kernel":"agent/kernel","initrd":"agent/ramdisk","cmdline":"a=b","node":"4f4e"}"#,
     );
-    golden(IntentPut { action: BootAction::Disk, node: None }, r#"{"action":"disk"}"#);
+    golden(IntentPut::new(BootAction::Disk), r#"{"action":"disk"}"#);
     golden(
-        Intent { mac: MAC, action: BootAction::Disk, node: None, put_unix: 9 },
+        Intent::of(MAC, IntentPut::new(BootAction::Disk), 9),
         r#"{"mac":"52:54:00:aa:00:01","action":"disk","put_unix":9}"#,
     );
     golden(
-        Intent { mac: MAC, action: kernel, node: None, put_unix: 9 },
+        Intent::of(MAC, IntentPut::new(kernel), 9),
         r#"{"mac":"52:54:00:aa:00:01","action":"kernel","kernel":"agent/kernel","initrd":"agent/ramdisk","cmdline":"a=b","put_unix":9}"#,
     );
     golden(

@@ -1,6 +1,7 @@
 //! The subcommands, one file each: arguments, the call, the print.
 
 pub mod bmc;
+pub mod boot;
 pub mod check;
 pub mod completion;
 pub mod events;

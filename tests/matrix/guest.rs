@@ -58,7 +58,7 @@ pub fn intend_guest(lab: &Lab, mac: MacAddr, word: &str) {
 
 /// Puts a boot intent.
 pub fn intend(lab: &Lab, mac: MacAddr, action: BootAction) {
-    let put = IntentPut { action, node: None };
+    let put = IntentPut::new(action);
     lab.ask(lab.bootd().put_intent(mac, &put)).expect("an intent in force");
 }
 

@@ -55,7 +55,7 @@ impl std::fmt::Debug for Api {
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/intents", get(list_intents))
-        .route("/v1/intents/{mac}", put(put_intent).get(get_intent).delete(delete_intent))
+        .route("/v1/intents/{machine}", put(put_intent).get(get_intent).delete(delete_intent))
         .route("/v1/transfers", get(list_transfers))
         .route("/v1/events", get(events::list))
         .route("/v1/configuration", get(configuration))
@@ -98,29 +98,51 @@ fn parse_mac(text: &str) -> Result<MacAddr, Refusal> {
     text.parse().map_err(|error: reveille_config::MacAddrError| Refusal::bad("mac", error.to_string()))
 }
 
-async fn put_intent(
-    State(api): State<Api>,
-    Path(mac): Path<String>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Json<Intent>, Refusal> {
-    let mac = parse_mac(&mac)?;
-    let body = body.map_err(|error| Refusal::new(error.status(), "unreadable body", error.body_text()))?;
-    let put: IntentPut = serde_json::from_slice(&body).map_err(|error| Refusal::json(&error))?;
-    script::check(&put).map_err(|refusal| Refusal::bad(refusal.field, refusal.detail))?;
-    let intent = api.store.intents.put(mac, put).await?;
-    Ok(Json(Intent::clone(&intent)))
-}
-
-async fn get_intent(State(api): State<Api>, Path(mac): Path<String>) -> Result<Json<Intent>, Refusal> {
-    let mac = parse_mac(&mac)?;
-    match api.store.intents.get(mac) {
-        Some(intent) => Ok(Json(Intent::clone(&intent))),
-        None => Err(Refusal::new(StatusCode::NOT_FOUND, "no such intent", format!("{mac} has no boot intent"))),
+/// Of which interfaces a path speaks: one by its MAC, or those of a machine that has intents, by its UUID or its node.
+fn interfaces(api: &Api, machine: &str) -> Vec<MacAddr> {
+    match machine.parse() {
+        Ok(mac) => vec![mac],
+        Err(_) => api.store.intents.named(machine).iter().map(|intent| intent.mac).collect(),
     }
 }
 
-async fn delete_intent(State(api): State<Api>, Path(mac): Path<String>) -> Result<StatusCode, Refusal> {
-    api.store.intents.delete(parse_mac(&mac)?).await?;
+fn no_such(machine: &str) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "no such intent", format!("{machine} has no boot intent"))
+}
+
+async fn put_intent(
+    State(api): State<Api>,
+    Path(machine): Path<String>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Json<Intent>, Refusal> {
+    let macs = interfaces(&api, &machine);
+    if macs.is_empty() {
+        // Whoever meant a MAC is told what is wrong with it.
+        parse_mac(&machine)?;
+    }
+    let body = body.map_err(|error| Refusal::new(error.status(), "unreadable body", error.body_text()))?;
+    let put: IntentPut = serde_json::from_slice(&body).map_err(|error| Refusal::json(&error))?;
+    script::check(&put).map_err(|refusal| Refusal::bad(refusal.field, refusal.detail))?;
+    if let Some(profile) = put.profile.as_deref().filter(|profile| !api.store.site.load().templates.has(profile)) {
+        return Err(Refusal::bad("profile", format!("there is no profile {profile:?} in bootd's configuration")));
+    }
+    let mut first = None;
+    for mac in macs {
+        let intent = api.store.intents.put(mac, put.clone()).await?;
+        first.get_or_insert(intent);
+    }
+    first.map(|intent| Json(Intent::clone(&intent))).ok_or_else(|| no_such(&machine))
+}
+
+async fn get_intent(State(api): State<Api>, Path(machine): Path<String>) -> Result<Json<Intent>, Refusal> {
+    let found = interfaces(&api, &machine).first().and_then(|mac| api.store.intents.get(*mac));
+    found.map(|intent| Json(Intent::clone(&intent))).ok_or_else(|| no_such(&machine))
+}
+
+async fn delete_intent(State(api): State<Api>, Path(machine): Path<String>) -> Result<StatusCode, Refusal> {
+    for mac in interfaces(&api, &machine) {
+        api.store.intents.delete(mac).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

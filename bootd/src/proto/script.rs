@@ -8,10 +8,11 @@
 
 use std::fmt::Write as _;
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reveille_config::MacAddr;
 use reveille_config::dto::bootd::{BootAction, IntentPut};
+use uuid::Uuid;
 
+use super::language::Language;
 use super::path::{Encoding, resolve};
 
 /// Octets of a kernel line (x86 Linux reads 2,048 of it, others more).
@@ -20,34 +21,6 @@ pub const CMDLINE_BYTES_MAX: usize = 4_096;
 pub const LOCATION_BYTES_MAX: usize = 2_048;
 /// Octets of a node's name.
 pub const NODE_BYTES_MAX: usize = 255;
-
-/// The name of the entry script, which DHCP's boot file option points iPXE at.
-pub const ENTRY_SCRIPT: &str = "boot.ipxe";
-
-/// Which script a path names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScriptPath {
-    /// `boot.ipxe`: the same for every machine.
-    Entry,
-    /// `pxelinux.cfg/<mac>`, `pxelinux.cfg/01-<mac>` or `<mac>/script.ipxe`.
-    Machine(MacAddr),
-}
-
-impl ScriptPath {
-    /// Reads a safe path; none means that it names no script.
-    pub fn parse(path: &str) -> Option<Self> {
-        if path == ENTRY_SCRIPT {
-            return Some(Self::Entry);
-        }
-        let mac = match path.strip_prefix("pxelinux.cfg/") {
-            // `01-` is the hardware type, as PXELINUX writes it; without it as iPXE's ${mac:hexhyp}.
-            Some(name) if name.len() == 20 => name.strip_prefix("01-")?,
-            Some(name) => name,
-            None => path.strip_suffix("/script.ipxe")?,
-        };
-        (mac.len() == 17).then(|| mac.parse().ok().map(Self::Machine))?
-    }
-}
 
 /// Why an intent is refused: the field and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,11 +34,17 @@ pub struct IntentRefusal {
 
 /// Refuses an intent whose text could become script, or that cannot be rendered.
 pub fn check(put: &IntentPut) -> Result<(), IntentRefusal> {
-    if let Some(node) = &put.node {
-        check_printable("node", node, NODE_BYTES_MAX)?;
+    for (field, text) in [("node", &put.node), ("hostname", &put.hostname), ("profile", &put.profile)] {
+        text.as_ref().map_or(Ok(()), |text| check_printable(field, text, NODE_BYTES_MAX))?;
+    }
+    if let Some(uuid) = &put.uuid
+        && (uuid.len() != 36 || uuid.parse::<Uuid>().is_err())
+    {
+        return Err(refusal("uuid", "is none, such as 4c4c4544-0044-4810-8031-b4c04f4e3532"));
     }
     match &put.action {
         BootAction::Disk => Ok(()),
+        BootAction::Script { script } => check_location("script", script),
         BootAction::Kernel { kernel, initrd, cmdline } => {
             check_location("kernel", kernel)?;
             check_location("initrd", initrd)?;
@@ -125,37 +104,8 @@ fn check_location(field: &'static str, location: &str) -> Result<(), IntentRefus
     }
 }
 
-/// Octets that a path keeps unescaped in a URL (RFC 3986's unreserved and the slash).
-const PATH: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'$')
-    .add(b'%')
-    .add(b'&')
-    .add(b'\'')
-    .add(b'+')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
-
-/// The URL of a kernel or ramdisk as machines reach it.
-fn url(public_url: &str, location: &str) -> String {
-    if location.contains("://") {
-        return location.to_owned();
-    }
-    format!("{public_url}/{}", utf8_percent_encode(location.trim_start_matches('/'), PATH))
-}
-
-/// `boot.ipxe`: asks for this machine's script by the MAC of the card it booted from, then by each card's in turn.
+/// `boot.ipxe`: asks for this machine's script by the MAC of the card it booted from, then by each card's in turn, and for the
+/// script of machines that nobody knows last: so a machine that is known by another card gets its own.
 ///
 /// Relative names, so that it works over whichever protocol it came by. `--replace` makes the machine's script the last word: what
 /// it ends with is not followed by a try of the next card. EFI firmware goes on to its next boot entry only after a failure; after
@@ -171,6 +121,7 @@ pub fn render_entry() -> &'static str {
      inc reveille-nic\n\
      goto next_nic\n\
      :unknown\n\
+     chain --replace --autofree discovery.ipxe ||\n\
      echo Reveille: the boot server has nothing for this machine (${mac}); going on to the next boot device\n\
      sleep 3\n\
      iseq ${platform} efi && exit 1 ||\n\
@@ -178,8 +129,10 @@ pub fn render_entry() -> &'static str {
 }
 
 /// The script of one machine. The intent has passed [`check`].
-pub fn render_machine(mac: MacAddr, action: &BootAction, public_url: &str) -> String {
+pub fn render_machine(mac: Option<MacAddr>, action: &BootAction, public_url: &str) -> String {
     let mut script = String::with_capacity(1_024);
+    let url = |location: &str| Language::Ipxe.location(public_url, location);
+    let mac = mac.map_or_else(|| "${mac}".to_owned(), |mac| mac.to_string());
     // Writing to a String cannot fail.
     let _ = match action {
         BootAction::Disk => write!(
@@ -190,6 +143,13 @@ pub fn render_machine(mac: MacAddr, action: &BootAction, public_url: &str) -> St
              sanboot --no-describe --drive 0x80 || exit 0\n\
              :firmware\n\
              exit 1\n"
+        ),
+        BootAction::Script { script: location } => write!(
+            script,
+            "#!ipxe\n\
+             echo Reveille: {mac} loads its script\n\
+             chain --replace --autofree {} || exit 1\n",
+            url(location),
         ),
         BootAction::Kernel { kernel, initrd, cmdline } => write!(
             script,
@@ -211,8 +171,8 @@ pub fn render_machine(mac: MacAddr, action: &BootAction, public_url: &str) -> St
              echo Reveille: cannot load {kernel} or {initrd}; giving up\n\
              sleep 10\n\
              exit 1\n",
-            kernel = url(public_url, kernel),
-            initrd = url(public_url, initrd),
+            kernel = url(kernel),
+            initrd = url(initrd),
         ),
     };
     script
@@ -230,31 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn paths() {
-        let machine = Some(ScriptPath::Machine(MAC));
-        for (path, expected) in [
-            ("boot.ipxe", Some(ScriptPath::Entry)),
-            ("pxelinux.cfg/52-54-00-12-34-ab", machine),
-            ("pxelinux.cfg/52-54-00-12-34-AB", machine),
-            ("pxelinux.cfg/01-52-54-00-12-34-ab", machine),
-            ("52-54-00-12-34-ab/script.ipxe", machine),
-            ("52:54:00:12:34:ab/script.ipxe", machine),
-            ("pxelinux.cfg/default", None),
-            ("pxelinux.cfg/525400", None),
-            ("pxelinux.cfg/02-52-54-00-12-34-ab", None),
-            ("pxelinux.cfg/01-52-54-00-12-34-zz", None),
-            ("autoexec.ipxe", None),
-            ("x/boot.ipxe", None),
-            ("a/52-54-00-12-34-ab/script.ipxe", None),
-        ] {
-            assert_eq!(ScriptPath::parse(path), expected, "{path}");
-        }
-    }
-
-    #[test]
     fn kernel_script() {
         let script = render_machine(
-            MAC,
+            Some(MAC),
             &kernel("agent/vm linuz", "https://images.example/rd?sig=1&x=2", "console=ttyS0 BOOTIF=${mac}"),
             "http://10.77.2.1:8080",
         );
@@ -270,7 +208,7 @@ mod tests {
 
     #[test]
     fn disk_script_leaves_efi_to_the_firmware() {
-        let script = render_machine(MAC, &BootAction::Disk, "http://x");
+        let script = render_machine(Some(MAC), &BootAction::Disk, "http://x");
         let at = |line: &str| script.lines().position(|l| l == line).unwrap_or_else(|| panic!("{line:?} in\n{script}"));
         assert!(at("iseq ${platform} efi && goto firmware ||") < at("sanboot --no-describe --drive 0x80 || exit 0"));
         assert_eq!(script.lines().last(), Some("exit 1"), "EFI firmware takes a success for the end of booting");
@@ -305,10 +243,10 @@ mod tests {
             ("vmlinuz", "http://", "",                                            Some("initrd")),
         ];
         for (k, i, c, field) in cases {
-            let got = check(&IntentPut { action: kernel(k, i, c), node: None });
+            let got = check(&IntentPut::new(kernel(k, i, c)));
             assert_eq!(got.as_ref().err().map(|r| r.field), *field, "{k:?} {i:?} {c:?}: {got:?}");
         }
-        let node = check(&IntentPut { action: BootAction::Disk, node: Some("a\nb".into()) });
+        let node = check(&IntentPut { node: Some("a\nb".into()), ..IntentPut::new(BootAction::Disk) });
         assert_eq!(node.unwrap_err().field, "node");
     }
 
@@ -317,9 +255,9 @@ mod tests {
         #[test]
         fn text_never_becomes_script(k in "[ -~\n]{0,12}", i in "\\PC{0,12}", c in "([ -~]|\n|\\|\\||&&|#|\\$\\{|\\}| ){0,30}") {
             let action = kernel(&k, &i, &c);
-            if check(&IntentPut { action: action.clone(), node: None }).is_ok() {
-                let ours = render_machine(MAC, &kernel("k", "i", ""), "http://x");
-                let theirs = render_machine(MAC, &action, "http://x");
+            if check(&IntentPut::new(action.clone())).is_ok() {
+                let ours = render_machine(Some(MAC), &kernel("k", "i", ""), "http://x");
+                let theirs = render_machine(Some(MAC), &action, "http://x");
                 prop_assert_eq!(ours.lines().count(), theirs.lines().count());
                 for (a, b) in ours.lines().zip(theirs.lines()) {
                     let ends = |l: &str| l.split_whitespace().filter(|t| matches!(*t, "||" | "&&") || t.starts_with('#')).count();

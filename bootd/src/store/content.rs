@@ -4,18 +4,27 @@
 //! built-in one (a directory that a stock Ironic conductor writes is served as it is).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
 use reveille_config::MacAddr;
-use reveille_config::temp_url::TempUrlGuard;
+use reveille_config::dto::bootd::{BootAction, Intent};
+use reveille_config::temp_url::{Algorithm, Grant, TempUrlGuard};
 use serde_json::Map;
 
 use super::catalogue::{Catalogue, Lookup, Patience};
 use super::{NewEvent, Protocol, Store, clock};
-use crate::proto::path::SafePath;
-use crate::proto::script::{ScriptPath, render_entry, render_machine};
+use crate::proto::boot_path::{ScriptPath, Whose};
+use crate::proto::built_in::render;
+use crate::proto::language::Language;
+use crate::proto::path::{Encoding, SafePath, resolve};
+use crate::proto::script::render_entry;
 use crate::proto::temp_url::{Asked, SignatureRefusal, admit, is_guarded};
+use crate::proto::template::Templates;
+
+/// How long a kernel's signature holds: a machine loads it at once, or tries a few times.
+const SIGNATURE_SECS: u64 = 1_200;
 
 /// What is served, and under which URL.
 #[derive(Debug)]
@@ -26,6 +35,10 @@ pub struct Site {
     pub public_url: String,
     /// What is served only with a signature.
     pub guard: Option<TempUrlGuard>,
+    /// Operators' own scripts.
+    pub templates: Templates,
+    /// What machines boot that nobody knows; none: nothing.
+    pub discovery: Option<Intent>,
 }
 
 /// What a path stands for.
@@ -46,6 +59,48 @@ pub struct Script {
     pub mac: Option<MacAddr>,
     /// That machine's node.
     pub node: Option<String>,
+}
+
+impl Site {
+    /// The script of an intent: by its profile's template, else what is built in. A template that fails on this machine is an error of the operator's, and no script is
+    /// better than half of one.
+    fn script(&self, language: Language, intent: &Intent, mac: Option<MacAddr>) -> Content {
+        let signed;
+        let intent = match (language, &self.guard) {
+            (Language::Ipxe, Some(guard)) => {
+                signed = self.signed(guard, intent);
+                &signed
+            }
+            _ => intent,
+        };
+        let text = match self.templates.render(language, intent, mac, &self.public_url) {
+            None => render(language, mac, &intent.action, &self.public_url),
+            Some(Ok(text)) => text,
+            Some(Err(error)) => return Content::File(Lookup::Failed(std::io::Error::other(error))),
+        };
+        Content::Script(Script { text: text.into(), mac, node: intent.node.clone() })
+    }
+
+    /// The intent with temporary URLs for those of its files that are guarded: who may have the script may have them.
+    fn signed(&self, guard: &TempUrlGuard, intent: &Intent) -> Intent {
+        let mut intent = intent.clone();
+        let locations = match &mut intent.action {
+            BootAction::Kernel { kernel, initrd, .. } => vec![kernel, initrd],
+            BootAction::Script { script } => vec![script],
+            BootAction::Disk => Vec::new(),
+        };
+        for location in locations.into_iter().filter(|location| !location.contains("://")) {
+            let (Ok(path), Some(key)) = (resolve(location, Encoding::Plain), guard.keys.first()) else { continue };
+            if is_guarded(guard, &path) {
+                let path = format!("/{path}");
+                let expires_unix = clock::unix_secs() + SIGNATURE_SECS;
+                let grant = Grant { method: "GET", expires_unix, path: &path, prefix: None, ip_range: None };
+                let signed = grant.signed_path(Algorithm::Sha256, key.expose().as_bytes());
+                *location = format!("{}{signed}", self.public_url);
+            }
+        }
+        intent
+    }
 }
 
 impl Store {
@@ -93,17 +148,28 @@ impl Store {
     pub fn admitted(&self, path: &SafePath, patience: Patience) -> Content {
         let site = self.site.load();
         let named = ScriptPath::parse(path.as_str());
-        if let Some(ScriptPath::Machine(mac)) = named
-            && let Some(intent) = self.intents.get(mac)
+        if let Some(ScriptPath::Own(whose, language)) = named
+            && let Some(intent) = self.intent_of(whose)
         {
-            let text = render_machine(mac, &intent.action, &site.public_url).into();
-            return Content::Script(Script { text, mac: Some(mac), node: intent.node.clone() });
+            return site.script(language, &intent, Some(intent.mac));
         }
         match (site.catalogue.find(path, patience), named) {
             (Lookup::Absent, Some(ScriptPath::Entry)) => {
                 Content::Script(Script { text: Bytes::from_static(render_entry().as_bytes()), mac: None, node: None })
             }
+            (Lookup::Absent, Some(ScriptPath::Own(Whose::Unknown, language))) => match &site.discovery {
+                Some(intent) => site.script(language, intent, None),
+                None => Content::File(Lookup::Absent),
+            },
             (lookup, _) => Content::File(lookup),
+        }
+    }
+
+    fn intent_of(&self, whose: Whose) -> Option<Arc<Intent>> {
+        match whose {
+            Whose::Mac(mac) => self.intents.get(mac),
+            Whose::Uuid(uuid) => self.intents.named(&uuid.to_string()).into_iter().next(),
+            Whose::Unknown => None,
         }
     }
 

@@ -54,6 +54,8 @@ impl Store {
                 catalogue: Catalogue::open(&[root.to_owned()]).unwrap(),
                 public_url: "http://192.0.2.1".into(),
                 guard: None,
+                templates: Default::default(),
+                discovery: None,
             }),
             copies: None,
             copies_below: String::new(),

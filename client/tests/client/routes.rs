@@ -126,11 +126,11 @@ async fn bootd() {
     let action = BootAction::Kernel { kernel: "k".into(), initrd: "i".into(), cmdline: "c".into() };
 
     let line = "PUT /v1/intents/52:54:00:aa:00:01";
-    let put = IntentPut { action: action.clone(), node: Some(UUID.into()) };
+    let put = IntentPut { node: Some(UUID.into()), ..IntentPut::new(action.clone()) };
     let body = json!({ "action": "kernel", "kernel": "k", "initrd": "i", "cmdline": "c", "node": UUID });
     let given = golden(&fake, line, body, (200, intent.clone()), bootd.put_intent(mac(), &put)).await;
     assert_eq!(given.action, action);
-    let put = IntentPut { action: BootAction::Disk, node: None };
+    let put = IntentPut::new(BootAction::Disk);
     let answer = json!({ "mac": mac(), "action": "disk", "put_unix": 3 });
     golden(&fake, line, json!({ "action": "disk" }), (200, answer), bootd.put_intent(mac(), &put)).await;
 

@@ -4,13 +4,15 @@
 //! |---|---|
 //! | `PUT /v1/intents/{mac}` | [`IntentPut`] → 200 [`Intent`], once durable |
 //! | `GET /v1/intents/{mac}`, `DELETE` | → [`Intent`], 204 |
+//! | the same with the UUID or the node of a machine that has an intent | all its interfaces' (`GET`: the first's) |
 //! | `GET /v1/intents?cursor=&limit=` | → [`super::dhcpd::Page`] of [`Intent`] |
 //! | `GET /v1/transfers` | → [`super::dhcpd::Page`] of [`Transfer`]: those under way and the last ended |
 //! | `GET /v1/events` | → [`super::event::EventPage`] |
 //! | `GET /healthz`, `/readyz`, `/metrics` | text |
 //!
-//! To machines, over HTTP and TFTP: `boot.ipxe` (chains to the next), `pxelinux.cfg/<mac with hyphens>` and `<mac>/script.ipxe`
-//! (rendered from the machine's intent; 404 without one), and the files below the roots.
+//! To machines, over HTTP and TFTP: `boot.ipxe` (chains to the next), `pxelinux.cfg/<mac with hyphens>` and `<mac>/script.ipxe` for iPXE,
+//! `pxelinux.cfg/01-<mac>` and `pxelinux.cfg/<uuid>` for PXELINUX, `grub.cfg-01-<mac>` in any directory for GRUB (rendered from the machine's intent; 404 without
+//! one), `discovery.ipxe`, `pxelinux.cfg/default` and `grub.cfg` for machines that nobody knows, and the files below the roots.
 
 use std::net::IpAddr;
 
@@ -31,6 +33,11 @@ pub enum BootAction {
         /// The kernel line. May name the node and its addresses, never a secret.
         cmdline: String,
     },
+    /// Load a script in the language of the boot program that asks.
+    Script {
+        /// Path below bootd's roots, or a URL.
+        script: String,
+    },
     /// Go on to its own disk.
     Disk,
 }
@@ -44,6 +51,22 @@ pub struct IntentPut {
     /// The node's UUID; it marks events of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// The UUID of the machine's firmware (SMBIOS), by which PXELINUX asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// The machine's host name, for templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The profile whose templates make the script; none: what is built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
+impl IntentPut {
+    /// Nothing but what to do.
+    pub fn new(action: BootAction) -> Self {
+        Self { action, node: None, uuid: None, hostname: None, profile: None }
+    }
 }
 
 /// A boot intent in force.
@@ -57,8 +80,31 @@ pub struct Intent {
     /// The node's UUID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// The UUID of the machine's firmware (SMBIOS), by which PXELINUX asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// The machine's host name, for templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The profile whose templates make the script; none: what is built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// When it was put, Unix seconds.
     pub put_unix: u64,
+}
+
+impl Intent {
+    /// What is put for a machine, at a time.
+    pub fn of(mac: MacAddr, put: IntentPut, put_unix: u64) -> Self {
+        let IntentPut { action, node, uuid, hostname, profile } = put;
+        Self { mac, action, node, uuid, hostname, profile, put_unix }
+    }
+
+    /// What was put.
+    pub fn put(&self) -> IntentPut {
+        let Self { action, node, uuid, hostname, profile, .. } = self.clone();
+        IntentPut { action, node, uuid, hostname, profile }
+    }
 }
 
 /// One download.

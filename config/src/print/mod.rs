@@ -102,6 +102,20 @@ impl Printer<'_> {
                 self.line("temp_url_key", key.reference());
             }
         }
+        if let Some(own) = &bootd.discovery {
+            self.table("bootd.discovery".into(), false);
+            self.string("kernel", &own.kernel);
+            self.string("initrd", &own.initrd);
+            self.string("cmdline", &own.cmdline);
+            self.optional("profile", &own.profile);
+        }
+        for (at, own) in bootd.profiles.iter().enumerate() {
+            self.table(format!("bootd.profile[{at}]"), true);
+            self.string("name", &own.name);
+            for (key, path) in [("ipxe", &own.ipxe), ("pxelinux", &own.pxelinux), ("grub", &own.grub)] {
+                self.optional(key, &path.as_ref().map(|path| path.display()));
+            }
+        }
         if let Some(own) = &bootd.temp_url {
             self.table("bootd.temp_url".into(), false);
             let keys: Vec<_> = own.keys.iter().map(|key| key.reference().to_string()).collect();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::api::tls;
 use super::listeners::{Listeners, filled_list};
+use super::profile::{discovery, profiles};
 use super::reader::{Table, Value};
 use super::shape;
 use super::temp_url::guard;
@@ -37,6 +38,8 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
     let public_url = public_url(&table, "public_url", http.as_deref().unwrap_or_default());
     let roots = table.required("roots", "[\"/srv/reveille\"]").map(|value| roots(&value));
     let upstream = table.section("upstream", upstream);
+    let profiles = profiles(&table);
+    let discovery = table.section("discovery", |table| discovery(table, profiles.as_deref()));
     let temp_url = table.section("temp_url", guard);
     let webhooks = webhooks(&table, None, None);
     table.finish();
@@ -50,6 +53,8 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
         public_url: public_url?,
         roots: roots?,
         upstream: upstream.map_or(Some(None), |table| table.map(Some))?,
+        discovery: discovery.map_or(Some(None), |table| table.map(Some))?,
+        profiles: profiles?,
         temp_url: temp_url.map_or(Some(None), |table| table)?,
         webhooks: webhooks?,
     })

@@ -14,6 +14,7 @@ mod link;
 mod listeners;
 mod options;
 mod pool;
+mod profile;
 mod provisioner;
 mod reader;
 mod reservation;

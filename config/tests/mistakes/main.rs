@@ -149,6 +149,23 @@ fn each_key_of_an_upstream() {
 }
 
 #[test]
+fn discovery_and_profiles() {
+    let table = |lines: &str| format!("{lines}\n[provisioner]\n");
+    let discovery = "[bootd.discovery]\nkernel = \"k\"\ninitrd = \"i\"\ncmdline = \"a\"\n";
+    let profile = "[[bootd.profile]]\nname = \"own\"\nipxe = \"/etc/hosts\"\n";
+    row("[provisioner]\n", &table(&format!("{discovery}profile = \"own\"\n{profile}")), &[]);
+    for (lines, what, instead) in [
+        (format!("{discovery}profile = ¦\"gone\"\n{profile}"), "there is no profile `gone`", "[[bootd.profile]]"),
+        (discovery.replace("\"a\"", "¦\"a\\nb\""), "control character", "one line"),
+        (format!("{profile}{}", profile.replace("\"own\"", "¦\"own\"")), "two profiles called `own`", "of its own"),
+        (profile.replace("\"/etc/hosts\"", "¦\"/etc/gone\""), "cannot be found", "the daemon's user can read"),
+        (profile.replace("ipxe", "¦lilo"), "unknown key `lilo`", "pxelinux"),
+    ] {
+        row("[provisioner]\n", &table(&lines), &[(what, instead)]);
+    }
+}
+
+#[test]
 fn the_right_file_is_right() {
     assert_eq!(mistakes(RIGHT), []);
 }

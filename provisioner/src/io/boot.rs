@@ -64,7 +64,11 @@ impl BootServices {
                 },
                 Boot::Disk => BootAction::Disk,
             };
-            let put = IntentPut { action, node: Some(subject.node.uuid.to_string()) };
+            let put = IntentPut {
+                node: Some(subject.node.uuid.to_string()),
+                hostname: subject.node.name.clone(),
+                ..IntentPut::new(action)
+            };
             self.bootd.put_intent(*mac, &put).await.map_err(|error| failure("bootd", error))?;
         }
         Ok(Outcome::Done)

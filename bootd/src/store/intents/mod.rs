@@ -6,10 +6,9 @@
 //! A write that the system refuses cleanly (no space, quota, read-only, not permitted) fails that change and makes the daemon
 //! unready; the database is opened again until it works. Any other error of the disk is fatal (DESIGN.md, rule 3).
 
+mod table;
 mod writer;
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -21,6 +20,7 @@ use reveille_config::dto::dhcpd::Page;
 use reveille_config::limit::{INTENT_QUEUE_MAX, INTENTS_MAX, PAGE_MAX};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::table::Table;
 use self::writer::{FORMAT_VERSION, Opener, Writer, prepare, read_all};
 use super::clock;
 
@@ -35,7 +35,7 @@ pub struct Intents {
 
 #[derive(Debug)]
 struct Shared {
-    map: RwLock<BTreeMap<MacAddr, Arc<Intent>>>,
+    map: RwLock<Table>,
     state: watch::Sender<State>,
 }
 
@@ -131,14 +131,14 @@ impl Intents {
         if found != FORMAT_VERSION {
             return Err(IntentsError::Format { path, found });
         }
-        let mut map = BTreeMap::new();
+        let mut map = Table::default();
         for (mac, json) in read_all(&database).map_err(failed)? {
             let intent: Intent = serde_json::from_slice(&json).map_err(|source| IntentsError::Record {
                 path: path.clone(),
                 mac,
                 source,
             })?;
-            map.insert(mac, Arc::new(intent));
+            map.insert(Arc::new(Intent { mac, ..intent }));
         }
         let shared = Arc::new(Shared { map: RwLock::new(map), state: watch::Sender::new(State::Writable) });
         let (queue, changes) = mpsc::channel(INTENT_QUEUE_MAX);
@@ -152,16 +152,21 @@ impl Intents {
 
     /// The machine's intent.
     pub fn get(&self, mac: MacAddr) -> Option<Arc<Intent>> {
-        self.shared.map.read().unwrap_or_else(PoisonError::into_inner).get(&mac).cloned()
+        self.shared.map.read().unwrap_or_else(PoisonError::into_inner).get(mac).cloned()
+    }
+
+    /// The intents of a machine, by the UUID of its firmware, or by its node; at most [`PAGE_MAX`].
+    pub fn named(&self, name: &str) -> Vec<Arc<Intent>> {
+        let map = self.shared.map.read().unwrap_or_else(PoisonError::into_inner);
+        map.named(name).take(PAGE_MAX).cloned().collect()
     }
 
     /// One page, by MAC, of those after `after`.
     pub fn page(&self, after: Option<MacAddr>, limit: usize) -> Page<Intent> {
         let limit = limit.clamp(1, PAGE_MAX);
         let map = self.shared.map.read().unwrap_or_else(PoisonError::into_inner);
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = map.range((start, Bound::Unbounded));
-        let items: Vec<Intent> = rest.by_ref().take(limit).map(|(_, intent)| Intent::clone(intent)).collect();
+        let mut rest = map.after(after);
+        let items: Vec<Intent> = rest.by_ref().take(limit).map(|intent| Intent::clone(intent)).collect();
         let next = rest.next().and(items.last()).map(|last| last.mac.to_string());
         Page { items, next }
     }
@@ -182,10 +187,10 @@ impl Intents {
     /// # Errors
     /// See [`WriteError`]; then the intent in force is as before.
     pub async fn put(&self, mac: MacAddr, put: IntentPut) -> Result<Arc<Intent>, WriteError> {
-        if let Some(same) = self.get(mac).filter(|old| old.action == put.action && old.node == put.node) {
+        if let Some(same) = self.get(mac).filter(|old| old.put() == put) {
             return Ok(same);
         }
-        let intent = Arc::new(Intent { mac, action: put.action, node: put.node, put_unix: clock::unix_secs() });
+        let intent = Arc::new(Intent::of(mac, put, clock::unix_secs()));
         self.change(mac, Some(intent.clone())).await?;
         Ok(intent)
     }

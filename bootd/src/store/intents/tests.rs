@@ -13,12 +13,12 @@ fn mac(n: u8) -> MacAddr {
 }
 
 fn disk() -> IntentPut {
-    IntentPut { action: BootAction::Disk, node: None }
+    IntentPut::new(BootAction::Disk)
 }
 
 fn kernel(cmdline: &str) -> IntentPut {
     let action = BootAction::Kernel { kernel: "vmlinuz".into(), initrd: "initrd".into(), cmdline: cmdline.into() };
-    IntentPut { action, node: Some("node".into()) }
+    IntentPut { node: Some("node".into()), ..IntentPut::new(action) }
 }
 
 #[tokio::test]
@@ -37,6 +37,31 @@ async fn survives_a_restart() {
     assert_eq!(again.page(None, 10), before);
     assert_eq!(again.get(mac(1)).unwrap().action, kernel("b").action);
     assert_eq!((again.len(), again.get(mac(3))), (2, None));
+}
+
+#[tokio::test]
+async fn a_machine_is_known_by_its_uuid_and_its_node_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let uuid = "4C4C4544-0044-4810-8031-B4C04F4E3532";
+    let put = |node: &str, uuid: Option<&str>| IntentPut {
+        node: Some(node.into()),
+        uuid: uuid.map(str::to_owned),
+        ..IntentPut::new(BootAction::Disk)
+    };
+    let intents = Intents::open(dir.path()).unwrap();
+    intents.put(mac(2), put("one", Some(uuid))).await.unwrap();
+    intents.put(mac(1), put("one", None)).await.unwrap();
+    intents.put(mac(3), put("two", None)).await.unwrap();
+    let macs = |intents: &Intents, name: &str| intents.named(name).iter().map(|own| own.mac).collect::<Vec<_>>();
+    drop(intents);
+    let intents = Intents::open(dir.path()).unwrap();
+    assert_eq!(macs(&intents, "one"), [mac(1), mac(2)]);
+    assert_eq!(macs(&intents, &uuid.to_lowercase()), [mac(2)]);
+    intents.put(mac(2), put("two", None)).await.unwrap();
+    intents.delete(mac(3)).await.unwrap();
+    for (name, expected) in [("one", &[mac(1)][..]), ("TWO", &[mac(2)]), (uuid, &[]), ("three", &[])] {
+        assert_eq!(macs(&intents, name), expected, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -86,11 +111,10 @@ async fn a_full_disk_refuses_changes_and_recovers() {
     assert!(intents.refusal().is_some());
     assert_eq!(intents.get(mac(1)).unwrap().action, kernel("kept").action, "what is known is still served");
     errno.store(0, Ordering::SeqCst);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while intents.refusal().is_some() {
-        assert!(tokio::time::Instant::now() < deadline, "did not recover");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let mut state = intents.shared.state.subscribe();
+    let recovered = tokio::time::timeout(Duration::from_secs(60), state.wait_for(|state| *state == State::Writable));
+    recovered.await.expect("it recovers by itself").unwrap();
+    assert_eq!(intents.refusal(), None);
     intents.put(mac(2), disk()).await.unwrap();
     assert_eq!(intents.get(mac(1)).unwrap().action, kernel("kept").action);
 }

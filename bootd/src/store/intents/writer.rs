@@ -122,7 +122,7 @@ impl Writer {
         {
             let map = self.shared.map.read().unwrap_or_else(PoisonError::into_inner);
             for change in batch.drain(..) {
-                let exists = accepted.get(&change.mac).map_or_else(|| map.contains_key(&change.mac), Option::is_some);
+                let exists = accepted.get(&change.mac).map_or_else(|| map.contains(change.mac), Option::is_some);
                 match (exists, change.intent.is_some()) {
                     (false, true) if count >= INTENTS_MAX => {
                         let _ = change.done.send(Err(WriteError::Full));
@@ -145,9 +145,9 @@ impl Writer {
                 let mut map = self.shared.map.write().unwrap_or_else(PoisonError::into_inner);
                 for (mac, intent) in accepted {
                     match intent {
-                        Some(intent) => map.insert(mac, intent),
-                        None => map.remove(&mac),
-                    };
+                        Some(intent) => map.insert(intent),
+                        None => map.remove(mac),
+                    }
                 }
                 (Ok(()), false)
             }
