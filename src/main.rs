@@ -60,6 +60,8 @@ enum Command {
     Bmc(commands::bmc::Args),
     /// What machines shall boot from the network
     Boot(commands::boot::Args),
+    /// Boot programs of Debian's packages, for bootd to serve
+    BootFiles(commands::boot_files::Args),
     /// Images that bootd serves
     Image(commands::image::Args),
     /// Watch what a daemon does
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         Command::Node(args) => commands::block_on(commands::node::run(args)),
         Command::Bmc(args) => commands::block_on(commands::bmc::run(args)),
         Command::Boot(args) => commands::block_on(commands::boot::run(args)),
+        Command::BootFiles(args) => commands::boot_files::run(args),
         Command::Image(args) => commands::block_on(commands::image::run(args)),
         Command::Events(args) => commands::block_on(commands::events::run(args)),
         Command::Webhook(args) => commands::block_on(commands::webhook::run(args)),

@@ -110,9 +110,11 @@ async fn each_boot_program_is_answered_in_its_language() {
     let output = run("curl", &["-sSf", &tftp], None).await;
     assert!(String::from_utf8_lossy(&output.stdout).contains("linux '/k'"), "over TFTP too");
     // Nobody knows these: the loop over the cards goes on.
-    for path in ["pxelinux.cfg/52-54-00-00-00-02", "discovery.ipxe", "pxelinux.cfg/default", "grub/grub.cfg"] {
+    for path in ["pxelinux.cfg/52-54-00-00-00-02", "discovery.ipxe", "pxelinux.cfg/default", "discovery.grub"] {
         assert_eq!(text(&daemon, path).await, None, "{path}");
     }
+    let entry = text(&daemon, "debian-installer/amd64/grub/grub.cfg").await.unwrap();
+    assert!(entry.contains("configfile /grub.cfg-01-$net_default_mac\nconfigfile /discovery.grub\n"), "{entry}");
     // By node and by UUID.
     let by_node = daemon.api("GET", "/v1/intents/n-1", None).await;
     assert_eq!((by_node.0, by_node.1["mac"].as_str()), (200, Some("52:54:00:00:00:01")));

@@ -2,6 +2,7 @@
 
 pub mod bmc;
 pub mod boot;
+pub mod boot_files;
 pub mod check;
 pub mod completion;
 pub mod events;

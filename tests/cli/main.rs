@@ -3,6 +3,8 @@
 //! What needs daemons runs them in network namespaces of the lab, and so needs root.
 
 mod bmc;
+mod boot;
+mod boot_files;
 mod check;
 mod daemons;
 mod elsewhere;

@@ -22,8 +22,8 @@ pub enum Whose {
 /// Which script a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScriptPath {
-    /// `boot.ipxe`: the same for every machine.
-    Entry,
+    /// `boot.ipxe`, and `grub.cfg` in any directory: the same for every machine.
+    Entry(Language),
     /// One machine's, or that for unknown ones.
     Own(Whose, Language),
 }
@@ -32,14 +32,15 @@ impl ScriptPath {
     /// Reads a safe path; none means that it names no script.
     ///
     /// iPXE asks for `pxelinux.cfg/<mac>` (the entry script has it do so) or `<mac>/script.ipxe`, PXELINUX for `pxelinux.cfg/<uuid>`, `pxelinux.cfg/01-<mac>` and at last
-    /// `pxelinux.cfg/default`, GRUB for `grub.cfg-01-<mac>` and `grub.cfg` in the directory it came from.
+    /// `pxelinux.cfg/default`, GRUB for `grub.cfg-01-<mac>` or `grub.cfg` in the directory it came from, as it was built; the latter sends it on to the former.
     pub fn parse(path: &str) -> Option<Self> {
         use Language::{Grub, Ipxe, Pxelinux};
         if path == ENTRY_SCRIPT {
-            return Some(Self::Entry);
+            return Some(Self::Entry(Ipxe));
         }
         let (whose, language) = match path.rsplit_once('/').unwrap_or(("", path)) {
-            (_, "grub.cfg") => (Some(Whose::Unknown), Grub),
+            (_, "grub.cfg") => return Some(Self::Entry(Grub)),
+            ("", "discovery.grub") => (Some(Whose::Unknown), Grub),
             (_, name) if name.starts_with("grub.cfg-01-") => (mac(&name[12..]), Grub),
             ("", "discovery.ipxe") => (Some(Whose::Unknown), Ipxe),
             ("pxelinux.cfg", "default") => (Some(Whose::Unknown), Pxelinux),
@@ -74,7 +75,7 @@ mod tests {
         let uuid = Whose::Uuid("4c4c4544-0044-4810-8031-b4c04f4e3532".parse().unwrap());
         let own = |whose, language| Some(ScriptPath::Own(whose, language));
         for (path, expected) in [
-            ("boot.ipxe", Some(ScriptPath::Entry)),
+            ("boot.ipxe", Some(ScriptPath::Entry(Ipxe))),
             ("discovery.ipxe", own(Whose::Unknown, Ipxe)),
             ("pxelinux.cfg/52-54-00-12-34-ab", own(mac, Ipxe)),
             ("pxelinux.cfg/52-54-00-12-34-AB", own(mac, Ipxe)),
@@ -87,7 +88,10 @@ mod tests {
             ("pxelinux.cfg/default", own(Whose::Unknown, Pxelinux)),
             ("grub/grub.cfg-01-52-54-00-12-34-ab", own(mac, Grub)),
             ("grub.cfg-01-52-54-00-12-34-ab", own(mac, Grub)),
-            ("grub/grub.cfg", own(Whose::Unknown, Grub)),
+            ("grub/grub.cfg", Some(ScriptPath::Entry(Grub))),
+            ("grub.cfg", Some(ScriptPath::Entry(Grub))),
+            ("discovery.grub", own(Whose::Unknown, Grub)),
+            ("grub.cfg-01-52:54:00:12:34:ab", own(mac, Grub)),
             ("grub/grub.cfg-0A4D02", None),
             ("grub.cfg-01-52-54-00-12-34-zz", None),
             ("pxelinux.cfg/0A4D02", None),

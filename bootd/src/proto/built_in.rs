@@ -32,6 +32,23 @@ pub fn render(language: Language, mac: Option<MacAddr>, action: &BootAction, pub
     }
 }
 
+/// The entry script, which sends a machine on to its own. Paths begin at the device that GRUB came from.
+pub fn entry(language: Language) -> &'static str {
+    match language {
+        Language::Ipxe => super::script::render_entry(),
+        Language::Grub => {
+            "echo 'Reveille: looking for what this machine shall boot'\n\
+             configfile /grub.cfg-01-$net_default_mac\n\
+             configfile /discovery.grub\n\
+             echo 'Reveille: the boot server has nothing for this machine; going on to the next boot device'\n\
+             sleep 3\n\
+             exit\n"
+        }
+        // It finds its own by itself.
+        Language::Pxelinux => "",
+    }
+}
+
 /// Quoted words, but for the one setting of GRUB's own that [`Language::cmdline`] writes.
 fn grub_cmdline(cmdline: &str) -> String {
     Language::Grub.escape(cmdline).replace("${net_default_mac}", "'\"$net_default_mac\"'")

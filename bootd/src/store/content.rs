@@ -16,10 +16,9 @@ use serde_json::Map;
 use super::catalogue::{Catalogue, Lookup, Patience};
 use super::{NewEvent, Protocol, Store, clock};
 use crate::proto::boot_path::{ScriptPath, Whose};
-use crate::proto::built_in::render;
+use crate::proto::built_in::{entry, render};
 use crate::proto::language::Language;
 use crate::proto::path::{Encoding, SafePath, resolve};
-use crate::proto::script::render_entry;
 use crate::proto::temp_url::{Asked, SignatureRefusal, admit, is_guarded};
 use crate::proto::template::Templates;
 
@@ -154,8 +153,9 @@ impl Store {
             return site.script(language, &intent, Some(intent.mac));
         }
         match (site.catalogue.find(path, patience), named) {
-            (Lookup::Absent, Some(ScriptPath::Entry)) => {
-                Content::Script(Script { text: Bytes::from_static(render_entry().as_bytes()), mac: None, node: None })
+            (Lookup::Absent, Some(ScriptPath::Entry(language))) => {
+                let text = Bytes::from_static(entry(language).as_bytes());
+                Content::Script(Script { text, mac: None, node: None })
             }
             (Lookup::Absent, Some(ScriptPath::Own(Whose::Unknown, language))) => match &site.discovery {
                 Some(intent) => site.script(language, intent, None),

@@ -12,7 +12,7 @@
 //!
 //! To machines, over HTTP and TFTP: `boot.ipxe` (chains to the next), `pxelinux.cfg/<mac with hyphens>` and `<mac>/script.ipxe` for iPXE,
 //! `pxelinux.cfg/01-<mac>` and `pxelinux.cfg/<uuid>` for PXELINUX, `grub.cfg-01-<mac>` in any directory for GRUB (rendered from the machine's intent; 404 without
-//! one), `discovery.ipxe`, `pxelinux.cfg/default` and `grub.cfg` for machines that nobody knows, and the files below the roots.
+//! one), `discovery.ipxe`, `pxelinux.cfg/default` and `discovery.grub` for machines that nobody knows, `grub.cfg` (chains to the next), and the files below the roots.
 
 use std::net::IpAddr;
 
