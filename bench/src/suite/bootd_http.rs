@@ -84,14 +84,14 @@ pub fn measure(bench: &mut Bench, hall: &Hall) -> anyhow::Result<()> {
 }
 
 fn name(machine: u32) -> String {
-    format!("01-02-00-00-00-00-{machine}")
+    format!("02-00-00-00-00-{machine}")
 }
 
 /// Tells ours what the machines boot, and keeps what it has rendered for each.
 fn intents(bench: &Bench, server: &Server, root: &Path) -> anyhow::Result<()> {
     let range = format!("[{}-{}]", MACHINES.start(), MACHINES.end());
-    let body = json!({ "action": "boot", "kernel": "vmlinuz", "initrd": "initrd.img",
-                       "arguments": "console=ttyS0 ipa-api-url=http://10.64.0.1:6385" });
+    let body = json!({ "action": "kernel", "kernel": "vmlinuz", "initrd": "initrd.img",
+                       "cmdline": "console=ttyS0 ipa-api-url=http://10.64.0.1:6385" });
     let status = std::process::Command::new("curl")
         .args(["-sSf", "-X", "PUT", "--unix-socket"])
         .arg(server.state.join("bootd.sock"))
@@ -102,8 +102,8 @@ fn intents(bench: &Bench, server: &Server, root: &Path) -> anyhow::Result<()> {
     ensure!(status.success(), "the intents are not taken");
     let folder = root.join("pxelinux.cfg");
     std::fs::create_dir_all(&folder)?;
-    let url = format!("http://{SERVER}:{HTTP_PORT}/pxelinux.cfg/01-02-00-00-00-00-{range}");
-    let curl = bench.stage.beside("curl").args(["-sSf", &url, "-o"]).arg(folder.join("01-02-00-00-00-00-#1"));
+    let url = format!("http://{SERVER}:{HTTP_PORT}/pxelinux.cfg/02-00-00-00-00-{range}");
+    let curl = bench.stage.beside("curl").args(["-sSf", &url, "-o"]).arg(folder.join("02-00-00-00-00-#1"));
     curl.succeed(Deadline::secs(30))?;
     Ok(())
 }

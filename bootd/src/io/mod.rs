@@ -10,6 +10,7 @@ pub mod tftp;
 mod certificate;
 mod counters;
 mod descriptors;
+mod said;
 mod sys;
 mod waker;
 

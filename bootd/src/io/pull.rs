@@ -11,6 +11,7 @@ use reveille_config::bootd::Upstream;
 use reveille_config::temp_url::{Algorithm, Grant, encode_path};
 
 use super::fetch::{FetchError, Fetched, Fetcher, Known};
+use super::said::{Cause, is_due};
 use crate::proto::path::SafePath;
 use crate::store::copies::{Arriving, Copies, Found, PullFailure, Version};
 use crate::store::{OpenFile, Store};
@@ -100,7 +101,9 @@ impl Puller {
             }
             counter!("reveille_bootd_upstream_fetches_total", "outcome" => label(&outcome)).increment(1);
             if let Err(why) = outcome {
-                tracing::warn!(path = key, %why, "a file of the upstream was not fetched");
+                if is_due(Cause::Upstream) {
+                    tracing::warn!(path = key, %why, "a file of the upstream was not fetched");
+                }
                 tokio::task::block_in_place(|| copies.give_up(&key, &arriving));
                 arriving.fail(why);
             }

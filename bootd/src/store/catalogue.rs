@@ -184,6 +184,12 @@ pub enum ReadNow {
 }
 
 impl OpenFile {
+    /// A file that is open already, however it may be used.
+    #[cfg(test)]
+    pub(crate) fn for_tests(file: File) -> Self {
+        Self::new(file.into()).unwrap().expect("a regular file")
+    }
+
     /// None: not a regular file.
     fn new(fd: OwnedFd) -> Result<Option<Self>, Errno> {
         let stat = rustix::fs::fstat(&fd)?;

@@ -18,6 +18,7 @@ use super::lane::{Lane, PIECE_BYTES, Piece};
 use super::parts::{Part, Parts};
 use super::report::Report;
 use crate::io::Counters;
+use crate::io::said::{Cause, is_due};
 use crate::store::{Ongoing, OpenFile, ReadNow};
 
 /// Octets read at a time where they are copied (small files, TLS, HTTP/2): large enough that system calls do not count, small enough for thousands of them.
@@ -191,7 +192,9 @@ fn outcome(read: Result<std::io::Result<Vec<u8>>, JoinError>) -> Result<Vec<u8>,
 }
 
 fn unreadable(error: &std::io::Error) -> BodyError {
-    tracing::error!(%error, "a served file cannot be read");
+    if is_due(Cause::Unreadable) {
+        tracing::error!(%error, "a served file cannot be read");
+    }
     BodyError::Unreadable
 }
 
@@ -220,6 +223,35 @@ impl Body for ServedBody {
             Self::Octets(octets) => SizeHint::with_exact(octets.as_ref().map_or(0, |octets| octets.len() as u64)),
             Self::File(body) => SizeHint::with_exact(body.bytes_left()),
             Self::Arriving(body) => body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Protocol, Store};
+    use http_body_util::BodyExt as _;
+
+    /// A descriptor that cannot be read fails as a disk does.
+    #[tokio::test]
+    async fn a_disk_that_cannot_be_read_ends_its_download_and_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::for_tests(dir.path());
+        for bytes in [10, OFFLOAD_BYTES_MIN] {
+            for lane in [None, Some(Lane::default())] {
+                let file = std::fs::File::create(dir.path().join("image")).unwrap();
+                file.set_len(bytes).unwrap();
+                let file = OpenFile::for_tests(file);
+                let ongoing = store.transfers.begin(Protocol::Http, "192.0.2.7".parse().unwrap(), "image", bytes, None);
+                let body = FileBody::new(file, Parts::one(0, bytes), lane, ongoing, Arc::new(Counters::new()));
+                let mut body = ServedBody::File(Box::new(body));
+                let error = body.frame().await.unwrap().unwrap_err();
+                assert_eq!(error, BodyError::Unreadable);
+                drop(body);
+                let ended = store.transfers.page(None, 1).items.remove(0);
+                assert_eq!((ended.outcome.as_deref(), ended.bytes_sent), (Some("file unreadable"), 0));
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::body::BodyError;
 use super::report::Report;
+use crate::io::said::{Cause, is_due};
 use crate::store::OpenFile;
 
 /// Octets of the longest piece. A connection has about two of them under way.
@@ -133,7 +134,9 @@ impl<S: Sendfile> Offload<S> {
             }
             Err(error) if is_of_peer(&error) => Poll::Ready(Err(error)),
             Err(error) => {
-                tracing::error!(%error, "a served file cannot be sent");
+                if is_due(Cause::CannotSend) {
+                    tracing::error!(%error, "a served file cannot be sent");
+                }
                 Poll::Ready(Err(piece.report.fail(BodyError::Unreadable)))
             }
         }

@@ -17,6 +17,7 @@ use super::lane::Lane;
 use super::parts::Parts;
 use crate::io::Counters;
 use crate::io::pull::{Pulled, Puller};
+use crate::io::said::{Cause, is_due};
 use crate::proto::http::{Answer, ByteRange, Validators, decide};
 use crate::proto::path::{Encoding, SafePath, resolve};
 use crate::store::copies::{Arriving, PullFailure};
@@ -121,11 +122,15 @@ impl Machines {
             Lookup::Absent => (StatusCode::NOT_FOUND, "not found\n", "not-found"),
             Lookup::Escape => (StatusCode::NOT_FOUND, "not found\n", "link-escapes"),
             Lookup::Forbidden => {
-                tracing::warn!(%peer, %path, "a file that a machine asked for may not be read by bootd");
+                if is_due(Cause::Forbidden) {
+                    tracing::warn!(%peer, %path, "a file that a machine asked for may not be read by bootd");
+                }
                 (StatusCode::FORBIDDEN, "the server may not read this file\n", "forbidden")
             }
             Lookup::Failed(error) => {
-                tracing::error!(%peer, %path, %error, "a file that a machine asked for cannot be opened");
+                if is_due(Cause::CannotOpen) {
+                    tracing::error!(%peer, %path, %error, "a file that a machine asked for cannot be opened");
+                }
                 (StatusCode::SERVICE_UNAVAILABLE, "the file cannot be opened\n", "failed")
             }
             Lookup::WouldBlock | Lookup::Found(_) | Lookup::Guarded => {
