@@ -18,7 +18,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
-use reveille_config::bootd::Bootd;
+use reveille_config::bootd::{Bootd, DropBox};
 use reveille_config::dto::bootd::{BootAction, Intent, IntentPut};
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::{API_CONNECTIONS_MAX, EVENT_STREAMS_MAX, HTTP_CONNECTIONS_MAX};
@@ -88,6 +88,15 @@ pub enum StartError {
     /// The kernel cannot keep paths below a root.
     #[error("this kernel does not offer openat2 (Linux 5.6 and later do), without which no file is served")]
     Unsupported(#[source] std::io::Error),
+    /// The drop-box.
+    #[error("cannot use the directory {path} (bootd.dropbox.directory); it must exist and be writable", path = .path.display())]
+    DropBox {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A thread of the runtime.
     #[error("a thread of bootd has failed at the start")]
     Thread(#[source] JoinError),
@@ -147,6 +156,13 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     let (state_dir, site) = (config.state_dir.clone(), site(&config)?);
     let intents =
         tokio::task::spawn_blocking(move || Intents::open(&state_dir)).await.map_err(StartError::Thread)??;
+    let dropbox = match &config.dropbox {
+        None => None,
+        Some(DropBox { directory, file_bytes_max, .. }) => {
+            let dropbox = store::DropBox::open(directory, *file_bytes_max);
+            Some(dropbox.map_err(|source| StartError::DropBox { path: directory.clone(), source })?)
+        }
+    };
     let copies = match config.upstream.clone() {
         None => None,
         Some(upstream) => {
@@ -160,6 +176,7 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
         site: ArcSwap::from_pointee(site),
         copies,
         copies_below: config.upstream.as_ref().map(|upstream| upstream.path.clone()).unwrap_or_default(),
+        dropbox,
         intents,
         transfers: Arc::new(Transfers::new(events.clone())),
         events,
@@ -183,7 +200,7 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     };
 
     for address in &config.tftp {
-        let server = tftp::Server::bind(*address, false, store.clone(), counters.clone())?;
+        let server = tftp::Server::bind(*address, config.tftp_single_port, store.clone(), counters.clone())?;
         running.servers.spawn(server.run(running.stop.subscribe()));
         tracing::info!(%address, "serving TFTP");
     }
@@ -314,6 +331,8 @@ impl Running {
             old if old.state_dir != config.state_dir => needs_restart("state_dir"),
             old if old.api != config.api => needs_restart("api"),
             old if old.tftp != config.tftp => needs_restart("tftp"),
+            old if old.tftp_single_port != config.tftp_single_port => needs_restart("tftp_single_port"),
+            old if old.dropbox != config.dropbox => needs_restart("dropbox"),
             old if old.http != config.http => needs_restart("http"),
             old if old.upstream != config.upstream => needs_restart("upstream"),
             old if old.https != config.https => needs_restart("https"),

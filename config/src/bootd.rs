@@ -21,6 +21,10 @@ pub struct Bootd {
     pub api: Vec<Endpoint>,
     /// UDP addresses that serve TFTP, usually port 69.
     pub tftp: Vec<SocketAddr>,
+    /// Whether transfers go over the listening port too, for load balancers and firewalls that follow no other; default no.
+    pub tftp_single_port: bool,
+    /// Where files are put that machines write over TFTP; none where the table is missing, and writes are refused.
+    pub dropbox: Option<DropBox>,
     /// TCP addresses that serve HTTP to machines.
     pub http: Vec<SocketAddr>,
     /// TCP addresses that serve HTTPS to machines, with [`Self::tls`].
@@ -41,6 +45,16 @@ pub struct Bootd {
     pub temp_url: Option<TempUrlGuard>,
     /// Who is sent the events; names are unique.
     pub webhooks: Vec<Webhook>,
+}
+
+/// The table `[bootd.dropbox]`: a directory for what machines write.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct DropBox {
+    /// The directory; it exists. Files in it are never overwritten.
+    pub directory: PathBuf,
+    /// Octets of one file; default 16 MiB.
+    pub file_bytes_max: u64,
 }
 
 /// The table `[bootd.upstream]`: another HTTP server, whose files are fetched when they are asked for, and kept.

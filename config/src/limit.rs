@@ -110,6 +110,10 @@ pub const CONFLICT_RESULTS_MAX: usize = 65_536;
 pub const CONFLICT_TRIES_MAX: u8 = 8;
 /// TFTP transfers under way at a time, requests whose file is being opened included; one more is refused with an ERROR.
 pub const TFTP_TRANSFERS_MAX: usize = 32_768;
+/// Files that machines write into the drop-box at a time, for some seconds after their ends too; one more is refused with an ERROR.
+pub const DROPBOX_WRITES_MAX: usize = 64;
+/// Files that the drop-box holds; one more is refused until some are taken out.
+pub const DROPBOX_FILES_MAX: usize = 10_000;
 /// Connections of machines to bootd's HTTP server; one more is answered 503 and closed.
 pub const HTTP_CONNECTIONS_MAX: usize = 16_384;
 /// Connections to one listener of the lease API, long polls included; one more is answered 503 and closed.

@@ -43,6 +43,7 @@ impl Counters {
         describe_counter!("reveille_bootd_tftp_dropped_total", "TFTP datagrams that changed nothing, by reason");
         describe_counter!("reveille_bootd_requests_refused_total", "Requests answered with an error, by reason");
         describe_counter!("reveille_bootd_transfers_total", "Downloads that ended, by outcome");
+        describe_counter!("reveille_bootd_uploads_total", "Files written into the drop-box that ended, by outcome");
         describe_counter!("reveille_bootd_bytes_sent_total", "Octets of files and scripts sent");
         describe_counter!(
             "reveille_bootd_http_connection_errors_total",
@@ -88,6 +89,12 @@ impl Counters {
     /// A path was refused.
     pub fn path_refused(&self, protocol: Protocol, refusal: PathRefusal) {
         self.refused(protocol, refusal.label());
+    }
+
+    /// A file was written into the drop-box, or not.
+    pub fn received(&self, outcome: &'static str, bytes: u64) {
+        counter!("reveille_bootd_uploads_total", "outcome" => outcome).increment(1);
+        counter!("reveille_bootd_bytes_received_total").increment(bytes);
     }
 
     /// A download ended.

@@ -7,6 +7,7 @@ pub mod images;
 mod catalogue;
 mod clock;
 mod content;
+mod dropbox;
 mod events;
 mod intents;
 mod machines;
@@ -14,6 +15,7 @@ mod transfers;
 
 pub use catalogue::{Catalogue, CatalogueError, Lookup, OpenFile, Patience, ReadNow};
 pub use content::{Content, Script, Site};
+pub use dropbox::{Draft, DropBox, DropBoxRefusal};
 pub use events::{Events, NewEvent};
 pub use intents::{Intents, IntentsError, WriteError};
 pub use machines::Machines;
@@ -34,6 +36,8 @@ pub struct Store {
     pub copies: Option<Copies>,
     /// Which paths those are: all below this one.
     pub copies_below: String,
+    /// Where machines may write, if anywhere.
+    pub dropbox: Option<DropBox>,
     /// Boot intents.
     pub intents: Intents,
     /// The event stream.
@@ -59,6 +63,7 @@ impl Store {
             }),
             copies: None,
             copies_below: String::new(),
+            dropbox: None,
             intents: Intents::open(root).unwrap(),
             transfers: Arc::new(Transfers::new(events.clone())),
             events,

@@ -54,6 +54,8 @@ struct Entry {
     path: String,
     bytes_total: u64,
     bytes_sent: AtomicU64,
+    /// Blocks sent again; TFTP only.
+    blocks_repeated: AtomicU64,
     started_unix_millis: u64,
     machine: Option<Machine>,
     /// Files have their events; scripts have one of their own kind instead.
@@ -107,6 +109,7 @@ impl Transfers {
             path: path.to_owned(),
             bytes_total,
             bytes_sent: AtomicU64::new(0),
+            blocks_repeated: AtomicU64::new(0),
             started_unix_millis: clock::unix_millis(),
             machine,
             has_events,
@@ -170,6 +173,9 @@ impl Entry {
             let millis = transfer.ended_unix_millis.unwrap_or_default().saturating_sub(self.started_unix_millis);
             detail.insert("bytes_sent".into(), transfer.bytes_sent.into());
             detail.insert("duration_millis".into(), millis.into());
+            if self.protocol == Protocol::Tftp {
+                detail.insert("blocks_repeated".into(), self.blocks_repeated.load(Ordering::Relaxed).into());
+            }
             detail.insert("outcome".into(), json!(transfer.outcome));
         }
         let (mac, node) = match &self.machine {
@@ -184,6 +190,11 @@ impl Ongoing {
     /// So many octets have been sent in all.
     pub fn set_bytes_sent(&self, bytes: u64) {
         self.entry.bytes_sent.store(bytes, Ordering::Relaxed);
+    }
+
+    /// So many blocks have been sent again.
+    pub fn set_blocks_repeated(&self, blocks: u64) {
+        self.entry.blocks_repeated.store(blocks, Ordering::Relaxed);
     }
 
     /// Which transfer it is.

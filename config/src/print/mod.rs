@@ -83,6 +83,7 @@ impl Printer<'_> {
         self.string("state_dir", bootd.state_dir.display());
         self.list("api", &bootd.api);
         self.list("tftp", &bootd.tftp);
+        self.line("tftp_single_port", bootd.tftp_single_port);
         self.list("http", &bootd.http);
         self.list("https", &bootd.https);
         self.string("public_url", &bootd.public_url);
@@ -91,6 +92,11 @@ impl Printer<'_> {
             self.table("bootd.tls".into(), false);
             self.string("certificate", tls.certificate.display());
             self.string("key", tls.key.display());
+        }
+        if let Some(own) = &bootd.dropbox {
+            self.table("bootd.dropbox".into(), false);
+            self.string("directory", own.directory.display());
+            self.line("file_bytes_max", own.file_bytes_max);
         }
         if let Some(own) = &bootd.upstream {
             self.table("bootd.upstream".into(), false);

@@ -11,7 +11,7 @@ use super::shape;
 use super::temp_url::guard;
 use super::upstream::upstream;
 use super::webhook::webhooks;
-use crate::bootd::Bootd;
+use crate::bootd::{Bootd, DropBox};
 use crate::environment::Kind;
 
 /// `None` only after a mistake was noted.
@@ -22,6 +22,8 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
         true => Some(Vec::new()),
         false => Some(listeners.udp(&value, "bootd.tftp")),
     });
+    let tftp_single_port = table.or("tftp_single_port", false, |value| value.boolean());
+    let dropbox = table.section("dropbox", dropbox);
     let http = table.required("http", "[\"10.77.2.1:8080\"]").map(|value| listeners.tcp(&value, "bootd.http"));
     let https = table.or("https", Vec::new(), |value| match value.list("\"10.77.2.1:8443\"")?.is_empty() {
         true => Some(Vec::new()),
@@ -47,6 +49,8 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
         state_dir: state_dir?,
         api,
         tftp,
+        tftp_single_port,
+        dropbox: dropbox.map_or(Some(None), |table| table.map(Some))?,
         http: http?,
         https,
         tls: tls.map_or(Some(None), |table| table.map(Some))?,
@@ -99,6 +103,27 @@ pub(super) fn public_url(table: &Table<'_, '_>, key: &'static str, addresses: &[
             None
         }
     }
+}
+
+/// The table `[bootd.dropbox]`; `None` only after a mistake was noted.
+fn dropbox(table: Table<'_, '_>) -> Option<DropBox> {
+    let example = "\"/srv/reveille-dropbox\"";
+    let directory = table.required("directory", example).and_then(|value| {
+        let path = value.path(example)?.value;
+        let shown = path.display();
+        match table.reader.looks.get().then(|| table.reader.environment.kind(&path)) {
+            None | Some(Ok(Kind::Directory)) => Some(path),
+            Some(Ok(_)) => {
+                value.wrong(format!("`{shown}` is not a directory"), "name a directory that bootd may write")
+            }
+            Some(Err(error)) => {
+                value.wrong(format!("the directory `{shown}` cannot be opened: {error}"), format!("mkdir -p {shown}"))
+            }
+        }
+    });
+    let file_bytes_max = table.or("file_bytes_max", 16 << 20, |value| value.integer(1..=1 << 40, "octets"));
+    table.finish();
+    Some(DropBox { directory: directory?, file_bytes_max })
 }
 
 fn roots(value: &Value<'_, '_>) -> Vec<PathBuf> {

@@ -127,6 +127,23 @@ fn https_goes_with_a_certificate() {
 }
 
 #[test]
+fn each_key_of_a_drop_box() {
+    let table = |lines: &str| format!("[bootd.dropbox]\n{lines}\n[provisioner]\n");
+    let directory = "directory = \"/srv/reveille\"";
+    row("[provisioner]\n", &table(&format!("{directory}\nfile_bytes_max = 1")), &[]);
+    for (lines, what, instead) in [
+        ("directory = ¦\"/srv/gone\"".to_owned(), "cannot be opened", "mkdir -p /srv/gone"),
+        (format!("{directory}\nfile_bytes_max = ¦0"), "out of bounds", "octets"),
+        (format!("{directory}\n¦bytes_max = 5"), "unknown key", "file_bytes_max"),
+    ] {
+        row("[provisioner]\n", &table(&lines), &[(what, instead)]);
+    }
+    let roots = "roots = [\"/srv/reveille\"]\n";
+    row(roots, &format!("{roots}tftp_single_port = true\n"), &[]);
+    row(roots, &format!("{roots}tftp_single_port = ¦1\n"), &[("not a boolean", "true or false")]);
+}
+
+#[test]
 fn each_key_of_an_upstream() {
     let table = |lines: &str| format!("[bootd.upstream]\n{lines}\n[provisioner]\n");
     let (path, url) = ("path = \"mirror\"", "url = \"https://images.example.net/boot\"");

@@ -15,6 +15,7 @@ mod served;
 mod session;
 mod sessions;
 mod timers;
+mod uploads;
 mod worker;
 
 #[cfg(test)]

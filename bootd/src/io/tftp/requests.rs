@@ -15,11 +15,9 @@ use crate::store::{Lookup, Patience, Protocol};
 
 impl Worker {
     pub(super) fn handle_request(&mut self, peer: SocketAddr, datagram: &[u8], now: Instant) {
-        let request = match packet::read(datagram) {
-            Incoming::Read(request) => request,
-            Incoming::Write => {
-                return self.refuse(peer, ErrorCode::AccessViolation, "this server takes no files", "write");
-            }
+        let (request, writes) = match packet::read(datagram) {
+            Incoming::Read(request) => (request, false),
+            Incoming::Write(request) => (request, true),
             Incoming::UnknownMode => {
                 return self.refuse(peer, ErrorCode::IllegalOperation, "the mode must be octet or netascii", "mode");
             }
@@ -37,6 +35,9 @@ impl Worker {
                 return self.refuse(peer, ErrorCode::AccessViolation, "access violation", refusal.label());
             }
         };
+        if writes {
+            return self.handle_write(peer, &request, path, now);
+        }
         let request = Request { path, mode: request.mode, options: request.options };
         if self.is_repetition(peer, &request) {
             return self.drop_datagram(peer, DropReason::DuplicateRequest, now);
@@ -152,7 +153,7 @@ impl Worker {
     }
 
     /// Answers a request with ERROR, once; a client that misses it asks again.
-    fn refuse(&mut self, peer: SocketAddr, code: ErrorCode, message: &str, reason: &'static str) {
+    pub(super) fn refuse(&mut self, peer: SocketAddr, code: ErrorCode, message: &str, reason: &'static str) {
         self.counters.refused(Protocol::Tftp, reason);
         let socket = self.transfer_sockets().start;
         let what = What::Datagram(packet::write_error(code, message));

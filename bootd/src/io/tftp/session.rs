@@ -256,6 +256,7 @@ impl Session {
             self.transfer.bytes_acknowledged()
         };
         self.ongoing.set_bytes_sent(bytes);
+        self.ongoing.set_blocks_repeated(self.transfer.blocks_repeated());
         counters.ended(Protocol::Tftp, outcome, bytes);
         self.ongoing.end(outcome);
     }

@@ -160,3 +160,59 @@ async fn a_hundred_thousand_half_open_transfers_shut_nobody_out() {
     while server.transmit(now) {}
     answer(&client, [0, 3, 0, 1]).await;
 }
+
+/// A server that runs over one file of 100,000 octets below `root`, and a client that has its first block.
+async fn half_way(store: Arc<Store>, name: &str, begins: [u8; 4]) -> (UdpSocket, [SocketAddr; 2], watch::Sender<bool>) {
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), false, store, Arc::new(Counters::new())).unwrap();
+    let address = server.listening().local_addr().unwrap();
+    let stop = watch::Sender::new(false);
+    tokio::spawn(server.run(stop.subscribe()));
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.send_to(format!("\0\x01{name}\0octet\0").as_bytes(), address).await.unwrap();
+    let from = answer(&client, begins).await;
+    (client, [from, address], stop)
+}
+
+fn outcomes(store: &Store) -> Vec<String> {
+    store.transfers.page(None, 10).items.into_iter().filter_map(|transfer| transfer.outcome).collect()
+}
+
+#[tokio::test]
+async fn a_file_that_shrinks_ends_its_transfers_and_not_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    std::fs::write(&path, vec![7; 100_000]).unwrap();
+    let store = Arc::new(Store::for_tests(dir.path()));
+    let (client, [from, address], _stop) = half_way(store.clone(), "file", [0, 3, 0, 1]).await;
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
+    // Up to the end of its last page the file reads as zeros; behind it there is nothing to send.
+    for block in 1..=9_u16 {
+        let [high, low] = block.to_be_bytes();
+        client.send_to(&[0, 4, high, low], from).await.unwrap();
+        let mut octets = [0; 600];
+        let receive = client.recv_from(&mut octets);
+        tokio::time::timeout(Duration::from_secs(30), receive).await.expect("an answer").unwrap();
+        if octets[1] == 5 {
+            break;
+        }
+        assert!(block < 9, "octets that the file does not have are sent");
+    }
+    assert_eq!(outcomes(&store), ["file changed"]);
+    client.send_to(b"\0\x01file\0octet\0", address).await.unwrap();
+    answer(&client, [0, 3, 0, 1]).await;
+}
+
+/// A file that the kernel can open and not read: as a disk that fails. (The loopback interface has no speed.)
+#[tokio::test]
+async fn a_disk_that_fails_ends_its_transfer_with_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::for_tests(dir.path()));
+    let site = crate::store::Site {
+        catalogue: crate::store::Catalogue::open(&["/sys/devices/virtual/net/lo".into()]).unwrap(),
+        public_url: "http://192.0.2.1".into(),
+        guard: None,
+    };
+    store.site.store(Arc::new(site));
+    let _running = half_way(store.clone(), "speed", [0, 5, 0, 0]).await;
+    assert_eq!(outcomes(&store), ["file unreadable"]);
+}

@@ -17,6 +17,7 @@ use super::served::{Files, Served};
 use super::session::Next;
 use super::sessions::{Key, Place, Sessions};
 use super::timers::Timers;
+use super::uploads::Writer;
 use super::{Control, TRANSFER_SOCKETS};
 use crate::io::Counters;
 use crate::io::sys::Arena;
@@ -39,6 +40,8 @@ pub(super) enum Finished {
     Opened(SocketAddr, Request, Opened),
     /// What this session's read came to.
     Read(Place, u64, std::io::Result<Bytes>),
+    /// This upload is over.
+    Written(Key),
     /// What reading this file's chunk into memory came to.
     Warmed(Arc<Served>, u64, std::io::Result<()>),
 }
@@ -59,6 +62,8 @@ pub(super) struct Worker {
     /// Requests whose file is being looked for on a thread that may wait: one per peer at most. An entry goes with its result only, so
     /// that there are as many entries as threads at work or waiting for their turn.
     pub(super) opening: HashMap<SocketAddr, Request>,
+    /// The threads of uploads.
+    pub(super) uploads: HashMap<Key, Writer>,
     /// Sessions that wait for a chunk of a file: the file's place in memory names it while one of them holds it.
     warming: HashMap<(usize, u64), Vec<(Place, u64)>>,
     /// Sessions that may have something to send.
@@ -90,6 +95,7 @@ impl Worker {
             sessions: Sessions::default(),
             complaints: Complaints::default(),
             opening: HashMap::new(),
+            uploads: HashMap::new(),
             warming: HashMap::new(),
             ready: VecDeque::new(),
             timers: Timers::default(),
@@ -120,7 +126,9 @@ impl Worker {
         let mut rounds = 0_u32;
         loop {
             let stopping = self.control.stopping.load(Ordering::Acquire);
-            if (stopping && self.sessions.is_empty()) || self.control.abandoned.load(Ordering::Acquire) {
+            if (stopping && self.sessions.is_empty() && self.uploads.is_empty())
+                || self.control.abandoned.load(Ordering::Acquire)
+            {
                 return;
             }
             let mut busy = self.receive(stopping);
@@ -155,6 +163,7 @@ impl Worker {
                 let is_request = matches!(datagram, [0, 1 | 2, ..]);
                 match self.sessions.place(&key) {
                     Some(place) if !is_request => self.handle_datagram(place, datagram, now),
+                    _ if !is_request && self.uploads.contains_key(&key) => self.pass_on(&key, datagram),
                     _ if socket > 0 => self.drop_datagram(peer, DropReason::UnknownPeer, now),
                     _ if stopping => {}
                     _ => self.handle_request(peer, datagram, now),
@@ -164,6 +173,15 @@ impl Worker {
             received |= got > 0;
         }
         received
+    }
+
+    /// To an upload's thread. One that has too much waiting gets it when the client repeats it.
+    fn pass_on(&mut self, key: &Key, datagram: &[u8]) {
+        if let Some(writer) = self.uploads.get(key)
+            && writer.try_send(datagram.into()).is_err()
+        {
+            self.counters.tftp_drop(DropReason::Unexpected);
+        }
     }
 
     fn handle_datagram(&mut self, place: Place, datagram: &[u8], now: Instant) {
@@ -198,6 +216,9 @@ impl Worker {
                 }
                 session.filled(result);
                 self.wake(place);
+            }
+            Finished::Written(key) => {
+                self.uploads.remove(&key);
             }
             Finished::Warmed(served, chunk, result) => {
                 let waiting = self.warming.remove(&(Arc::as_ptr(&served) as usize, chunk)).unwrap_or_default();

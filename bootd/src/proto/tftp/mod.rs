@@ -1,18 +1,20 @@
 //! TFTP without sockets: the messages ([`packet`]) and one download ([`transfer`]).
 //!
-//! RFC 1350 (protocol), 2347 (options), 2348 (blksize), 2349 (timeout, tsize), 7440 (windowsize). Write requests are recognised and
-//! refused. What a peer sends ends as a value: a [`DropReason`] or an [`Outcome`].
+//! RFC 1350 (protocol), 2347 (options), 2348 (blksize), 2349 (timeout, tsize), 7440 (windowsize). A file that a
+//! client writes is an [`upload`]. What a peer sends ends as a value: a [`DropReason`] or an [`Outcome`].
 
 pub mod netascii;
 pub mod packet;
 mod round_trip;
 pub mod transfer;
+pub mod upload;
 
 #[cfg(test)]
 mod simulation;
 
-pub use packet::{ErrorCode, Incoming, Mode, Options, ReadRequest};
+pub use packet::{ErrorCode, Incoming, Mode, Options, Request};
 pub use transfer::{BlockRun, Handled, Outcome, Transfer, Transmit};
+pub use upload::{Taken, Upload};
 
 /// Why a datagram changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

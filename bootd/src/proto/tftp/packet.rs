@@ -54,26 +54,28 @@ impl Options {
     pub const NONE: Self = Self { block_size: None, window_blocks: None, timeout_secs: None, transfer_size: false };
 }
 
-/// A read request.
+/// A request to read or write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadRequest<'a> {
+pub struct Request<'a> {
     /// The file asked for, as sent.
     pub file_name: &'a str,
     /// The mode.
     pub mode: Mode,
     /// The options.
     pub options: Options,
+    /// The octets that `tsize` speaks of: of a write those that will come, of a read usually 0.
+    pub bytes_said: Option<u64>,
 }
 
 /// A datagram, read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incoming<'a> {
     /// RRQ.
-    Read(ReadRequest<'a>),
+    Read(Request<'a>),
     /// RRQ with a mode that does not exist (`mail` does not any more).
     UnknownMode,
     /// WRQ.
-    Write,
+    Write(Request<'a>),
     /// ACK of this block number.
     Acknowledge(u16),
     /// ERROR. The text is trimmed to what is printable.
@@ -90,8 +92,8 @@ pub fn read(datagram: &[u8]) -> Incoming<'_> {
     let [high, low, rest @ ..] = datagram else { return Incoming::Dropped(DropReason::Truncated) };
     match (u16::from_be_bytes([*high, *low]), rest) {
         (RRQ | WRQ, _) if datagram.len() > REQUEST_BYTES_MAX => Incoming::Dropped(DropReason::Oversized),
-        (WRQ, _) => Incoming::Write,
-        (RRQ, rest) => read_request(rest).unwrap_or_else(Incoming::Dropped),
+        (RRQ, rest) => read_request(rest, Incoming::Read).unwrap_or_else(Incoming::Dropped),
+        (WRQ, rest) => read_request(rest, Incoming::Write).unwrap_or_else(Incoming::Dropped),
         (ACK, [high, low, ..]) => Incoming::Acknowledge(u16::from_be_bytes([*high, *low])),
         (ERROR, [high, low, ..]) => Incoming::Error { code: u16::from_be_bytes([*high, *low]) },
         (ACK | ERROR, _) => Incoming::Dropped(DropReason::Truncated),
@@ -100,13 +102,13 @@ pub fn read(datagram: &[u8]) -> Incoming<'_> {
     }
 }
 
-fn read_request(mut rest: &[u8]) -> Result<Incoming<'_>, DropReason> {
+fn read_request<'a>(mut rest: &'a [u8], kind: fn(Request<'a>) -> Incoming<'a>) -> Result<Incoming<'a>, DropReason> {
     let file_name = take_text(&mut rest)?;
     let mode = take_text(&mut rest)?;
     if file_name.is_empty() {
         return Err(DropReason::NoFileName);
     }
-    let mut options = Options::NONE;
+    let (mut options, mut bytes_said) = (Options::NONE, None);
     let mut seen = 0;
     // Some ROMs pad their requests with NULs.
     while rest.iter().any(|b| *b != 0) {
@@ -116,11 +118,14 @@ fn read_request(mut rest: &[u8]) -> Result<Incoming<'_>, DropReason> {
             return Err(DropReason::Oversized);
         }
         options.take(name, value);
+        if name.eq_ignore_ascii_case("tsize") {
+            bytes_said = bytes_said.or_else(|| value.parse().ok());
+        }
     }
     Ok(match mode {
-        m if m.eq_ignore_ascii_case("octet") => Incoming::Read(ReadRequest { file_name, mode: Mode::Octet, options }),
+        m if m.eq_ignore_ascii_case("octet") => kind(Request { file_name, mode: Mode::Octet, options, bytes_said }),
         m if m.eq_ignore_ascii_case("netascii") => {
-            Incoming::Read(ReadRequest { file_name, mode: Mode::Netascii, options })
+            kind(Request { file_name, mode: Mode::Netascii, options, bytes_said })
         }
         _ => Incoming::UnknownMode,
     })
@@ -165,8 +170,12 @@ pub enum ErrorCode {
     FileNotFound = 1,
     /// Access violation.
     AccessViolation = 2,
+    /// Disk full or allocation exceeded.
+    DiskFull = 3,
     /// Illegal TFTP operation.
     IllegalOperation = 4,
+    /// File already exists.
+    FileExists = 6,
 }
 
 /// An ERROR message.
@@ -177,6 +186,17 @@ pub fn write_error(code: ErrorCode, message: &str) -> Vec<u8> {
     datagram.extend_from_slice(message.as_bytes());
     datagram.push(0);
     datagram
+}
+
+/// The block number and the payload of a DATA message; none if it is something else.
+pub fn read_data(datagram: &[u8]) -> Option<(u16, &[u8])> {
+    let [high, low, one, two, payload @ ..] = datagram else { return None };
+    (u16::from_be_bytes([*high, *low]) == DATA).then(|| (u16::from_be_bytes([*one, *two]), payload))
+}
+
+/// An ACK message.
+pub fn write_ack(block: u16) -> Vec<u8> {
+    [ACK.to_be_bytes(), block.to_be_bytes()].concat()
 }
 
 /// The header of a DATA message.
@@ -230,15 +250,16 @@ mod tests {
         use DropReason as D;
         let oversized = [b"\0\x01".as_slice(), &[b'a'; 3_000], b"\0octet\0"].concat();
         let many = [b"\0\x01a\0octet\0".as_slice(), &nul("x|1|").repeat(17)].concat();
-        let plain = ReadRequest { file_name: "a/b", mode: Mode::Octet, options: Options::NONE };
+        let plain = Request { file_name: "a/b", mode: Mode::Octet, options: Options::NONE, bytes_said: None };
         #[rustfmt::skip]
         let cases: &[(&[u8], Incoming<'_>)] = &[
             (b"\0\x01a/b\0octet\0",        Incoming::Read(plain)),
             (b"\0\x01a/b\0OCTET\0",        Incoming::Read(plain)),
             (b"\0\x01a/b\0octet\0\0\0\0",  Incoming::Read(plain)),
-            (b"\0\x01a/b\0netASCII\0",     Incoming::Read(ReadRequest { mode: Mode::Netascii, ..plain })),
+            (b"\0\x01a/b\0netASCII\0",     Incoming::Read(Request { mode: Mode::Netascii, ..plain })),
             (b"\0\x01a\0mail\0",           Incoming::UnknownMode),
-            (b"\0\x02a\0octet\0",          Incoming::Write),
+            (b"\0\x02a/b\0octet\0", Incoming::Write(plain)),
+            (b"\0\x02a/b\0octet\0tsize\x007\0", Incoming::Write(Request { options: Options { transfer_size: true, ..Options::NONE }, bytes_said: Some(7), ..plain })),
             (b"\0\x04\x01\x02",            Incoming::Acknowledge(0x102)),
             (b"\0\x04\0\x01padding",       Incoming::Acknowledge(1)),
             (b"\0\x05\0\x08aborted\0",     Incoming::Error { code: 8 }),

@@ -164,7 +164,7 @@ impl Transfer {
                 Handled::Progress
             }
             Incoming::Dropped(reason) => Handled::Dropped(reason),
-            Incoming::Read(_) | Incoming::UnknownMode | Incoming::Write => Handled::Dropped(DropReason::Unexpected),
+            Incoming::Read(_) | Incoming::UnknownMode | Incoming::Write(_) => Handled::Dropped(DropReason::Unexpected),
         }
     }
 
