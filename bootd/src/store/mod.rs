@@ -52,6 +52,11 @@ pub struct Store {
 impl Store {
     /// A store that serves the files of one directory and keeps its intents there.
     pub(crate) fn for_tests(root: &std::path::Path) -> Self {
+        Self::for_tests_over(root, root)
+    }
+
+    /// The same with its intents elsewhere, for files that nobody can write beside.
+    pub(crate) fn for_tests_over(root: &std::path::Path, state: &std::path::Path) -> Self {
         let events = Arc::new(Events::new());
         Self {
             site: ArcSwap::from_pointee(Site {
@@ -64,7 +69,7 @@ impl Store {
             copies: None,
             copies_below: String::new(),
             dropbox: None,
-            intents: Intents::open(root).unwrap(),
+            intents: Intents::open(state).unwrap(),
             transfers: Arc::new(Transfers::new(events.clone())),
             events,
             machines: Machines::default(),

@@ -206,13 +206,7 @@ async fn a_file_that_shrinks_ends_its_transfers_and_not_the_server() {
 #[tokio::test]
 async fn a_disk_that_fails_ends_its_transfer_with_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::for_tests(dir.path()));
-    let site = crate::store::Site {
-        catalogue: crate::store::Catalogue::open(&["/sys/devices/virtual/net/lo".into()]).unwrap(),
-        public_url: "http://192.0.2.1".into(),
-        guard: None,
-    };
-    store.site.store(Arc::new(site));
+    let store = Arc::new(Store::for_tests_over("/sys/devices/virtual/net/lo".as_ref(), dir.path()));
     let _running = half_way(store.clone(), "speed", [0, 5, 0, 0]).await;
     assert_eq!(outcomes(&store), ["file unreadable"]);
 }
