@@ -109,6 +109,17 @@ async fn each_boot_program_is_answered_in_its_language() {
     let tftp = format!("tftp://{}/grub/grub.cfg-01-52-54-00-00-00-01", daemon.tftp);
     let output = run("curl", &["-sSf", &tftp], None).await;
     assert!(String::from_utf8_lossy(&output.stdout).contains("linux '/k'"), "over TFTP too");
+    // GRUB's own parser takes what it is sent, whatever the kernel line holds.
+    let odd = json!({"action": "kernel", "kernel": "k", "initrd": "i", "cmdline": "a='b; {c} $(d) \"e \\"});
+    let (status, refused) = daemon.api("PUT", "/v1/intents/52:54:00:00:00:03", Some(odd)).await;
+    assert_eq!(status, 200, "{refused}");
+    for path in ["grub.cfg", "grub.cfg-01-52-54-00-00-00-01", "grub.cfg-01-52-54-00-00-00-03"] {
+        let file = daemon.dir.path().join("checked.cfg");
+        std::fs::write(&file, text(&daemon, path).await.unwrap()).unwrap();
+        let checked = run("grub-script-check", &[file.to_str().unwrap()], None).await;
+        assert!(checked.status.success(), "{path}: {}", String::from_utf8_lossy(&checked.stderr));
+    }
+    daemon.api("DELETE", "/v1/intents/52:54:00:00:00:03", None).await;
     // Nobody knows these: the loop over the cards goes on.
     for path in ["pxelinux.cfg/52-54-00-00-00-02", "discovery.ipxe", "pxelinux.cfg/default", "discovery.grub"] {
         assert_eq!(text(&daemon, path).await, None, "{path}");
