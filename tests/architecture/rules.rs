@@ -123,9 +123,10 @@ pub fn check_source(source: &Source, for_tests: bool) -> Vec<Violation> {
 /// Holds a manifest against the arrows between the packages.
 pub fn check_manifest(package: &str, manifest: &str) -> Vec<Violation> {
     let allowed: &[&str] = match package {
-        "config" => &[],
-        "client" | "config/events" => &["config"],
-        "dhcpd" | "bootd" => &["config", "events"],
+        "config" | "config/stall" => &[],
+        "client" => &["config"],
+        "config/events" => &["config", "stall"],
+        "dhcpd" | "bootd" => &["config", "events", "stall"],
         "provisioner" => &["config", "events", "client"],
         other => panic!("no rule for the package {other}"),
     };

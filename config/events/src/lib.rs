@@ -20,4 +20,4 @@ pub mod webhook;
 pub use answer::{Refusal, answer, read};
 pub use log::{Log, new_epoch, page};
 pub use ring::Ring;
-pub use stream::{EVENTS_AT_ONCE, Feed, LogFeed, PAUSE, STALL_MAX, Streams, TooMany};
+pub use stream::{EVENTS_AT_ONCE, Feed, LogFeed, PAUSE, Streams, TooMany};

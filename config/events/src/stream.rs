@@ -16,6 +16,7 @@ use hyper::body::Frame;
 use metrics::{Gauge, counter, gauge};
 use reveille_config::dto::event::{Epoch, EventQuery, Place, sse};
 use reveille_config::limit::EVENT_CHUNK_BYTES;
+use reveille_stall::STALL_MAX;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::Log;
@@ -24,9 +25,6 @@ use crate::Log;
 pub const EVENTS_AT_ONCE: usize = EVENT_CHUNK_BYTES / 256;
 /// A reader that has everything waits so long for what comes next, so that a busy daemon wakes it for many events and not for each.
 pub const PAUSE: Duration = Duration::from_millis(20);
-
-/// A reader that takes nothing for so long is ended; it may come back to where it was.
-pub const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// One reader's place in what a daemon tells.
 pub trait Feed: Send + 'static {
@@ -269,5 +267,28 @@ mod tests {
         while streams.permits.available_permits() == 0 {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_takes_nothing_is_ended_and_makes_room() {
+        let (_stop, stopped) = watch::channel(false);
+        let streams = Streams::new("x", 1, stopped);
+        let ring = Arc::new(Ring::after(Epoch(1), 0));
+        push(&ring, "test", 3 * EVENTS_AT_ONCE);
+        let mut body = streams.open(LogFeed::new(ring.clone(), 0, EventQuery::default())).unwrap().into_body();
+        tokio::time::sleep(STALL_MAX / 2).await;
+        assert_eq!(streams.permits.available_permits(), 0, "it may still read");
+        let mut reader = Reader::default();
+        assert!(next(&mut body, &mut reader).await.is_some(), "where it begins");
+        tokio::time::sleep(STALL_MAX / 2 + Duration::from_secs(1)).await;
+        assert_eq!(streams.permits.available_permits(), 0, "it has read meanwhile");
+        tokio::time::sleep(STALL_MAX).await;
+        assert_eq!(streams.permits.available_permits(), 1);
+        assert!(streams.open(LogFeed::new(ring, 0, EventQuery::default())).is_ok());
+        let mut events = 0;
+        while next(&mut body, &mut reader).await.is_some() {
+            events += 1;
+        }
+        assert_eq!(events, EVENTS_AT_ONCE, "what was ready for it, then the end");
     }
 }

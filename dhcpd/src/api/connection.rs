@@ -10,11 +10,12 @@ use axum::Router;
 use axum::body::Body;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use metrics::counter;
 use reveille_config::dto::token::Role;
 use reveille_config::limit::{LEASE_API_CONNECTIONS_MAX, LEASE_API_STREAMS_MAX};
+use reveille_stall::{Answers, Stalled};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
@@ -23,7 +24,6 @@ use tower::Service as _;
 
 use super::access::Peer;
 use super::certificate::Certificates;
-use super::stall::Stalled;
 use super::version::{self, Begun, Version};
 
 /// A request's head must have come by then, and the next request on a connection that is kept open; before that, the end of a TLS handshake.
@@ -89,6 +89,9 @@ enum Broken {
     /// Nobody said anything in time.
     #[error("nothing came in time")]
     Silent,
+    /// The windows stay shut.
+    #[error("nothing of an answer was taken")]
+    Unread,
     /// Later.
     #[error(transparent)]
     Http(#[from] hyper::Error),
@@ -178,18 +181,27 @@ where
         router.clone().call(request.map(Body::new))
     });
     let stream = TokioIo::new(Stalled::new(stream));
-    // The two connection types share no trait.
+    let answers = Answers::default();
+    // The two connection types share no trait. What HTTP/1.1 does not take is seen by its stream.
     macro_rules! drive {
         ($connection:expr) => {{
             let mut connection = std::pin::pin!($connection);
             tokio::select! {
                 result = connection.as_mut() => return Ok(result?),
+                () = answers.stalled() => return Err(Broken::Unread),
                 _ = stop.wait_for(|stop| *stop) => {}
             }
             connection.as_mut().graceful_shutdown();
-            Ok(connection.await?)
+            tokio::select! {
+                result = connection => Ok(result?),
+                () = answers.stalled() => Err(Broken::Unread),
+            }
         }};
     }
+    let watched = |request| {
+        let (answers, answer) = (answers.clone(), service.call(request));
+        async move { answer.await.map(|answer| answer.map(|body| answers.watch(body))) }
+    };
     match version {
         Version::One => drive!(
             hyper::server::conn::http1::Builder::new()
@@ -209,7 +221,7 @@ where
                 .initial_stream_window_size(WINDOW_BYTES)
                 .max_send_buf_size(WINDOW_BYTES as usize)
                 .max_header_list_size(HEAD_BYTES_MAX as u32)
-                .serve_connection(stream, service)
+                .serve_connection(stream, service_fn(watched))
         ),
     }
 }
@@ -219,6 +231,7 @@ fn reason(error: &Broken) -> &'static str {
     match error {
         Broken::Handshake(_) => "tls",
         Broken::Silent => "silent",
+        Broken::Unread => "slow-reader",
         Broken::Http(error) if error.is_parse() => "parse",
         Broken::Http(error) if error.is_timeout() => "head-timeout",
         Broken::Http(error) if error.is_incomplete_message() => "incomplete",
@@ -370,6 +383,30 @@ mod tests {
         client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
         let ended = enter(server, Door::Unix, long, stop.subscribe()).await;
         assert_eq!(ended.err().map(|error| reason(&error)), Some("slow-reader"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_shuts_its_window_is_cut_like_who_does_not_read() {
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let stop = watch::Sender::new(false);
+        let long = Router::new().route("/", get(async || "x".repeat(1 << 20)));
+        let served = tokio::spawn(enter(server, Door::Unix, long, stop.subscribe()));
+        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(1 << 16).initial_connection_window_size(1 << 16);
+        let (mut send, connection) = builder.handshake(TokioIo::new(client)).await.unwrap();
+        // It answers every ping.
+        tokio::spawn(connection);
+        let ask = async |send: &mut hyper::client::conn::http2::SendRequest<Body>| {
+            send.send_request(Request::get("http://h/").body(Body::empty()).unwrap()).await.unwrap()
+        };
+        let read = ask(&mut send).await.into_body();
+        let octets = axum::body::to_bytes(Body::new(read), 2 << 20).await.unwrap();
+        assert_eq!(octets.len(), 1 << 20, "who reads has all of it");
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let unread = ask(&mut send).await;
+        let ended = served.await.unwrap();
+        assert_eq!(ended.err().map(|error| reason(&error)), Some("slow-reader"));
+        drop(unread);
     }
 
     #[tokio::test]

@@ -27,7 +27,6 @@ mod reservations;
 mod routes;
 mod scopes;
 mod sightings;
-mod stall;
 mod tokens;
 mod version;
 

@@ -6,6 +6,7 @@ mod conformance;
 mod harness;
 mod identities;
 mod leases;
+mod limits;
 mod paging;
 mod transport;
 

@@ -44,7 +44,7 @@ pub enum ConnectionError {
     Incomplete,
     /// The client reset the connection, or had closed it when there was something to send.
     Reset,
-    /// The client took nothing of an answer for `patient::STALL_MAX`.
+    /// The client took nothing of an answer for [`reveille_stall::STALL_MAX`].
     Stalled,
     /// No TLS where it is expected, or none that we speak.
     Tls,

@@ -6,7 +6,6 @@ pub mod connection;
 pub mod lane;
 pub mod machine;
 mod parts;
-mod patient;
 mod report;
 mod speak;
 

@@ -14,11 +14,11 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use reveille_stall::{STALL_MAX, Stalled};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use super::connection::{Broken, HEAD_BYTES_MAX, HEAD_TIME_MAX, HEADERS_MAX};
-use super::patient::{Patient, STALL_MAX};
 
 /// How every HTTP/2 connection begins (RFC 9113 §3.4); no method of HTTP/1 does.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -52,7 +52,7 @@ where
     B::Data: Send,
     B::Error: Error + Send + Sync,
 {
-    let stream = TokioIo::new(Patient::new(stream));
+    let stream = TokioIo::new(Stalled::new(stream));
     if version == Version::One {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

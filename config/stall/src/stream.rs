@@ -1,19 +1,15 @@
-//! [`Stalled`]: a stream that ends itself when its peer takes nothing of what waits for it for too long.
-//!
-//! Whoever reads slowly is served for as long as it reads at all; what waits for somebody who does not is let go, with its connection.
+//! [`Stalled`]: a stream that fails when its peer takes nothing of what waits for it for too long.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a peer may take nothing.
-pub const STALL_MAX: Duration = Duration::from_secs(60);
+use crate::STALL_MAX;
 
-/// A stream whose peer is expected to read.
+/// A stream whose peer is expected to read: a write that waits for [`STALL_MAX`] ends with [`io::ErrorKind::TimedOut`].
 #[derive(Debug)]
 pub struct Stalled<S> {
     stream: S,
@@ -37,7 +33,8 @@ impl<S> Stalled<S> {
             self.over.as_mut().reset(Instant::now() + STALL_MAX);
         }
         ready!(self.over.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.waits = false;
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the reader takes nothing")))
     }
 }
 
