@@ -12,7 +12,8 @@ for package; do
     download=$(mktemp -d)
     trap 'rm -rf "$download"' EXIT
     (cd "$download" && { apt-get -qq -o APT::Sandbox::User=root download "$package" || { apt-get -qq update && apt-get -qq -o APT::Sandbox::User=root download "$package"; }; })
-    dpkg-deb -x "$download"/"$package"_*.deb "$folder"
+    # A folder each: both have an in.tftpd.
+    dpkg-deb -x "$download"/"$package"_*.deb "$folder/$package"
     touch "$folder/$package.unpacked"
     rm -rf "$download"
 done

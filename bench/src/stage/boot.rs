@@ -70,8 +70,8 @@ impl Stage {
         let pinned = self.server.program("prlimit");
         let pinned =
             pinned.args([&format!("--nofile={DESCRIPTORS}"), "nice", "-n", NICE, "taskset", "-c", SERVER_CORE]);
-        let unpacked = |name: &str| -> anyhow::Result<PathBuf> {
-            let path = peers.join("usr/sbin").join(name);
+        let unpacked = |package: &str, name: &str| -> anyhow::Result<PathBuf> {
+            let path = peers.join(package).join("usr/sbin").join(name);
             path.canonicalize().with_context(|| format!("{} is missing: `make bench` unpacks it", path.display()))
         };
         let program = match who {
@@ -86,10 +86,13 @@ impl Stage {
             }
             BootServer::TftpdHpa => {
                 let address = format!("{SERVER}:69");
-                pinned.arg(unpacked("in.tftpd")?).args(["-L", "-u", "root", "-a", &address, "-s"]).arg(root)
+                pinned
+                    .arg(unpacked("tftpd-hpa", "in.tftpd")?)
+                    .args(["-L", "-u", "root", "-a", &address, "-s"])
+                    .arg(root)
             }
             BootServer::Atftpd => pinned
-                .arg(unpacked("atftpd")?)
+                .arg(unpacked("atftpd", "atftpd")?)
                 .args(["--daemon", "--no-fork", "--user", "root", "--group", "root", "--verbose=0", "--maxthread=5000"])
                 .args(["--logfile=/dev/null", &format!("--bind-address={SERVER}")])
                 .arg(root),
