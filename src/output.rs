@@ -1,7 +1,7 @@
 //! How results are printed: a table for people, JSON for scripts.
 
 use std::borrow::Cow;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal as _, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
@@ -59,13 +59,19 @@ pub fn table<const N: usize>(
     if table.is_empty() {
         return line(nothing);
     }
-    line(
-        &table
-            .lines()
-            .map(|row| row.strip_prefix(' ').unwrap_or(&row).trim_end().to_owned())
-            .collect::<Vec<_>>()
-            .join("\n"),
-    )
+    let mut rows: Vec<_> =
+        table.lines().map(|row| row.strip_prefix(' ').unwrap_or(&row).trim_end().to_owned()).collect();
+    if is_coloured() {
+        rows[0] = format!("\x1b[1m{}\x1b[0m", rows[0]);
+    }
+    line(&rows.join("\n"))
+}
+
+/// Whether headings stand out: on a terminal only, and not where NO_COLOR says that somebody does not want it (no-color.org).
+fn is_coloured() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !unwanted && !dumb
 }
 
 /// A Unix time as RFC 3339.

@@ -79,6 +79,22 @@ impl Dhcpd {
         self.http.get(&path(&reservation_of(client), &[("scope", scope)])).await
     }
 
+    /// The same with its tag, for [`Self::if_match`].
+    pub async fn tagged_reservation(
+        &self,
+        client: impl Into<ReservedFor>,
+        scope: Option<&str>,
+    ) -> Result<(Reservation, Option<String>), ClientError> {
+        let scope = scope.as_ref().map(|s| s as _);
+        self.http.call_tagged::<(), _>(Method::GET, &path(&reservation_of(client), &[("scope", scope)]), None).await
+    }
+
+    /// The same client, whose puts and deletions change only what still has this tag, quotes and all, or is there at all (`*`); else they are refused with status 412.
+    #[must_use]
+    pub fn if_match(&self, tag: &str) -> Self {
+        Self { http: self.http.clone().with_header("if-match", tag.to_owned()) }
+    }
+
     /// Deletes the reservation of a client; no error where there is none.
     pub async fn delete_reservation(
         &self,

@@ -1,5 +1,6 @@
 //! One HTTP/1.1 exchange over a unix socket or TCP, with a deadline and a bound on the answer.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub(crate) struct Http {
     endpoint: Endpoint,
     timeout: Duration,
-    headers: Vec<(&'static str, &'static str)>,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
     access: Access,
     problem: fn(StatusCode, &[u8]) -> Problem,
 }
@@ -62,6 +63,8 @@ pub(crate) struct Http {
 /// An answer of any status.
 struct Answer {
     status: StatusCode,
+    /// `ETag`, quotes and all.
+    tag: Option<String>,
     body: Bytes,
 }
 
@@ -78,8 +81,8 @@ impl Http {
     }
 
     /// Sends `name: value` with every request.
-    pub(crate) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.headers.push((name, value));
+    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -106,13 +109,21 @@ impl Http {
         path: &str,
         body: Option<&B>,
     ) -> Result<T, ClientError> {
+        self.call_tagged(method, path, body).await.map(|(answer, _)| answer)
+    }
+
+    /// The same, with the tag that the answer bears, quotes and all.
+    pub(crate) async fn call_tagged<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<(T, Option<String>), ClientError> {
         let request = format!("{method} {path}");
         let answer = self.exchange(method, path, body).await?;
-        serde_json::from_slice(&answer.body).map_err(|cause| ClientError::Answer {
-            endpoint: self.endpoint.clone(),
-            request,
-            cause,
-        })
+        let read = serde_json::from_slice(&answer.body);
+        let read = read.map_err(|cause| ClientError::Answer { endpoint: self.endpoint.clone(), request, cause })?;
+        Ok((read, answer.tag))
     }
 
     /// `method path` with an optional JSON body where the answer's body does not matter.
@@ -198,7 +209,7 @@ impl Http {
     fn request(&self, method: &Method, path: &str, host: &str) -> Result<::http::request::Builder, ClientError> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
         for (name, value) in &self.headers {
-            request = request.header(*name, *value);
+            request = request.header(*name, &**value);
         }
         if let Some(bearer) = self.access.bearer() {
             let mut value = HeaderValue::from_str(bearer).map_err(|error| self.broken(method, path, error.into()))?;
@@ -226,8 +237,9 @@ impl Http {
         let exchange = async {
             let response = sender.send_request(request).await?;
             let status = response.status();
+            let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(Into::into);
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Answer { status, body })
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Answer { status, tag, body })
         };
         // The connection is driven here and dropped with the exchange: no task outlives a call. A daemon may refuse and hang up before it has read
         // the whole request: what it answered counts more than how the connection ended.

@@ -147,6 +147,9 @@ struct Wait {
     /// Give up waiting after so many seconds; the work goes on
     #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
     timeout: u64,
+    /// What has become of the node as JSON, as `show --json`; the progress goes to standard error
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -211,10 +214,12 @@ async fn add(ironic: &Ironic, add: Add) -> anyhow::Result<()> {
         }
     }
     if add.enroll_only {
-        return output::line(&format!("{} added in state enroll ({})", add.name, node.uuid));
+        let said = format!("{} added in state enroll ({})", add.name, node.uuid);
+        return tell(ironic, &node.uuid, said, add.wait).await;
     }
-    change(ironic, &node.uuid, "manage", "manageable", Wait { no_wait: false, ..add.wait })
+    reach(ironic, &node.uuid, "manage", "manageable", Wait { no_wait: false, ..add.wait })
         .await
+        .and_then(|said| if add.wait.json { Ok(()) } else { output::line(&said) })
         .with_context(|| format!("{} stays in enroll; mend it and run `reveille node manage {0}`", add.name))?;
     change(ironic, &node.uuid, "provide", "available", add.wait).await
 }
@@ -314,14 +319,25 @@ async fn deploy(ironic: &Ironic, deploy: Deploy) -> anyhow::Result<()> {
     change(ironic, &deploy.node, "active", "active", deploy.wait).await
 }
 
-/// Asks for `target` and waits until the node is in state `wanted`.
+/// Asks for `target`, waits until the node is in state `wanted`, and tells it.
 async fn change(ironic: &Ironic, node: &str, target: &str, wanted: &str, wait: Wait) -> anyhow::Result<()> {
+    let said = reach(ironic, node, target, wanted, wait).await?;
+    tell(ironic, node, said, wait).await
+}
+
+/// Asks for `target` and waits until the node is in state `wanted`. Says how far it came.
+async fn reach(ironic: &Ironic, node: &str, target: &str, wanted: &str, wait: Wait) -> anyhow::Result<String> {
     ironic.set_provision_state(node, target).await?;
     if wait.no_wait {
-        return output::line(&format!("{node}: {target} is under way"));
+        return Ok(format!("{node}: {target} is under way"));
     }
     let node = watch::until_state(ironic, node, wanted, Duration::from_secs(wait.timeout)).await?;
-    output::line(&format!("{} is {wanted}", name(&node)))
+    Ok(format!("{} is {wanted}", name(&node)))
+}
+
+/// What has become of a node: the sentence, or all of it as JSON.
+async fn tell(ironic: &Ironic, node: &str, said: String, wait: Wait) -> anyhow::Result<()> {
+    if wait.json { show(ironic, node, true).await } else { output::line(&said) }
 }
 
 async fn power(ironic: &Ironic, node: &str, action: Power, wait: Wait) -> anyhow::Result<()> {
@@ -329,6 +345,7 @@ async fn power(ironic: &Ironic, node: &str, action: Power, wait: Wait) -> anyhow
         Power::On => ("power on", "power on"),
         Power::Off => ("power off", "power off"),
         Power::Reboot => ("rebooting", "power on"),
+        Power::Status if wait.json => return show(ironic, node, true).await,
         Power::Status => {
             let node = ironic.node(node).await?;
             let state = node.power_state.as_deref().unwrap_or("not known");
@@ -337,10 +354,10 @@ async fn power(ironic: &Ironic, node: &str, action: Power, wait: Wait) -> anyhow
     };
     ironic.set_power_state(node, target).await?;
     if wait.no_wait {
-        return output::line(&format!("{node}: {target} is under way"));
+        return tell(ironic, node, format!("{node}: {target} is under way"), wait).await;
     }
-    let node = watch::until_power(ironic, node, wanted, Duration::from_secs(wait.timeout)).await?;
-    output::line(&format!("{}: {wanted}", name(&node)))
+    let seen = watch::until_power(ironic, node, wanted, Duration::from_secs(wait.timeout)).await?;
+    tell(ironic, node, format!("{}: {wanted}", name(&seen)), wait).await
 }
 
 async fn history(ironic: &Ironic, node: &str, json: bool) -> anyhow::Result<()> {

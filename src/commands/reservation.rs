@@ -12,9 +12,11 @@ use reveille_config::dto::dhcpd::Reservation;
 use serde_json::json;
 
 mod export;
+mod filter;
 mod import;
 mod put;
 
+use self::filter::Filter;
 use crate::commands::events::{self, Source};
 use crate::commands::hostsdir;
 use crate::output;
@@ -36,12 +38,17 @@ enum Verb {
         /// Of this scope only
         #[arg(long)]
         scope: Option<String>,
+        #[command(flatten)]
+        filter: Filter,
         /// As JSON
         #[arg(long)]
         json: bool,
     },
     /// Show the reservation of a machine
     Get {
+        /// Show its tag instead, for --if-match of `put` and `delete`
+        #[arg(long, conflicts_with = "json")]
+        tag: bool,
         /// The machine, or another identity of the client
         client: ReservedFor,
         /// The scope, where it has several
@@ -82,6 +89,9 @@ enum Verb {
         /// The scope, where one has several
         #[arg(long)]
         scope: Option<String>,
+        /// Only what still has this tag (`get --tag`); `*`: only what is there
+        #[arg(long, value_name = "TAG", value_parser = tag)]
+        if_match: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -106,19 +116,36 @@ const IMPORT_HELP: &str = "The first line names the columns, in any order; one t
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let dhcpd = args.target.dhcpd()?;
     match args.verb {
-        Verb::List { scope, json } => {
-            let all = listed(&dhcpd, scope.as_deref()).await?;
+        Verb::List { scope, filter, json } => {
+            let mut all = listed(&dhcpd, scope.as_deref()).await?;
+            all.retain(|own| filter.shows(own));
             if json { output::json(&all)? } else { print(&all)? }
         }
-        Verb::Get { client, scope, json } => show(dhcpd.reservation(client, scope.as_deref()).await?, json)?,
+        Verb::Get { client, scope, tag: true, .. } => {
+            let (_, tag) = dhcpd.tagged_reservation(client, scope.as_deref()).await?;
+            output::line(&tag.context("dhcpd has sent no tag")?)?;
+        }
+        Verb::Get { client, scope, json, .. } => show(dhcpd.reservation(client, scope.as_deref()).await?, json)?,
         Verb::Put(args) => return put::run(&dhcpd, *args).await,
         Verb::Watch(args) => events::watch(args, &["reserved", "unreserved"], &Source::Dhcpd(dhcpd)).await?,
         Verb::Import { file, dry_run, json } => return import::run(&dhcpd, &file, dry_run, json).await,
         Verb::FollowDnsmasq(args) => return hostsdir::run(args, &dhcpd).await,
         Verb::Export(args) => return export::run(&dhcpd, args).await,
-        Verb::Delete { clients, scope, json } => return delete(&dhcpd, &clients, scope.as_deref(), json).await,
+        Verb::Delete { clients, scope, if_match, json } => {
+            let dhcpd = if_match.map_or(dhcpd.clone(), |tag| dhcpd.if_match(&tag));
+            return delete(&dhcpd, &clients, scope.as_deref(), json).await;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A tag as the API takes it, in its quotes; the shell has often eaten them.
+fn tag(text: &str) -> Result<String, String> {
+    let bare = text.trim_matches('"');
+    if bare.is_empty() || bare.contains(|c: char| c == '"' || c.is_control() || !c.is_ascii()) {
+        return Err("a tag as `reveille reservation get --tag` shows it is expected, or `*`".into());
+    }
+    Ok(if bare == "*" { bare.into() } else { format!("\"{bare}\"") })
 }
 
 /// All reservations, page by page.

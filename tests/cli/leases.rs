@@ -166,9 +166,25 @@ fn reservations_are_put_shown_and_deleted() {
     let error = site.run(&["reservation", "get", "52:54:00:bb:00:03"]).error();
     assert!(error.contains("52:54:00:bb:00:03"), "{error}");
 
-    for _ in 0..2 {
-        assert_eq!(site.run(&["reservation", "delete", "52:54:00:bb:00:01"]).out(), "", "twice is no error");
+    let filtered = |args: &[&str]| site.run(&[&["reservation", "list", "--json"], args].concat()).json();
+    assert_eq!(filtered(&["--hostname", "node-1"]), json!([expected]));
+    assert_eq!(filtered(&["--client", "52:54:00:bb:00:02"]), json!([chosen]));
+    assert_eq!(filtered(&["--label", "rack=r9"]), json!([]));
+
+    // Who has not seen the last change is told so. The shell may have eaten the quotes.
+    let tag =
+        || site.run(&["reservation", "get", "52:54:00:bb:00:01", "--tag"]).out().trim().trim_matches('"').to_owned();
+    let (before, again) = (tag(), ["reservation", "put", "52:54:00:bb:00:01", "--address", "10.77.2.50", "--if-match"]);
+    let also = site.run(&[&again[..], &[&before, "--also", "client-id:01aabb", "--json"]].concat()).json();
+    assert_eq!((&also["mac"], &also["client_id"]), (&json!("52:54:00:bb:00:01"), &json!("01aabb")));
+    assert_eq!(site.run(&["reservation", "get", "client-id:01aabb", "--json"]).json(), also);
+    let delete = ["reservation", "delete", "52:54:00:bb:00:01", "--if-match"];
+    for args in [&again[..], &delete] {
+        let error = site.run(&[args, &[&before]].concat()).error();
+        assert!(error.contains("changed since"), "{args:?}: {error}");
     }
+    assert_eq!(site.run(&[&delete[..], &[&tag()]].concat()).out(), "");
+    assert_eq!(site.run(&["reservation", "delete", "52:54:00:bb:00:01"]).out(), "", "twice is no error");
     assert_eq!(site.run(&["reservation", "list", "--json"]).json(), json!([chosen]));
 }
 

@@ -60,6 +60,8 @@ fn a_node_is_added_shown_without_its_password_and_deleted() {
         .error();
     assert!(half.contains("52:54:00:bb:00:01") && half.contains("was not added"), "{half}");
     assert_eq!(site.run(&["node", "list", "--json"]).json().as_array().unwrap().len(), 1);
+    let power = site.run(&["node", "power", "status", "rack1-7", "--json"]).json();
+    assert!(power["name"] == "rack1-7" && !power.to_string().contains("hunter2"), "{power}");
     let early = site.run(&["node", "provide", "rack1-7"]).error();
     assert!(early.contains("provide") && early.contains("enroll"), "{early}");
     let unknown = site.run(&["node", "show", "rack9"]).error();

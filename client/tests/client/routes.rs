@@ -69,6 +69,10 @@ async fn dhcpd() {
     golden(&fake, line, Value::Null, (200, reservation.clone()), dhcpd.reservation(mac(), None)).await;
     let line = "GET /v1/reservations/52:54:00:aa:00:01?scope=a%20b%26c";
     golden(&fake, line, Value::Null, (200, reservation.clone()), dhcpd.reservation(mac(), Some("a b&c"))).await;
+    let tagged = dhcpd.if_match("\"0a\"");
+    fake.json(200, &reservation);
+    tagged.put_reservation(mac(), &least).await.unwrap();
+    assert_eq!(fake.asked_once().header("if-match"), Some("\"0a\""));
     let line = "DELETE /v1/reservations/52:54:00:aa:00:01?scope=bmc";
     golden(&fake, line, Value::Null, (200, Value::Null), dhcpd.delete_reservation(mac(), Some("bmc"))).await;
     let line = "GET /v1/reservations?scope=bmc&cursor=a%2Fb";

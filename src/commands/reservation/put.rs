@@ -10,7 +10,7 @@ use reveille_config::dhcpd::ReservedFor;
 use reveille_config::dto::dhcpd::ReservationPut;
 use serde_json::Value;
 
-use super::show;
+use super::{show, tag};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -56,6 +56,9 @@ pub struct Args {
     /// After how many seconds the reservation ends by itself ("for this deploy only")
     #[arg(long, value_name = "SECS")]
     expires_in: Option<u64>,
+    /// Only what still has this tag (`get --tag`); `*`: only what is there
+    #[arg(long, value_name = "TAG", value_parser = tag)]
+    if_match: Option<String>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -88,6 +91,8 @@ pub async fn run(dhcpd: &Dhcpd, args: Args) -> anyhow::Result<ExitCode> {
         expires_unix: args.expires_in.map(|secs| now.as_secs().saturating_add(secs)),
         ..known_also(&args.client, &args.also)?
     };
+    let matching = args.if_match.as_deref().map(|tag| dhcpd.if_match(tag));
+    let dhcpd = matching.as_ref().unwrap_or(dhcpd);
     show(dhcpd.put_reservation(args.client, &put).await?, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -109,7 +114,7 @@ fn known_also(client: &ReservedFor, also: &[ReservedFor]) -> anyhow::Result<Rese
 }
 
 /// `NAME=VALUE`, both texts.
-fn pair(text: &str) -> Result<(String, String), String> {
+pub fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
     Ok((name.to_owned(), value.to_owned()))
 }
