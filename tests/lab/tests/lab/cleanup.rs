@@ -17,7 +17,9 @@ struct Holder {
 
 impl Holder {
     fn start(how: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lab-hold"));
+        // Whoever runs the tests may ignore signals (a shell's background job does), which a child would inherit.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,TERM,HUP", env!("CARGO_BIN_EXE_lab-hold")]);
         let mut child =
             command.arg(how).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take();
