@@ -21,7 +21,7 @@ async fn a_machine_goes_from_enroll_to_active_and_back() {
     assert_eq!(node["driver_internal_info"]["agent_url"], Value::Null, "forgotten at power off");
     {
         let state = rig.machine.state();
-        assert_eq!(state.intent, Some(json!({ "action": "disk", "node": uuid })));
+        assert_eq!(state.intent, Some(json!({ "action": "disk", "node": uuid, "hostname": "n1" })));
         assert_eq!(state.reservation, Some(json!({ "scope": "provisioning", "hostname": "n1", "node": uuid })));
         assert!(state.is_on && !state.boots_network);
         assert_eq!((state.images_written, state.cuts_while_writing), (1, 0));
