@@ -160,7 +160,7 @@ impl<'a> Machines<'a> {
         if block != (machine.blocks + 1) as u16 {
             // Of a window whose beginning is missing: said once. What was acknowledged before is not acknowledged again.
             let ahead = block.wrapping_sub(machine.blocks as u16);
-            if machine.window > 1 && ahead <= machine.window && !machine.gap_told {
+            if (2..=machine.window).contains(&ahead) && !machine.gap_told {
                 machine.gap_told = true;
                 machine.unacknowledged = 0;
                 self.repeated += 1;
