@@ -28,7 +28,9 @@ pub fn read<'a>(
 ) -> Result<(EventQuery, bool), QueryMistake> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let as_stream = text(header::ACCEPT.as_str()).is_some_and(|accept| accept.contains(sse::CONTENT_TYPE));
-    let query = EventQuery::parse(parameters, text("last-event-id").filter(|_| as_stream))?;
+    // An empty one is what a reader has that has seen nothing yet (WHATWG HTML, server-sent events).
+    let seen = text("last-event-id").filter(|id| as_stream && !id.is_empty());
+    let query = EventQuery::parse(parameters, seen)?;
     Ok((query, as_stream))
 }
 

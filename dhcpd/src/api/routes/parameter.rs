@@ -157,5 +157,9 @@ pub const EVENTS: [Parameter; 9] = [
     }),
     query("scope", "Of these scopes only.", || list(json!({ "type": "string", "pattern": "^[^,]+$" }))),
     query("mac", "Of these machines only.", || list(machine())),
-    header("Last-Event-ID", "In place of `since`: where a reader that comes back to a stream was.", text),
+    header(
+        "Last-Event-ID",
+        "In place of `since`: where a reader that comes back to a stream was; a page passes it over.",
+        || json!({ "type": "string" }),
+    ),
 ];
