@@ -133,7 +133,8 @@ impl Load<'_> {
             first_failure: machines.first_failure.clone().or((left > 0).then(|| "never ended".to_owned())),
             active,
             repeated: machines.repeated,
-            server_cpu_s: (end.3 - begin.3).as_secs_f64(),
+            // Where a process of its own serves each download, those that have ended take their time with them.
+            server_cpu_s: end.3.saturating_sub(begin.3).as_secs_f64(),
             server_mib,
             busy: (end.4 - begin.4) as f64 / 1e9 / seconds,
         })
