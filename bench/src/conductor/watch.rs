@@ -24,6 +24,8 @@ const OF_SOME: usize = 100;
 const MACHINES: usize = 64;
 /// Events of the time are all there once one comes that is later; where none comes for so long, the load has ended.
 const END_WAIT: Duration = Duration::from_secs(10);
+/// From when they are told to when they count.
+const SETTLE: Duration = Duration::from_millis(100);
 /// How much longer than watchers of everything the others may take before an event counts as missing.
 const DRAIN: Duration = Duration::from_millis(1_000);
 
@@ -80,10 +82,11 @@ pub async fn run(socket: &Path, args: &Args) -> anyhow::Result<Value> {
     for _ in 0..OF_ALL + OF_SOME {
         hearing.recv().await.context("a stream did not begin")?;
     }
-    let from = unix_micros() / 1_000;
+    // In a moment: an event that one of them has read before it learns when to count would be missed.
+    let from = unix_micros() / 1_000 + SETTLE.as_millis() as u64;
     let until = from + args.millis;
     start.send_replace(Some((from, until)));
-    let time = Duration::from_millis(args.millis) + END_WAIT;
+    let time = SETTLE + Duration::from_millis(args.millis) + END_WAIT;
     let of_all = tokio::time::timeout(time, all(of_all)).await.context("no event came after the end of the time")??;
     tokio::time::sleep(DRAIN).await;
     finish.send_replace(());
