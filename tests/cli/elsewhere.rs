@@ -1,7 +1,6 @@
 //! A provisioner whose dhcpd is reached over the network: TLS, a token, and what is told when either is wrong.
 
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
 
 use reveille_bmc_simulator::{Fleet, Server};
 use reveille_lab::{Deadline, Namespace, Process};
@@ -28,15 +27,12 @@ fn bmc_in(namespace: &Namespace, fleet: Fleet) -> Server {
 
 /// What `look` finds once it is as `done` wants it.
 fn until(what: &str, look: impl Fn() -> Value, done: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let found = look();
-        if done(&found) {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited for {what}, last: {found:#}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let mut last = Value::Null;
+    let found = Deadline::secs(60).until(what, || {
+        last = look();
+        Ok(done(&last).then(|| last.clone()))
+    });
+    found.unwrap_or_else(|error| panic!("{error}, last: {last:#}"))
 }
 
 fn reload(all: &mut Process) {
