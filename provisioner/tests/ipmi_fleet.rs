@@ -18,8 +18,9 @@ fn target(address: std::net::SocketAddr) -> BmcTarget {
     BmcTarget::new(address, USER, PASSWORD, Privilege::Administrator).unwrap()
 }
 
+/// Soon sends again what was lost, and ends with a silence that a busy machine does not cause.
 fn hasty() -> BmcLimits {
-    let timing = Timing { waits: [100, 200, 400].map(Duration::from_millis), ..Timing::default() };
+    let timing = Timing { waits: [100, 200, 3_000].map(Duration::from_millis), ..Timing::default() };
     BmcLimits { timing, ..BmcLimits::default() }
 }
 
@@ -132,11 +133,11 @@ async fn a_lossy_wire_and_dead_bmcs_cost_only_those_who_are_dead() {
     let bmc = BmcSocket::start(None, limits).unwrap();
     let mut asked = JoinSet::new();
     for n in 0..300 {
-        let (bmc, target) = (bmc.clone(), target(fleet.address(n)));
+        let (bmc, target, tries) = (bmc.clone(), target(fleet.address(n)), if fleet.is_dead(n) { 1 } else { 4 });
         asked.spawn(async move {
             // Three losses in a row of one step happen to one in some hundred.
             let mut answer = bmc.power_state(&target).await;
-            for _ in 0..3 {
+            for _ in 1..tries {
                 answer = if answer.is_ok() { answer } else { bmc.power_state(&target).await };
             }
             (n, answer)
