@@ -18,11 +18,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
+use reveille_config::Endpoint;
 use reveille_config::bootd::{Bootd, DropBox};
 use reveille_config::dto::bootd::{BootAction, Intent, IntentPut};
 use reveille_config::dto::reload::ReloadStatus;
 use reveille_config::limit::{API_CONNECTIONS_MAX, EVENT_STREAMS_MAX, HTTP_CONNECTIONS_MAX};
-use reveille_config::{Endpoint, MacAddr};
 use reveille_events::Streams;
 use reveille_events::webhook::Hooks;
 use tokio::sync::{Semaphore, watch};
@@ -285,7 +285,7 @@ fn site(config: &Bootd) -> Result<Site, SiteError> {
             ..IntentPut::new(BootAction::Kernel { kernel, initrd, cmdline })
         };
         match script::check(&put) {
-            Ok(()) => Ok(Intent::of(MacAddr([0; 6]), put, 0)),
+            Ok(()) => Ok(Intent::of(None, put, 0)),
             Err(refusal) => Err(SiteError::Discovery(refusal)),
         }
     });

@@ -49,8 +49,8 @@ async fn refusals_are_problems_that_name_the_field() {
         ("PUT", PATH, Some(json!({"action": "kernel", "kernel": "k", "initrd": "i"})), 400, Some("cmdline")),
         ("PUT", PATH, Some(json!({"action": "dance"})), 400, None),
         ("PUT", PATH, Some(json!("x".repeat(2 << 20))), 413, None),
-        ("PUT", "/v1/intents/nonsense", Some(json!({"action": "disk"})), 400, Some("mac")),
-        ("GET", "/v1/intents?cursor=nonsense", None, 400, Some("cursor")),
+        ("PUT", "/v1/intents/not:a:mac", Some(json!({"action": "disk"})), 400, Some("machine")),
+        ("GET", "/v1/intents?cursor=no:where", None, 400, Some("cursor")),
         ("GET", "/v1/events?since=nonsense", None, 400, Some("since")),
         ("GET", "/v2", None, 404, None),
         ("POST", PATH, Some(json!({})), 405, None),
@@ -125,7 +125,11 @@ async fn each_boot_program_is_answered_in_its_language() {
         assert_eq!(text(&daemon, path).await, None, "{path}");
     }
     let entry = text(&daemon, "debian-installer/amd64/grub/grub.cfg").await.unwrap();
-    assert!(entry.contains("configfile /grub.cfg-01-$net_default_mac\nconfigfile /discovery.grub\n"), "{entry}");
+    assert!(
+        entry.contains("configfile /grub.cfg-01-$net_default_mac\n")
+            && entry.contains("\nconfigfile /discovery.grub\n"),
+        "{entry}"
+    );
     // By node and by UUID.
     let by_node = daemon.api("GET", "/v1/intents/n-1", None).await;
     assert_eq!((by_node.0, by_node.1["mac"].as_str()), (200, Some("52:54:00:00:00:01")));
@@ -133,13 +137,72 @@ async fn each_boot_program_is_answered_in_its_language() {
     let (status, put) = daemon.api("PUT", &format!("/v1/intents/{uuid}"), Some(script)).await;
     assert_eq!((status, put["action"].as_str()), (200, Some("script")));
     assert!(text(&daemon, "pxelinux.cfg/52-54-00-00-00-01").await.unwrap().contains("chain --replace"));
-    assert_eq!(
-        daemon.api("PUT", "/v1/intents/n-2", Some(json!({"action": "disk"}))).await.0,
-        400,
-        "no MAC, and no such node"
-    );
     assert_eq!(daemon.api("DELETE", "/v1/intents/n-1", None).await.0, 204);
     assert_eq!(text(&daemon, "pxelinux.cfg/52-54-00-00-00-01").await, None);
+}
+
+/// A machine of which nobody has said a MAC: whatever boot program it runs, it gets its script by the UUID or by the name of its node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_is_known_by_its_uuid_or_its_node_alone() {
+    let uuid = "4c4c4544-0044-4810-8031-b4c04f4e3532";
+    let of_uuid = &format!("/v1/intents/{uuid}");
+    let kernel = |cmdline: &str| Some(json!({"action": "kernel", "kernel": "k", "initrd": "i", "cmdline": cmdline}));
+    let mut daemon = Daemon::start().await;
+    let (status, intent) = daemon.api("PUT", of_uuid, kernel("one BOOTIF=${mac}")).await;
+    assert_eq!((status, intent["uuid"].as_str(), intent.get("mac")), (200, Some(uuid), None), "{intent}");
+    let (status, _) = daemon.api("PUT", "/v1/intents/Rack1-7", kernel("two")).await;
+    assert_eq!(status, 200);
+    for round in ["before a restart", "after it"] {
+        let upper = uuid.to_uppercase();
+        for (path, line) in [
+            (format!("{uuid}/script.ipxe"), "one BOOTIF=${mac} initrd=ramdisk"),
+            (format!("{uuid}/52-54-00-00-00-07/script.ipxe"), "one BOOTIF=${mac} initrd=ramdisk"),
+            (format!("pxelinux.cfg/{upper}"), "APPEND one BOOTIF=${mac}"),
+            (format!("grub.cfg-{uuid}"), r#"linux '/k' 'one' 'BOOTIF='"$net_default_mac"''"#),
+            (format!("EFI/debian/grub.cfg-{upper}"), "initrd '/i'"),
+            ("rack1-7/script.ipxe".into(), "/k two initrd=ramdisk"),
+            ("RACK1-7/52-54-00-00-00-08/script.ipxe".into(), "/k two initrd=ramdisk"),
+        ] {
+            let text = text(&daemon, &path).await.unwrap_or_else(|| panic!("{path}, {round}"));
+            assert!(text.contains(line), "{path}, {round}: {line:?} is missing in\n{text}");
+            let tftp = run("curl", &["-sSf", &format!("tftp://{}/{path}", daemon.tftp)], None).await;
+            assert_eq!(String::from_utf8_lossy(&tftp.stdout), text, "{path} over TFTP");
+        }
+        daemon.stop().await;
+        daemon = Daemon::start_in(daemon.dir.clone()).await;
+    }
+    // Who asked with which interface is told to whoever follows the machine.
+    text(&daemon, &format!("{uuid}/52-54-00-00-00-07/script.ipxe")).await.unwrap();
+    let (_, page) = daemon.api("GET", "/v1/events?since=0&kind=script-served", None).await;
+    assert_eq!(page["events"].as_array().unwrap().last().unwrap()["mac"], "52:54:00:00:00:07");
+
+    // It stays one machine, whatever it is called by.
+    let both = Some(json!({"action": "disk", "node": "n", "hostname": "h"}));
+    assert_eq!(daemon.api("PUT", of_uuid, both).await.0, 200);
+    let (_, by_node) = daemon.api("GET", "/v1/intents/N", None).await;
+    assert_eq!((by_node["uuid"].as_str(), by_node["action"].as_str()), (Some(uuid), Some("disk")));
+    let (_, put) = daemon.api("PUT", "/v1/intents/n", kernel("three")).await;
+    assert_eq!((put["uuid"].as_str(), put["node"].as_str()), (Some(uuid), Some("n")), "names are kept");
+    assert!(text(&daemon, &format!("pxelinux.cfg/{uuid}")).await.unwrap().contains("APPEND three"));
+    let (_, page) = daemon.api("GET", "/v1/intents?limit=1", None).await;
+    assert_eq!(page["next"], uuid);
+    let (_, page) = daemon.api("GET", &format!("/v1/intents?limit=1&cursor={uuid}"), None).await;
+    assert_eq!((page["items"][0]["node"].as_str(), page.get("next")), (Some("Rack1-7"), None));
+    for (machine, body, field) in [
+        ("52:54:00:00:00", json!({"action": "disk"}), "machine"),
+        ("52-54-00-00-00", json!({"action": "disk"}), "machine"),
+        ("a%20b", json!({"action": "disk"}), "machine"),
+        (uuid, json!({"action": "disk", "uuid": "4c4c4544-0044-4810-8031-000000000000"}), "uuid"),
+        ("rack1-7", json!({"action": "disk", "node": "rack1-8"}), "node"),
+    ] {
+        let (status, problem) = daemon.api("PUT", &format!("/v1/intents/{machine}"), Some(body)).await;
+        assert_eq!((status, problem["field"].as_str()), (400, Some(field)), "{machine}: {problem}");
+    }
+    for machine in ["n", "rack1-7"] {
+        assert_eq!(daemon.api("DELETE", &format!("/v1/intents/{machine}"), None).await.0, 204);
+    }
+    assert_eq!(daemon.api("GET", "/v1/intents", None).await.1["items"], json!([]));
+    assert_eq!(text(&daemon, &format!("{uuid}/script.ipxe")).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,5 @@
-//! The scripts run by the real iPXE, in QEMU: an unknown machine goes on, a known one loads its kernel, another goes to its disk.
+//! The scripts run by the real iPXE, in QEMU: an unknown machine goes on, a known one loads its kernel, another goes to its disk, a
+//! third is known by its UUID alone.
 //!
 //! QEMU's user-mode network hands out the address and the entry script's URL, so that nothing here needs root. The kernel is iPXE
 //! itself in its Linux-kernel form, which runs its command line (and leaves `initrd=` out, as it is not a command).
@@ -13,6 +14,7 @@ use serde_json::json;
 use support::Daemon;
 
 const MAC: &str = "52:54:00:77:00:01";
+const UUID: &str = "4c4c4544-0044-4810-8031-b4c04f4e3532";
 /// Under emulation, on a machine that does much else.
 const BOOT_TIME_MAX: Duration = Duration::from_secs(180);
 
@@ -51,6 +53,7 @@ async fn boot(daemon: &Daemon, marker: &str) -> String {
         .arg(network)
         .arg("-device")
         .arg(format!("virtio-net-pci,netdev=n0,mac={MAC}"))
+        .args(["-uuid", UUID])
         .stdin(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot run qemu-system-x86_64 ({error}): `make deps` installs it"));
@@ -90,12 +93,21 @@ async fn ipxe_does_what_the_intent_says() {
     assert_eq!(daemon.api("PUT", &path, Some(json!({"action": "disk"}))).await.0, 200);
     boot(&daemon, "Booting from SAN device 0x80").await;
 
+    // Known by the UUID of its firmware alone.
+    assert_eq!(daemon.api("DELETE", &path, None).await.0, 204);
+    let intent = json!({"action": "script", "script": "agent/by-uuid"});
+    assert_eq!(daemon.api("PUT", &format!("/v1/intents/{UUID}"), Some(intent)).await.0, 200);
+    daemon.file("agent/by-uuid", b"#!ipxe\necho found by its uuid\n");
+    boot(&daemon, "found by its uuid").await;
+
     let (_, page) = daemon.api("GET", "/v1/events?since=0", None).await;
     let ended: Vec<_> = page["events"].as_array().unwrap().iter().filter(|e| e["kind"] == "transfer-ended").collect();
     let paths: Vec<_> = ended
         .iter()
         .map(|e| (e["detail"]["path"].as_str().unwrap(), e["detail"]["outcome"].as_str().unwrap()))
         .collect();
-    assert_eq!(paths, [("agent/kernel", "complete"), ("agent/ramdisk", "complete")]);
-    assert!(ended.iter().all(|e| e["mac"] == MAC && e["node"] == "n"), "{ended:#?}");
+    let loaded = ["agent/kernel", "agent/ramdisk", "agent/by-uuid"];
+    assert_eq!(paths, loaded.map(|path| (path, "complete")));
+    assert!(ended.iter().all(|e| e["mac"] == MAC), "{ended:#?}");
+    assert!(ended[..2].iter().all(|e| e["node"] == "n"), "{ended:#?}");
 }

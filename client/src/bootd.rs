@@ -41,7 +41,7 @@ impl Bootd {
         self.http.send::<()>(Method::DELETE, &format!("/v1/intents/{mac}"), None).await
     }
 
-    /// [`Self::put_intent`] for all interfaces of a machine that has intents, by its UUID or its node; gives the first's.
+    /// [`Self::put_intent`] for a machine by its UUID or its node: changes all intents that name it, or makes one of its own; gives the first.
     pub async fn put_intent_of(&self, machine: &str, put: &IntentPut) -> Result<Intent, ClientError> {
         self.http.call(Method::PUT, &format!("/v1/intents/{}", segment(machine)), Some(put)).await
     }

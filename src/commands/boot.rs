@@ -36,13 +36,14 @@ enum Verb {
         json: bool,
     },
     /// Have a machine boot this; it is durable and in force when the command returns
-    #[command(group = ArgGroup::new("what").required(true), after_help = "Kernels, ramdisks and scripts are paths below bootd's roots, or URLs. A machine whose intents are there can be \
-        named by UUID or node too.\n\n\
+    #[command(group = ArgGroup::new("what").required(true), after_help = "Kernels, ramdisks and scripts are paths below bootd's roots, or URLs. A machine can be \
+        named by the UUID of its firmware or by its node too: then all its intents are changed, or it gets one by which it is known when it asks by that name.\n\n\
         Examples:\n  \
         reveille boot put 52:54:00:bb:00:01 --kernel agent/kernel --initrd agent/ramdisk --cmdline 'console=ttyS0 BOOTIF=${mac}'\n  \
-        reveille boot put 52:54:00:bb:00:01 --disk --node rack1-7")]
+        reveille boot put 52:54:00:bb:00:01 --disk --node rack1-7\n  \
+        reveille boot put 4c4c4544-0044-4810-8031-b4c04f4e3532 --kernel agent/kernel --initrd agent/ramdisk")]
     Put {
-        /// Its MAC; or the UUID or node of one that has an intent
+        /// Its MAC, its UUID, or its node
         machine: String,
         /// Go on to its own disk
         #[arg(long, group = "what")]
@@ -134,7 +135,7 @@ fn print(intents: &[Intent]) -> anyhow::Result<()> {
             BootAction::Kernel { kernel, initrd, cmdline } => format!("{kernel} {initrd} {cmdline}"),
         };
         [
-            own.mac.to_string(),
+            output::or_dash(own.mac.map(|mac| mac.to_string()).as_deref()),
             output::or_dash(own.node.as_deref()),
             output::or_dash(own.uuid.as_deref()),
             output::or_dash(own.profile.as_deref()),

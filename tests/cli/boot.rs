@@ -26,4 +26,13 @@ fn boot_intents_are_put_shown_and_deleted_by_every_name_of_a_machine() {
     assert!(site.run(&["boot", "get", "gone"]).error().contains("gone has no boot intent"));
     site.run(&["boot", "delete", "rack1-7", mac]).out();
     assert_eq!(site.run(&["boot", "list"]).out(), "no boot intents\n");
+    // Of which nobody has said a MAC.
+    for (machine, field) in [(uuid, "uuid"), ("rack1-8", "node")] {
+        let put = site.run(&["boot", "put", machine, "--disk", "--json"]).json();
+        assert_eq!((put[field].as_str(), put.get("mac")), (Some(machine), None), "{put}");
+        assert!(site.run(&["boot", "list"]).out().contains(machine));
+    }
+    assert!(site.run(&["boot", "put", "52:54:00:bb:00", "--disk"]).error().contains("no MAC"));
+    site.run(&["boot", "delete", uuid, "rack1-8"]).out();
+    assert_eq!(site.run(&["boot", "list"]).out(), "no boot intents\n");
 }

@@ -13,7 +13,6 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
-use reveille_config::MacAddr;
 use reveille_config::dto::bootd::{Intent, IntentPut, Transfer};
 use reveille_config::dto::dhcpd::Page;
 use reveille_config::dto::reload::ReloadStatus;
@@ -24,6 +23,7 @@ use tokio::sync::watch;
 
 use self::problem::Refusal;
 use crate::MetricsText;
+use crate::proto::machine_id::MachineId;
 use crate::proto::script;
 use crate::store::Store;
 
@@ -94,15 +94,40 @@ struct Paging {
 
 type Parameters<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
 
-fn parse_mac(text: &str) -> Result<MacAddr, Refusal> {
-    text.parse().map_err(|error: reveille_config::MacAddrError| Refusal::bad("mac", error.to_string()))
+/// A machine of which a path speaks, and under what it has intents: a MAC stands for itself, a UUID or a node for all that name it.
+fn read_machine(api: &Api, machine: &str) -> Result<(MachineId, Vec<MachineId>), Refusal> {
+    // A node may have been given a name that is none of those that an intent can be kept under.
+    let named: Vec<_> = api.store.intents.named(machine).into_iter().map(|(id, _)| id).collect();
+    match MachineId::parse(machine) {
+        Ok(id @ MachineId::Mac(_)) => Ok((id.clone(), vec![id])),
+        Ok(id) => Ok((id, named)),
+        Err(refusal) => match named.first() {
+            Some(first) => Ok((first.clone(), named)),
+            None => Err(Refusal::bad(refusal.field, refusal.detail)),
+        },
+    }
 }
 
-/// Of which interfaces a path speaks: one by its MAC, or those of a machine that has intents, by its UUID or its node.
-fn interfaces(api: &Api, machine: &str) -> Vec<MacAddr> {
-    match machine.parse() {
-        Ok(mac) => vec![mac],
-        Err(_) => api.store.intents.named(machine).iter().map(|intent| intent.mac).collect(),
+/// What is put for a machine that was asked for by a name: it does not lose its names by a body that leaves them out, and what is kept under a name says it.
+fn keep_names(id: &MachineId, asked: &str, mut put: IntentPut, old: Option<&Intent>) -> Result<IntentPut, Refusal> {
+    if let Some(old) = old {
+        put.node = put.node.or_else(|| old.node.clone());
+        put.uuid = put.uuid.or_else(|| old.uuid.clone());
+    }
+    let own = id.to_string();
+    let is_named = [&put.uuid, &put.node].into_iter().flatten().any(|name| name.eq_ignore_ascii_case(&own));
+    let (field, name) = match id {
+        MachineId::Mac(_) => return Ok(put),
+        _ if is_named => return Ok(put),
+        MachineId::Uuid(_) => ("uuid", &mut put.uuid),
+        MachineId::Node(_) => ("node", &mut put.node),
+    };
+    match name {
+        Some(_) => Err(Refusal::bad(field, format!("is another than {own}, under which it is kept"))),
+        None => {
+            *name = Some(asked.to_owned());
+            Ok(put)
+        }
     }
 }
 
@@ -115,10 +140,9 @@ async fn put_intent(
     Path(machine): Path<String>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Json<Intent>, Refusal> {
-    let macs = interfaces(&api, &machine);
-    if macs.is_empty() {
-        // Whoever meant a MAC is told what is wrong with it.
-        parse_mac(&machine)?;
+    let (id, mut ids) = read_machine(&api, &machine)?;
+    if ids.is_empty() {
+        ids.push(id.clone());
     }
     let body = body.map_err(|error| Refusal::new(error.status(), "unreadable body", error.body_text()))?;
     let put: IntentPut = serde_json::from_slice(&body).map_err(|error| Refusal::json(&error))?;
@@ -127,30 +151,37 @@ async fn put_intent(
         return Err(Refusal::bad("profile", format!("there is no profile {profile:?} in bootd's configuration")));
     }
     let mut first = None;
-    for mac in macs {
-        let intent = api.store.intents.put(mac, put.clone()).await?;
+    for own in ids {
+        let put = match id {
+            MachineId::Mac(_) => put.clone(),
+            MachineId::Uuid(_) | MachineId::Node(_) => {
+                keep_names(&own, &machine, put.clone(), api.store.intents.get(&own).as_deref())?
+            }
+        };
+        let intent = api.store.intents.put(&own, put).await?;
         first.get_or_insert(intent);
     }
     first.map(|intent| Json(Intent::clone(&intent))).ok_or_else(|| no_such(&machine))
 }
 
 async fn get_intent(State(api): State<Api>, Path(machine): Path<String>) -> Result<Json<Intent>, Refusal> {
-    let found = interfaces(&api, &machine).first().and_then(|mac| api.store.intents.get(*mac));
+    let (_, ids) = read_machine(&api, &machine)?;
+    let found = ids.first().and_then(|id| api.store.intents.get(id));
     found.map(|intent| Json(Intent::clone(&intent))).ok_or_else(|| no_such(&machine))
 }
 
 async fn delete_intent(State(api): State<Api>, Path(machine): Path<String>) -> Result<StatusCode, Refusal> {
-    for mac in interfaces(&api, &machine) {
-        api.store.intents.delete(mac).await?;
+    for id in read_machine(&api, &machine)?.1 {
+        api.store.intents.delete(&id).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn list_intents(State(api): State<Api>, paging: Parameters<Paging>) -> Result<Json<Page<Intent>>, Refusal> {
     let Query(Paging { cursor, limit }) = paging.map_err(Refusal::query)?;
-    let after = cursor.as_deref().map(|text| text.parse::<MacAddr>()).transpose();
+    let after = cursor.as_deref().map(MachineId::parse).transpose();
     let after = after.map_err(|_| Refusal::bad("cursor", "pass `next` of the page before"))?;
-    Ok(Json(api.store.intents.page(after, limit.unwrap_or(PAGE_MAX))))
+    Ok(Json(api.store.intents.page(after.as_ref(), limit.unwrap_or(PAGE_MAX))))
 }
 
 async fn list_transfers(State(api): State<Api>, paging: Parameters<Paging>) -> Result<Json<Page<Transfer>>, Refusal> {

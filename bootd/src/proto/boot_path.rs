@@ -10,30 +10,30 @@ pub const ENTRY_SCRIPT: &str = "boot.ipxe";
 
 /// Whose script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
+pub enum Whose<'a> {
     /// The machine with this interface.
     Mac(MacAddr),
-    /// The machine whose firmware, or whose node, has this UUID.
-    Uuid(Uuid),
+    /// The machine whose firmware or node has this UUID, or whose node has this name; and with which interface it asks, if it says so.
+    Named(&'a str, Option<MacAddr>),
     /// Machines that nobody knows.
     Unknown,
 }
 
 /// Which script a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScriptPath {
+pub enum ScriptPath<'a> {
     /// `boot.ipxe`, and `grub.cfg` in any directory: the same for every machine.
     Entry(Language),
     /// One machine's, or that for unknown ones.
-    Own(Whose, Language),
+    Own(Whose<'a>, Language),
 }
 
-impl ScriptPath {
+impl<'a> ScriptPath<'a> {
     /// Reads a safe path; none means that it names no script.
     ///
-    /// iPXE asks for `pxelinux.cfg/<mac>` (the entry script has it do so) or `<mac>/script.ipxe`, PXELINUX for `pxelinux.cfg/<uuid>`, `pxelinux.cfg/01-<mac>` and at last
-    /// `pxelinux.cfg/default`, GRUB for `grub.cfg-01-<mac>` or `grub.cfg` in the directory it came from, as it was built; the latter sends it on to the former.
-    pub fn parse(path: &str) -> Option<Self> {
+    /// iPXE asks for `pxelinux.cfg/<mac>` and `<uuid or node>/<mac>/script.ipxe` (the entry script has it do so), or without the latter's MAC, PXELINUX for `pxelinux.cfg/<uuid>`, `pxelinux.cfg/01-<mac>` and at last
+    /// `pxelinux.cfg/default`, GRUB for `grub.cfg-01-<mac>`, `grub.cfg-<uuid>` or `grub.cfg` in the directory it came from, as it was built; the latter sends it on to the former.
+    pub fn parse(path: &'a str) -> Option<Self> {
         use Language::{Grub, Ipxe, Pxelinux};
         if path == ENTRY_SCRIPT {
             return Some(Self::Entry(Ipxe));
@@ -41,7 +41,10 @@ impl ScriptPath {
         let (whose, language) = match path.rsplit_once('/').unwrap_or(("", path)) {
             (_, "grub.cfg") => return Some(Self::Entry(Grub)),
             ("", "discovery.grub") => (Some(Whose::Unknown), Grub),
-            (_, name) if name.starts_with("grub.cfg-01-") => (mac(&name[12..]), Grub),
+            (_, name) if name.starts_with("grub.cfg-") => match &name["grub.cfg-".len()..] {
+                name if name.len() == 36 => (uuid(name), Grub),
+                name => (name.strip_prefix("01-").and_then(mac), Grub),
+            },
             ("", "discovery.ipxe") => (Some(Whose::Unknown), Ipxe),
             ("pxelinux.cfg", "default") => (Some(Whose::Unknown), Pxelinux),
             ("pxelinux.cfg", name) => match name.strip_prefix("01-") {
@@ -49,19 +52,34 @@ impl ScriptPath {
                 None if name.len() == 36 => (uuid(name), Pxelinux),
                 None => (mac(name), Ipxe),
             },
-            (whose, "script.ipxe") => (mac(whose).or_else(|| uuid(whose)), Ipxe),
+            ("", "script.ipxe") => return None,
+            (whose, "script.ipxe") => (named(whose), Ipxe),
             _ => return None,
         };
         Some(Self::Own(whose?, language))
     }
 }
 
-fn mac(text: &str) -> Option<Whose> {
+fn mac(text: &str) -> Option<Whose<'_>> {
     (text.len() == 17).then(|| text.parse().ok().map(Whose::Mac))?
 }
 
-fn uuid(text: &str) -> Option<Whose> {
-    (text.len() == 36).then(|| text.parse().ok().map(Whose::Uuid))?
+fn uuid(text: &str) -> Option<Whose<'_>> {
+    text.parse::<Uuid>().ok().map(|_| Whose::Named(text, None))
+}
+
+/// `<mac>`, `<uuid or node>`, or the latter with the MAC of the interface below it.
+fn named(directory: &str) -> Option<Whose<'_>> {
+    if let Some(own) = mac(directory) {
+        return Some(own);
+    }
+    match directory.split_once('/') {
+        None => Some(Whose::Named(directory, None)),
+        Some((name, interface)) => match mac(interface)? {
+            Whose::Mac(interface) => Some(Whose::Named(name, Some(interface))),
+            Whose::Named(..) | Whose::Unknown => None,
+        },
+    }
 }
 
 #[cfg(test)]
@@ -71,8 +89,9 @@ mod tests {
     #[test]
     fn paths() {
         use Language::{Grub, Ipxe, Pxelinux};
-        let mac = Whose::Mac(MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0xab]));
-        let uuid = Whose::Uuid("4c4c4544-0044-4810-8031-b4c04f4e3532".parse().unwrap());
+        let address = MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0xab]);
+        let mac = Whose::Mac(address);
+        let uuid = Whose::Named("4c4c4544-0044-4810-8031-b4c04f4e3532", None);
         let own = |whose, language| Some(ScriptPath::Own(whose, language));
         for (path, expected) in [
             ("boot.ipxe", Some(ScriptPath::Entry(Ipxe))),
@@ -84,7 +103,18 @@ mod tests {
             ("4c4c4544-0044-4810-8031-b4c04f4e3532/script.ipxe", own(uuid, Ipxe)),
             ("pxelinux.cfg/01-52-54-00-12-34-ab", own(mac, Pxelinux)),
             ("pxelinux.cfg/4c4c4544-0044-4810-8031-b4c04f4e3532", own(uuid, Pxelinux)),
-            ("pxelinux.cfg/4C4C4544-0044-4810-8031-B4C04F4E3532", own(uuid, Pxelinux)),
+            (
+                "pxelinux.cfg/4C4C4544-0044-4810-8031-B4C04F4E3532",
+                own(Whose::Named("4C4C4544-0044-4810-8031-B4C04F4E3532", None), Pxelinux),
+            ),
+            ("rack1-7/script.ipxe", own(Whose::Named("rack1-7", None), Ipxe)),
+            ("rack1-7/52-54-00-12-34-ab/script.ipxe", own(Whose::Named("rack1-7", Some(address)), Ipxe)),
+            ("rack1-7/52-54-00-12-34-xy/script.ipxe", None),
+            ("a/b/52-54-00-12-34-ab/script.ipxe", None),
+            ("script.ipxe", None),
+            ("grub.cfg-4c4c4544-0044-4810-8031-b4c04f4e3532", own(uuid, Grub)),
+            ("EFI/debian/grub.cfg-4c4c4544-0044-4810-8031-b4c04f4e3532", own(uuid, Grub)),
+            ("grub.cfg-4c4c4544-0044-4810-8031-b4c04f4e353x", None),
             ("pxelinux.cfg/default", own(Whose::Unknown, Pxelinux)),
             ("grub/grub.cfg-01-52-54-00-12-34-ab", own(mac, Grub)),
             ("grub.cfg-01-52-54-00-12-34-ab", own(mac, Grub)),
@@ -100,7 +130,6 @@ mod tests {
             ("pxelinux.cfg/01-52-54-00-12-34-zz", None),
             ("autoexec.ipxe", None),
             ("x/boot.ipxe", None),
-            ("a/52-54-00-12-34-ab/script.ipxe", None),
         ] {
             assert_eq!(ScriptPath::parse(path), expected, "{path}");
         }

@@ -32,13 +32,14 @@ pub fn render(language: Language, mac: Option<MacAddr>, action: &BootAction, pub
     }
 }
 
-/// The entry script, which sends a machine on to its own. Paths begin at the device that GRUB came from.
+/// The entry script, which sends a machine on to its own. Paths begin at the device that GRUB came from; a GRUB without `smbios` does without the UUID.
 pub fn entry(language: Language) -> &'static str {
     match language {
         Language::Ipxe => super::script::render_entry(),
         Language::Grub => {
             "echo 'Reveille: looking for what this machine shall boot'\n\
              configfile /grub.cfg-01-$net_default_mac\n\
+             if smbios --type 1 --get-uuid 8 --set reveille_uuid; then configfile /grub.cfg-$reveille_uuid; fi\n\
              configfile /discovery.grub\n\
              echo 'Reveille: the boot server has nothing for this machine; going on to the next boot device'\n\
              sleep 3\n\

@@ -8,6 +8,7 @@ pub mod built_in;
 pub mod digest;
 pub mod http;
 pub mod language;
+pub mod machine_id;
 pub mod path;
 pub mod script;
 pub mod temp_url;

@@ -104,8 +104,8 @@ fn check_location(field: &'static str, location: &str) -> Result<(), IntentRefus
     }
 }
 
-/// `boot.ipxe`: asks for this machine's script by the MAC of the card it booted from, then by each card's in turn, and for the
-/// script of machines that nobody knows last: so a machine that is known by another card gets its own.
+/// `boot.ipxe`: asks for this machine's script by the MAC of the card it booted from, then by each card's in turn, then by its firmware's UUID and by the
+/// name that DHCP calls it (a node's), and for the script of machines that nobody knows last: so a machine that is known by another card gets its own.
 ///
 /// Relative names, so that it works over whichever protocol it came by. `--replace` makes the machine's script the last word: what
 /// it ends with is not followed by a try of the next card. EFI firmware goes on to its next boot entry only after a failure; after
@@ -121,6 +121,8 @@ pub fn render_entry() -> &'static str {
      inc reveille-nic\n\
      goto next_nic\n\
      :unknown\n\
+     isset ${uuid} && chain --replace --autofree ${uuid}/${mac:hexhyp}/script.ipxe ||\n\
+     isset ${hostname} && chain --replace --autofree ${hostname:uristring}/${mac:hexhyp}/script.ipxe ||\n\
      chain --replace --autofree discovery.ipxe ||\n\
      echo Reveille: the boot server has nothing for this machine (${mac}); going on to the next boot device\n\
      sleep 3\n\

@@ -67,7 +67,7 @@ impl Templates {
         let kernel = BootAction::Kernel { kernel: "k".into(), initrd: "i".into(), cmdline: "c".into() };
         for action in [kernel, BootAction::Script { script: "s".into() }, BootAction::Disk] {
             let put = IntentPut { profile: Some(profile.into()), ..IntentPut::new(action) };
-            self.render(language, &Intent::of(MacAddr([0; 6]), put, 0), None, "http://x").transpose()?;
+            self.render(language, &Intent::of(None, put, 0), None, "http://x").transpose()?;
         }
         Ok(())
     }
@@ -129,7 +129,7 @@ mod tests {
         let action =
             BootAction::Kernel { kernel: "k 1".into(), initrd: "i".into(), cmdline: "a=b BOOTIF=${mac}".into() };
         let put = IntentPut { hostname: Some(hostname.into()), profile: Some("own".into()), ..IntentPut::new(action) };
-        Intent::of(MacAddr([0; 6]), put, 0)
+        Intent::of(None, put, 0)
     }
 
     fn render(language: Language, source: &str, intent: &Intent) -> String {

@@ -14,6 +14,7 @@ use reveille_config::temp_url::{Algorithm, Grant, TempUrlGuard};
 use serde_json::Map;
 
 use super::catalogue::{Catalogue, Lookup, Patience};
+use super::machines::Machine;
 use super::{NewEvent, Protocol, Store, clock};
 use crate::proto::boot_path::{ScriptPath, Whose};
 use crate::proto::built_in::{entry, render};
@@ -54,10 +55,8 @@ pub enum Content {
 pub struct Script {
     /// The text.
     pub text: Bytes,
-    /// The machine it is for; none for the entry script.
-    pub mac: Option<MacAddr>,
-    /// That machine's node.
-    pub node: Option<String>,
+    /// The machine it is for; none for those that are for anybody.
+    pub machine: Option<Machine>,
 }
 
 impl Site {
@@ -77,7 +76,9 @@ impl Site {
             Some(Ok(text)) => text,
             Some(Err(error)) => return Content::File(Lookup::Failed(std::io::Error::other(error))),
         };
-        Content::Script(Script { text: text.into(), mac, node: intent.node.clone() })
+        let is_of_one = mac.is_some() || intent.uuid.is_some() || intent.node.is_some();
+        let machine = is_of_one.then(|| Machine { mac, node: intent.node.clone() });
+        Content::Script(Script { text: text.into(), machine })
     }
 
     /// The intent with temporary URLs for those of its files that are guarded: who may have the script may have them.
@@ -148,14 +149,14 @@ impl Store {
         let site = self.site.load();
         let named = ScriptPath::parse(path.as_str());
         if let Some(ScriptPath::Own(whose, language)) = named
-            && let Some(intent) = self.intent_of(whose)
+            && let Some((intent, mac)) = self.intent_of(whose)
         {
-            return site.script(language, &intent, Some(intent.mac));
+            return site.script(language, &intent, mac);
         }
         match (site.catalogue.find(path, patience), named) {
             (Lookup::Absent, Some(ScriptPath::Entry(language))) => {
                 let text = Bytes::from_static(entry(language).as_bytes());
-                Content::Script(Script { text, mac: None, node: None })
+                Content::Script(Script { text, machine: None })
             }
             (Lookup::Absent, Some(ScriptPath::Own(Whose::Unknown, language))) => match &site.discovery {
                 Some(intent) => site.script(language, intent, None),
@@ -165,10 +166,15 @@ impl Store {
         }
     }
 
-    fn intent_of(&self, whose: Whose) -> Option<Arc<Intent>> {
+    /// A machine's intent, and its MAC as far as it is known: the one that it asks with, else the one that it has the intent by.
+    fn intent_of(&self, whose: Whose<'_>) -> Option<(Arc<Intent>, Option<MacAddr>)> {
         match whose {
-            Whose::Mac(mac) => self.intents.get(mac),
-            Whose::Uuid(uuid) => self.intents.named(&uuid.to_string()).into_iter().next(),
+            Whose::Mac(mac) => Some((self.intents.get(&mac.into())?, Some(mac))),
+            Whose::Named(name, asks_with) => {
+                let (_, intent) = self.intents.named(name).into_iter().next()?;
+                let mac = asks_with.or(intent.mac);
+                Some((intent, mac))
+            }
             Whose::Unknown => None,
         }
     }
@@ -179,19 +185,15 @@ impl Store {
         detail.insert("protocol".into(), protocol.name().into());
         detail.insert("peer".into(), peer.to_string().into());
         detail.insert("path".into(), path.as_str().into());
-        let message = match script.mac {
-            Some(mac) => {
-                self.machines.learn(peer, mac, script.node.clone());
-                format!("{mac} at {peer} was sent its boot script over {}", protocol.name())
+        let (mac, node, message) = match script.machine.clone() {
+            Some(machine) => {
+                self.machines.learn(peer, machine.clone());
+                let Machine { mac, node } = machine;
+                let who = mac.map(|mac| format!("{mac} at {peer}")).unwrap_or_else(|| peer.to_string());
+                (mac, node, format!("{who} was sent its boot script over {}", protocol.name()))
             }
-            None => format!("{peer} was sent the entry script over {}", protocol.name()),
+            None => (None, None, format!("{peer} was sent a script for any machine over {}", protocol.name())),
         };
-        self.events.push(NewEvent {
-            kind: "script-served",
-            mac: script.mac,
-            node: script.node.clone(),
-            message,
-            detail,
-        });
+        self.events.push(NewEvent { kind: "script-served", mac, node, message, detail });
     }
 }

@@ -9,10 +9,10 @@ use reveille_config::MacAddr;
 use reveille_config::limit::MACHINES_MAX;
 
 /// The machine behind an address.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// Its MAC.
-    pub mac: MacAddr,
+    /// Its MAC, where it is known.
+    pub mac: Option<MacAddr>,
     /// Its node, where its intent named one.
     pub node: Option<String>,
 }
@@ -23,11 +23,11 @@ pub struct Machines(DashMap<IpAddr, Machine>);
 
 impl Machines {
     /// The machine has just fetched its script from this address.
-    pub fn learn(&self, address: IpAddr, mac: MacAddr, node: Option<String>) {
+    pub fn learn(&self, address: IpAddr, machine: Machine) {
         if self.0.len() >= MACHINES_MAX && !self.0.contains_key(&address) {
             self.0.clear();
         }
-        self.0.insert(address, Machine { mac, node });
+        self.0.insert(address, machine);
     }
 
     /// The machine that had this address last.

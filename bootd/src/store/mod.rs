@@ -18,7 +18,7 @@ pub use content::{Content, Script, Site};
 pub use dropbox::{Draft, DropBox, DropBoxRefusal};
 pub use events::{Events, NewEvent};
 pub use intents::{Intents, IntentsError, WriteError};
-pub use machines::Machines;
+pub use machines::{Machine, Machines};
 pub use transfers::{Ongoing, Protocol, Transfers};
 
 use std::sync::Arc;

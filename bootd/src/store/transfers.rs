@@ -179,7 +179,7 @@ impl Entry {
             detail.insert("outcome".into(), json!(transfer.outcome));
         }
         let (mac, node) = match &self.machine {
-            Some(machine) => (Some(machine.mac), machine.node.clone()),
+            Some(machine) => (machine.mac, machine.node.clone()),
             None => (None, None),
         };
         NewEvent { kind, mac, node, message, detail }

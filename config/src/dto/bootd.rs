@@ -4,14 +4,15 @@
 //! |---|---|
 //! | `PUT /v1/intents/{mac}` | [`IntentPut`] → 200 [`Intent`], once durable |
 //! | `GET /v1/intents/{mac}`, `DELETE` | → [`Intent`], 204 |
-//! | the same with the UUID or the node of a machine that has an intent | all its interfaces' (`GET`: the first's) |
+//! | the same with a UUID (of the firmware or the node) or the name of a node | all intents that name it (`GET`: the first); `PUT` where there are none: one of its own |
 //! | `GET /v1/intents?cursor=&limit=` | → [`super::dhcpd::Page`] of [`Intent`] |
 //! | `GET /v1/transfers` | → [`super::dhcpd::Page`] of [`Transfer`]: those under way and the last ended |
 //! | `GET /v1/events` | → [`super::event::EventPage`] |
 //! | `GET /healthz`, `/readyz`, `/metrics` | text |
 //!
 //! To machines, over HTTP and TFTP: `boot.ipxe` (chains to the next), `pxelinux.cfg/<mac with hyphens>` and `<mac>/script.ipxe` for iPXE,
-//! `pxelinux.cfg/01-<mac>` and `pxelinux.cfg/<uuid>` for PXELINUX, `grub.cfg-01-<mac>` in any directory for GRUB (rendered from the machine's intent; 404 without
+//! `<uuid or node>/script.ipxe` and `<uuid or node>/<mac>/script.ipxe` for iPXE too, `pxelinux.cfg/01-<mac>` and `pxelinux.cfg/<uuid>` for PXELINUX,
+//! `grub.cfg-01-<mac>` and `grub.cfg-<uuid>` in any directory for GRUB (rendered from the machine's intent; 404 without
 //! one), `discovery.ipxe`, `pxelinux.cfg/default` and `discovery.grub` for machines that nobody knows, `grub.cfg` (chains to the next), and the files below the roots.
 
 use std::net::IpAddr;
@@ -51,7 +52,7 @@ pub struct IntentPut {
     /// The node's UUID; it marks events of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// The UUID of the machine's firmware (SMBIOS), by which PXELINUX asks.
+    /// The UUID of the machine's firmware (SMBIOS), by which boot programs ask too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
     /// The machine's host name, for templates.
@@ -72,15 +73,16 @@ impl IntentPut {
 /// A boot intent in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// The machine.
-    pub mac: MacAddr,
+    /// The interface; absent where the machine is known by its UUID or its node alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
     /// What it shall do.
     #[serde(flatten)]
     pub action: BootAction,
     /// The node's UUID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// The UUID of the machine's firmware (SMBIOS), by which PXELINUX asks.
+    /// The UUID of the machine's firmware (SMBIOS), by which boot programs ask too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
     /// The machine's host name, for templates.
@@ -95,7 +97,7 @@ pub struct Intent {
 
 impl Intent {
     /// What is put for a machine, at a time.
-    pub fn of(mac: MacAddr, put: IntentPut, put_unix: u64) -> Self {
+    pub fn of(mac: Option<MacAddr>, put: IntentPut, put_unix: u64) -> Self {
         let IntentPut { action, node, uuid, hostname, profile } = put;
         Self { mac, action, node, uuid, hostname, profile, put_unix }
     }

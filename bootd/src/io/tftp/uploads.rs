@@ -189,7 +189,7 @@ impl Writing {
         detail.insert("duration_millis".into(), (self.began.elapsed().as_millis() as u64).into());
         detail.insert("repeated".into(), upload.repeated().into());
         detail.insert("outcome".into(), outcome.into());
-        let (mac, node) = machine.map_or((None, None), |machine| (Some(machine.mac), machine.node));
+        let (mac, node) = machine.map_or((None, None), |machine| (machine.mac, machine.node));
         let message = format!("{peer} wrote {path} into the drop-box: {outcome}, {bytes} octets");
         self.store.events.push(NewEvent { kind: "file-received", mac, node, message, detail });
     }

@@ -1,7 +1,7 @@
 //! [`Intents`]: boot intents, in memory for reading and in a redb database for keeping.
 //!
 //! A change is answered once it is on disk. One thread writes; the changes that wait for it share a transaction and its fsync. Readers
-//! never wait for the disk. Values are the API's JSON under the MAC's octets; the table `meta` holds the format's version.
+//! never wait for the disk. Values are the API's JSON under the MAC's octets, or in the table `machines` under a UUID or a node's name; the table `meta` holds the format's version.
 //!
 //! A write that the system refuses cleanly (no space, quota, read-only, not permitted) fails that change and makes the daemon
 //! unready; the database is opened again until it works. Any other error of the disk is fatal (DESIGN.md, rule 3).
@@ -14,7 +14,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use redb::Database;
-use reveille_config::MacAddr;
 use reveille_config::dto::bootd::{Intent, IntentPut};
 use reveille_config::dto::dhcpd::Page;
 use reveille_config::limit::{INTENT_QUEUE_MAX, INTENTS_MAX, PAGE_MAX};
@@ -23,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::table::Table;
 use self::writer::{FORMAT_VERSION, Opener, Writer, prepare, read_all};
 use super::clock;
+use crate::proto::machine_id::MachineId;
 
 /// The intents in force.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ enum State {
 }
 
 struct Change {
-    mac: MacAddr,
+    machine: MachineId,
     /// None: delete.
     intent: Option<Arc<Intent>>,
     done: oneshot::Sender<Result<(), WriteError>>,
@@ -77,12 +77,12 @@ pub enum IntentsError {
         found: u64,
     },
     /// A record that is not an intent.
-    #[error("the boot intent of {mac} in {path} cannot be read; move the file away to begin with none")]
+    #[error("the boot intent of {machine} in {path} cannot be read; move the file away to begin with none")]
     Record {
         /// The database file.
         path: String,
         /// The machine.
-        mac: MacAddr,
+        machine: MachineId,
         /// Why.
         #[source]
         source: serde_json::Error,
@@ -132,13 +132,13 @@ impl Intents {
             return Err(IntentsError::Format { path, found });
         }
         let mut map = Table::default();
-        for (mac, json) in read_all(&database).map_err(failed)? {
+        for (machine, json) in read_all(&database).map_err(failed)? {
             let intent: Intent = serde_json::from_slice(&json).map_err(|source| IntentsError::Record {
                 path: path.clone(),
-                mac,
+                machine: machine.clone(),
                 source,
             })?;
-            map.insert(Arc::new(Intent { mac, ..intent }));
+            map.insert(machine.clone(), Arc::new(Intent { mac: machine.mac(), ..intent }));
         }
         let shared = Arc::new(Shared { map: RwLock::new(map), state: watch::Sender::new(State::Writable) });
         let (queue, changes) = mpsc::channel(INTENT_QUEUE_MAX);
@@ -150,24 +150,29 @@ impl Intents {
         Ok(Self { shared, queue: Some(queue), writer: Some(writer) })
     }
 
-    /// The machine's intent.
-    pub fn get(&self, mac: MacAddr) -> Option<Arc<Intent>> {
-        self.shared.map.read().unwrap_or_else(PoisonError::into_inner).get(mac).cloned()
+    /// The intent that is kept under this id.
+    pub fn get(&self, machine: &MachineId) -> Option<Arc<Intent>> {
+        self.shared.map.read().unwrap_or_else(PoisonError::into_inner).get(machine).cloned()
     }
 
-    /// The intents of a machine, by the UUID of its firmware, or by its node; at most [`PAGE_MAX`].
-    pub fn named(&self, name: &str) -> Vec<Arc<Intent>> {
+    /// The intents of a machine, by the UUID of its firmware, or by its node, and what they are kept under; at most [`PAGE_MAX`].
+    pub fn named(&self, name: &str) -> Vec<(MachineId, Arc<Intent>)> {
         let map = self.shared.map.read().unwrap_or_else(PoisonError::into_inner);
-        map.named(name).take(PAGE_MAX).cloned().collect()
+        map.named(name).take(PAGE_MAX).map(|(machine, intent)| (machine.clone(), intent.clone())).collect()
     }
 
-    /// One page, by MAC, of those after `after`.
-    pub fn page(&self, after: Option<MacAddr>, limit: usize) -> Page<Intent> {
+    /// One page of those after `after`: by MAC, then by UUID, then by node.
+    pub fn page(&self, after: Option<&MachineId>, limit: usize) -> Page<Intent> {
         let limit = limit.clamp(1, PAGE_MAX);
         let map = self.shared.map.read().unwrap_or_else(PoisonError::into_inner);
         let mut rest = map.after(after);
-        let items: Vec<Intent> = rest.by_ref().take(limit).map(|intent| Intent::clone(intent)).collect();
-        let next = rest.next().and(items.last()).map(|last| last.mac.to_string());
+        let mut last = None;
+        let items = rest.by_ref().take(limit).map(|(machine, intent)| {
+            last = Some(machine);
+            Intent::clone(intent)
+        });
+        let items = items.collect();
+        let next = rest.next().and(last).map(ToString::to_string);
         Page { items, next }
     }
 
@@ -182,16 +187,16 @@ impl Intents {
     }
 
     /// Puts an intent that has passed [`crate::proto::script::check`]; returns once it is on disk. Putting the same again
-    /// leaves its time as it is and writes nothing.
+    /// leaves its time as it is and writes nothing. One that is kept under a UUID or a name can be found by what it says of itself only, so it names that.
     ///
     /// # Errors
     /// See [`WriteError`]; then the intent in force is as before.
-    pub async fn put(&self, mac: MacAddr, put: IntentPut) -> Result<Arc<Intent>, WriteError> {
-        if let Some(same) = self.get(mac).filter(|old| old.put() == put) {
+    pub async fn put(&self, machine: &MachineId, put: IntentPut) -> Result<Arc<Intent>, WriteError> {
+        if let Some(same) = self.get(machine).filter(|old| old.put() == put) {
             return Ok(same);
         }
-        let intent = Arc::new(Intent::of(mac, put, clock::unix_secs()));
-        self.change(mac, Some(intent.clone())).await?;
+        let intent = Arc::new(Intent::of(machine.mac(), put, clock::unix_secs()));
+        self.change(machine, Some(intent.clone())).await?;
         Ok(intent)
     }
 
@@ -199,14 +204,14 @@ impl Intents {
     ///
     /// # Errors
     /// See [`WriteError`].
-    pub async fn delete(&self, mac: MacAddr) -> Result<(), WriteError> {
-        self.change(mac, None).await
+    pub async fn delete(&self, machine: &MachineId) -> Result<(), WriteError> {
+        self.change(machine, None).await
     }
 
-    async fn change(&self, mac: MacAddr, intent: Option<Arc<Intent>>) -> Result<(), WriteError> {
+    async fn change(&self, machine: &MachineId, intent: Option<Arc<Intent>>) -> Result<(), WriteError> {
         let (done, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.try_send(Change { mac, intent, done }).map_err(|error| match error {
+        queue.try_send(Change { machine: machine.clone(), intent, done }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Busy,
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;

@@ -4,12 +4,13 @@ use super::writer::{FORMAT, META};
 use super::*;
 use redb::backends::FileBackend;
 use redb::{DatabaseError, StorageBackend};
+use reveille_config::MacAddr;
 use reveille_config::dto::bootd::BootAction;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-fn mac(n: u8) -> MacAddr {
-    MacAddr([2, 0, 0, 0, 0, n])
+fn mac(n: u8) -> MachineId {
+    MacAddr([2, 0, 0, 0, 0, n]).into()
 }
 
 fn disk() -> IntentPut {
@@ -25,18 +26,18 @@ fn kernel(cmdline: &str) -> IntentPut {
 async fn survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let intents = Intents::open(dir.path()).unwrap();
-    intents.put(mac(1), kernel("a")).await.unwrap();
-    intents.put(mac(2), disk()).await.unwrap();
-    intents.put(mac(1), kernel("b")).await.unwrap();
-    intents.put(mac(3), disk()).await.unwrap();
-    intents.delete(mac(3)).await.unwrap();
-    intents.delete(mac(9)).await.unwrap();
+    intents.put(&mac(1), kernel("a")).await.unwrap();
+    intents.put(&mac(2), disk()).await.unwrap();
+    intents.put(&mac(1), kernel("b")).await.unwrap();
+    intents.put(&mac(3), disk()).await.unwrap();
+    intents.delete(&mac(3)).await.unwrap();
+    intents.delete(&mac(9)).await.unwrap();
     let before = intents.page(None, 10);
     drop(intents);
     let again = Intents::open(dir.path()).unwrap();
     assert_eq!(again.page(None, 10), before);
-    assert_eq!(again.get(mac(1)).unwrap().action, kernel("b").action);
-    assert_eq!((again.len(), again.get(mac(3))), (2, None));
+    assert_eq!(again.get(&mac(1)).unwrap().action, kernel("b").action);
+    assert_eq!((again.len(), again.get(&mac(3))), (2, None));
 }
 
 #[tokio::test]
@@ -49,19 +50,42 @@ async fn a_machine_is_known_by_its_uuid_and_its_node_too() {
         ..IntentPut::new(BootAction::Disk)
     };
     let intents = Intents::open(dir.path()).unwrap();
-    intents.put(mac(2), put("one", Some(uuid))).await.unwrap();
-    intents.put(mac(1), put("one", None)).await.unwrap();
-    intents.put(mac(3), put("two", None)).await.unwrap();
-    let macs = |intents: &Intents, name: &str| intents.named(name).iter().map(|own| own.mac).collect::<Vec<_>>();
+    intents.put(&mac(2), put("one", Some(uuid))).await.unwrap();
+    intents.put(&mac(1), put("one", None)).await.unwrap();
+    intents.put(&mac(3), put("two", None)).await.unwrap();
+    let macs =
+        |intents: &Intents, name: &str| intents.named(name).into_iter().map(|(machine, _)| machine).collect::<Vec<_>>();
     drop(intents);
     let intents = Intents::open(dir.path()).unwrap();
     assert_eq!(macs(&intents, "one"), [mac(1), mac(2)]);
     assert_eq!(macs(&intents, &uuid.to_lowercase()), [mac(2)]);
-    intents.put(mac(2), put("two", None)).await.unwrap();
-    intents.delete(mac(3)).await.unwrap();
+    intents.put(&mac(2), put("two", None)).await.unwrap();
+    intents.delete(&mac(3)).await.unwrap();
     for (name, expected) in [("one", &[mac(1)][..]), ("TWO", &[mac(2)]), (uuid, &[]), ("three", &[])] {
         assert_eq!(macs(&intents, name), expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_machine_without_a_mac_is_kept_by_its_uuid_or_its_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids = ["4c4c4544-0044-4810-8031-b4c04f4e3532", "rack1-7"].map(|text| MachineId::parse(text).unwrap());
+    let intents = Intents::open(dir.path()).unwrap();
+    for id in ids.iter().chain([&mac(1)]) {
+        intents.put(id, kernel(&id.to_string())).await.unwrap();
+    }
+    drop(intents);
+    let intents = Intents::open(dir.path()).unwrap();
+    for id in &ids {
+        assert_eq!(intents.get(id).unwrap().mac, None);
+        assert_eq!(intents.named(&id.to_string()).iter().map(|(id, _)| id).collect::<Vec<_>>(), [id]);
+    }
+    let page = intents.page(Some(&mac(1)), 1);
+    assert_eq!(page.next, Some(ids[0].to_string()), "behind those with a MAC");
+    intents.delete(&ids[0]).await.unwrap();
+    drop(intents);
+    let intents = Intents::open(dir.path()).unwrap();
+    assert_eq!((intents.len(), intents.get(&ids[0])), (2, None));
 }
 
 #[tokio::test]
@@ -69,12 +93,12 @@ async fn pages_by_mac() {
     let dir = tempfile::tempdir().unwrap();
     let intents = Intents::open(dir.path()).unwrap();
     for n in [3, 1, 2] {
-        intents.put(mac(n), disk()).await.unwrap();
+        intents.put(&mac(n), disk()).await.unwrap();
     }
     let first = intents.page(None, 2);
-    assert_eq!(first.items.iter().map(|i| i.mac).collect::<Vec<_>>(), [mac(1), mac(2)]);
-    let second = intents.page(first.next.map(|next| next.parse().unwrap()), 2);
-    assert_eq!((second.items[0].mac, second.next), (mac(3), None));
+    assert_eq!(first.items.iter().map(|i| i.mac).collect::<Vec<_>>(), [mac(1).mac(), mac(2).mac()]);
+    let second = intents.page(first.next.map(|next| MachineId::parse(&next).unwrap()).as_ref(), 2);
+    assert_eq!((second.items[0].mac, second.next), (mac(3).mac(), None));
 }
 
 #[tokio::test]
@@ -88,7 +112,7 @@ async fn changes_that_wait_share_a_transaction() {
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..200 {
         let intents = intents.clone();
-        tasks.spawn(async move { intents.put(mac(n), disk()).await.unwrap() });
+        tasks.spawn(async move { intents.put(&mac(n), disk()).await.unwrap() });
     }
     tasks.join_all().await;
     assert_eq!(intents.len(), 200);
@@ -103,20 +127,20 @@ async fn a_full_disk_refuses_changes_and_recovers() {
     let bad = BadDisk::default();
     let errno = bad.errno.clone();
     let intents = Intents::open_with("db".into(), Box::new(move || bad.open(&path))).unwrap();
-    intents.put(mac(1), kernel("kept")).await.unwrap();
+    intents.put(&mac(1), kernel("kept")).await.unwrap();
     errno.store(28, Ordering::SeqCst); // ENOSPC
-    let refused = intents.put(mac(1), kernel("lost")).await.unwrap_err();
+    let refused = intents.put(&mac(1), kernel("lost")).await.unwrap_err();
     assert!(matches!(&refused, WriteError::Disk(reason) if reason.contains("No space")), "{refused:?}");
-    assert!(intents.put(mac(2), disk()).await.is_err());
+    assert!(intents.put(&mac(2), disk()).await.is_err());
     assert!(intents.refusal().is_some());
-    assert_eq!(intents.get(mac(1)).unwrap().action, kernel("kept").action, "what is known is still served");
+    assert_eq!(intents.get(&mac(1)).unwrap().action, kernel("kept").action, "what is known is still served");
     errno.store(0, Ordering::SeqCst);
     let mut state = intents.shared.state.subscribe();
     let recovered = tokio::time::timeout(Duration::from_secs(60), state.wait_for(|state| *state == State::Writable));
     recovered.await.expect("it recovers by itself").unwrap();
     assert_eq!(intents.refusal(), None);
-    intents.put(mac(2), disk()).await.unwrap();
-    assert_eq!(intents.get(mac(1)).unwrap().action, kernel("kept").action);
+    intents.put(&mac(2), disk()).await.unwrap();
+    assert_eq!(intents.get(&mac(1)).unwrap().action, kernel("kept").action);
 }
 
 #[tokio::test]
@@ -127,10 +151,10 @@ async fn an_input_output_error_is_fatal() {
     let errno = bad.errno.clone();
     let intents = Intents::open_with("db".into(), Box::new(move || bad.open(&path))).unwrap();
     errno.store(5, Ordering::SeqCst); // EIO
-    assert!(intents.put(mac(1), disk()).await.is_err());
+    assert!(intents.put(&mac(1), disk()).await.is_err());
     assert!(intents.broken().await.contains("cannot be written"));
     errno.store(0, Ordering::SeqCst);
-    assert!(intents.put(mac(1), disk()).await.is_err(), "nothing is tried again after a failed disk");
+    assert!(intents.put(&mac(1), disk()).await.is_err(), "nothing is tried again after a failed disk");
 }
 
 #[test]

@@ -12,8 +12,11 @@ use reveille_config::limit::INTENTS_MAX;
 use tokio::sync::mpsc;
 
 use super::{Change, Shared, State, WriteError};
+use crate::proto::machine_id::MachineId;
 
 const INTENTS: TableDefinition<'_, &[u8; 6], &[u8]> = TableDefinition::new("intents");
+/// Those of machines that are known by a UUID or a node's name alone, which is the key.
+const MACHINES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("machines");
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const FORMAT: &str = "format";
 pub(super) const FORMAT_VERSION: u64 = 1;
@@ -30,6 +33,7 @@ pub(super) fn prepare(database: &Database) -> Result<u64, redb::Error> {
     let write = database.begin_write()?;
     let version = {
         write.open_table(INTENTS)?;
+        write.open_table(MACHINES)?;
         let mut meta = write.open_table(META)?;
         let found = meta.get(FORMAT)?.map(|version| version.value());
         match found {
@@ -44,12 +48,18 @@ pub(super) fn prepare(database: &Database) -> Result<u64, redb::Error> {
     Ok(version)
 }
 
-pub(super) fn read_all(database: &Database) -> Result<Vec<(MacAddr, Vec<u8>)>, redb::Error> {
-    let table = database.begin_read()?.open_table(INTENTS)?;
+pub(super) fn read_all(database: &Database) -> Result<Vec<(MachineId, Vec<u8>)>, redb::Error> {
+    let read = database.begin_read()?;
     let mut all = Vec::new();
-    for row in table.iter()? {
+    for row in read.open_table(INTENTS)?.iter()? {
         let (mac, json) = row?;
-        all.push((MacAddr(*mac.value()), json.value().to_vec()));
+        all.push((MachineId::Mac(MacAddr(*mac.value())), json.value().to_vec()));
+    }
+    for row in read.open_table(MACHINES)?.iter()? {
+        let (id, json) = row?;
+        // Only ids that are read as they were written are put there.
+        let id = MachineId::parse(id.value()).map_err(|refusal| redb::Error::Corrupted(refusal.to_string()))?;
+        all.push((id, json.value().to_vec()));
     }
     Ok(all)
 }
@@ -117,12 +127,13 @@ impl Writer {
     /// Writes one transaction and answers; true if the disk is broken.
     fn write(&mut self, batch: &mut Vec<Change>) -> bool {
         let mut count = self.shared.map.read().unwrap_or_else(PoisonError::into_inner).len();
-        let mut accepted: BTreeMap<MacAddr, Option<Arc<Intent>>> = BTreeMap::new();
+        let mut accepted: BTreeMap<MachineId, Option<Arc<Intent>>> = BTreeMap::new();
         let mut answers = Vec::with_capacity(batch.len());
         {
             let map = self.shared.map.read().unwrap_or_else(PoisonError::into_inner);
             for change in batch.drain(..) {
-                let exists = accepted.get(&change.mac).map_or_else(|| map.contains(change.mac), Option::is_some);
+                let exists =
+                    accepted.get(&change.machine).map_or_else(|| map.contains(&change.machine), Option::is_some);
                 match (exists, change.intent.is_some()) {
                     (false, true) if count >= INTENTS_MAX => {
                         let _ = change.done.send(Err(WriteError::Full));
@@ -132,7 +143,7 @@ impl Writer {
                     (true, false) => count -= 1,
                     _ => {}
                 }
-                accepted.insert(change.mac, change.intent);
+                accepted.insert(change.machine, change.intent);
                 answers.push(change.done);
             }
         }
@@ -143,10 +154,10 @@ impl Writer {
         let (answer, broken) = match result {
             Ok(()) => {
                 let mut map = self.shared.map.write().unwrap_or_else(PoisonError::into_inner);
-                for (mac, intent) in accepted {
+                for (machine, intent) in accepted {
                     match intent {
-                        Some(intent) => map.insert(intent),
-                        None => map.remove(mac),
+                        Some(intent) => map.insert(machine, intent),
+                        None => map.remove(&machine),
                     }
                 }
                 (Ok(()), false)
@@ -181,21 +192,19 @@ impl Writer {
     }
 }
 
-fn commit(database: &Database, changes: &BTreeMap<MacAddr, Option<Arc<Intent>>>) -> Result<(), redb::Error> {
+fn commit(database: &Database, changes: &BTreeMap<MachineId, Option<Arc<Intent>>>) -> Result<(), redb::Error> {
     let mut write = database.begin_write()?;
     write.set_durability(Durability::Immediate)?;
     {
-        let mut table = write.open_table(INTENTS)?;
-        for (mac, intent) in changes {
-            match intent {
-                Some(intent) => {
-                    // An intent has nothing that JSON could not hold.
-                    let json = serde_json::to_vec(&**intent).map_err(|error| redb::Error::Io(error.into()))?;
-                    table.insert(&mac.octets(), json.as_slice())?;
-                }
-                None => {
-                    table.remove(&mac.octets())?;
-                }
+        let (mut interfaces, mut machines) = (write.open_table(INTENTS)?, write.open_table(MACHINES)?);
+        for (machine, intent) in changes {
+            // An intent has nothing that JSON could not hold.
+            let json = intent.as_deref().map(serde_json::to_vec).transpose();
+            match (machine, json.map_err(|error| redb::Error::Io(error.into()))?) {
+                (MachineId::Mac(mac), Some(json)) => drop(interfaces.insert(&mac.octets(), json.as_slice())?),
+                (MachineId::Mac(mac), None) => drop(interfaces.remove(&mac.octets())?),
+                (machine, Some(json)) => drop(machines.insert(machine.to_string().as_str(), json.as_slice())?),
+                (machine, None) => drop(machines.remove(machine.to_string().as_str())?),
             }
         }
     }
