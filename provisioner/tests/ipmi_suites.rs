@@ -226,12 +226,21 @@ fn an_unused_session_is_given_back_or_kept() {
     talk.command(control(PowerAction::On)).unwrap();
     assert_eq!((talk.bmc.counts.controls, talk.bmc.counts.opened), (1, opened));
 
+    // Who wants it closed meanwhile does not leave it to the BMC.
+    talk.now += Duration::from_secs(46);
+    talk.client.handle_timeout(talk.now);
+    assert!(talk.client.close(talk.now), "what keeps it alive is no use");
+    talk.run(talk.now + Duration::from_secs(1));
+    assert_eq!((talk.bmc.open_sessions(), talk.client.has_session()), (0, false));
+    talk.command(status()).unwrap();
+    assert_eq!(talk.bmc.counts.opened, opened + 1);
+
     // A BMC that was restarted meanwhile costs nothing but a new session.
     talk.bmc.restart();
     talk.run(talk.now + Duration::from_secs(120));
     assert!(!talk.client.has_session());
     talk.command(status()).unwrap();
-    assert_eq!(talk.bmc.counts.opened, opened + 1);
+    assert_eq!(talk.bmc.counts.opened, opened + 2);
 }
 
 #[test]

@@ -196,9 +196,12 @@ impl Client {
         true
     }
 
-    /// Gives the session back if there is one and it is not in use; false if there was nothing to do. A command at hand goes on.
+    /// Gives the session back if there is one and it is not in use (being kept alive is no use); false if there was nothing to do. A
+    /// command at hand goes on.
     pub fn close(&mut self, now: Instant) -> bool {
-        let Phase::Session { doing: doing @ Doing::Idle, .. } = &mut self.phase else { return false };
+        let Phase::Session { doing: doing @ (Doing::Idle | Doing::KeepAlive), .. } = &mut self.phase else {
+            return false;
+        };
         *doing = Doing::Close;
         self.next_step(now);
         true
