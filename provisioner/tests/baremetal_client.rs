@@ -81,8 +81,8 @@ async fn the_stock_client_takes_a_node_through_its_life() {
             "cpu_arch=x86_64",
         ])
         .await;
-    baremetal.run(&["node", "manage", "n1", "--wait", "20"]).await;
-    baremetal.run(&["node", "provide", "n1", "--wait", "20"]).await;
+    baremetal.run(&["node", "manage", "n1", "--wait", "60"]).await;
+    baremetal.run(&["node", "provide", "n1", "--wait", "60"]).await;
     let list = baremetal.json(&["node", "list"]).await;
     assert_eq!((&list[0]["name"], &list[0]["provision_state"]), (&json!("n1"), &json!("available")), "{list}");
     baremetal.run(&["node", "deploy", "n1", "--wait", "60"]).await;
@@ -91,12 +91,12 @@ async fn the_stock_client_takes_a_node_through_its_life() {
     let refused = baremetal.output(&["node", "provide", "n1"]).await;
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && words.contains("can not be performed on node"), "{words}");
-    baremetal.run(&["node", "power", "off", "n1", "--power-timeout", "20"]).await;
+    baremetal.run(&["node", "power", "off", "n1", "--power-timeout", "60"]).await;
     rig.wait_for("active").await;
     assert!(!rig.machine.state().is_on);
     baremetal.run(&["node", "power", "on", "n1"]).await;
     rig.wait_for("active").await;
-    baremetal.run(&["node", "undeploy", "n1", "--wait", "20"]).await;
+    baremetal.run(&["node", "undeploy", "n1", "--wait", "60"]).await;
     let history = baremetal.json(&["node", "history", "list", "n1"]).await;
     assert!(history.as_array().is_some_and(|entries| entries.len() > 10), "{history}");
     baremetal.run(&["node", "maintenance", "set", "n1", "--reason", "dust"]).await;

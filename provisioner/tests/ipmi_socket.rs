@@ -38,7 +38,7 @@ fn fake() -> Served {
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -109,7 +109,8 @@ async fn sessions_are_given_back_when_the_socket_goes() {
 #[tokio::test]
 async fn other_credentials_open_another_session() {
     let served = fake();
-    let bmc = BmcSocket::start(None, patient()).unwrap();
+    // Each request once, so that the sessions can be counted.
+    let bmc = BmcSocket::start(None, that_waits([10_000; 3])).unwrap();
     let good = target(served.address);
     bmc.power_state(&good).await.unwrap();
     let bad = BmcTarget::new(served.address, USER, "other", Privilege::Administrator).unwrap();
@@ -136,7 +137,7 @@ async fn datagrams_of_strangers_change_nothing() {
     let served = fake();
     // An address that only this test listens on, so that nobody else's socket is hit.
     let local = own_address().ip();
-    let bmc = BmcSocket::start(Some(local), patient()).unwrap();
+    let bmc = BmcSocket::start(Some(local), that_waits([10_000; 3])).unwrap();
     let target = target(served.address);
     bmc.power_state(&target).await.unwrap();
     let stranger = std::net::UdpSocket::bind((local, 0)).unwrap();

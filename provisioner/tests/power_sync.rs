@@ -16,7 +16,7 @@ async fn history(rig: &Rig, kind: &str) -> Vec<String> {
 }
 
 async fn until(rig: &Rig, what: &str, condition: impl AsyncFn(&Rig) -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !condition(rig).await {
         assert!(tokio::time::Instant::now() < deadline, "{what}: {:#}", rig.node().await);
         tokio::time::sleep(Duration::from_millis(20)).await;

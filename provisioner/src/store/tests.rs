@@ -225,7 +225,7 @@ async fn a_full_disk_refuses_the_change_keeps_the_old_state_and_is_recovered_fro
 
     is_full.store(false, std::sync::atomic::Ordering::SeqCst);
     let mut health = store.health();
-    let recovered = tokio::time::timeout(std::time::Duration::from_secs(20), health.wait_for(Result::is_ok)).await;
+    let recovered = tokio::time::timeout(std::time::Duration::from_secs(60), health.wait_for(Result::is_ok)).await;
     assert!(recovered.is_ok_and(|health| health.is_ok()), "recovers by itself, without anybody asking for a change");
     put(&store, node(2, "n2"), "made").await;
     drop(store);

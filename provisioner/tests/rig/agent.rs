@@ -78,7 +78,7 @@ async fn live(machine: Arc<Inner>, cmdline: String) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let uuid = token["node"]["uuid"].as_str().unwrap().to_owned();
-    assert_eq!(token["config"]["heartbeat_timeout"], 5);
+    assert_eq!(token["config"]["heartbeat_timeout"], 10);
     let token = token["config"]["agent_token"].as_str().unwrap().to_owned();
     if token == "******" {
         // A real agent without a token locks itself down for good.

@@ -10,9 +10,10 @@ mod daemons;
 mod http;
 mod machine;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use reveille_config::Config;
@@ -53,9 +54,9 @@ impl Rig {
             client: Client::new("127.0.0.1:0".parse().unwrap()),
             dir,
             api: "127.0.0.1:0".parse().unwrap(),
-            agent_api: free_address().await,
+            agent_api: own_address(),
         };
-        rig.api = free_address().await;
+        rig.api = own_address();
         rig.client = Client::new(rig.api);
         rig.restart().await;
         rig
@@ -77,7 +78,7 @@ impl Rig {
     pub async fn kill(&mut self) {
         drop(self.running.take());
         // The file's lock goes with the writer thread, which may be in the middle of a commit.
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
             match reveille_provisioner::store::Store::open(self.dir.path()) {
                 Ok((store, closed)) => {
@@ -108,9 +109,9 @@ impl Rig {
             ramdisk = "agent/initrd.zst"
             kernel_append = "console=ttyS0"
             [provisioner.timeouts]
-            heartbeat_secs = 5
-            deploy_callback_secs = 20
-            agent_step_secs = 20
+            heartbeat_secs = 10
+            deploy_callback_secs = 60
+            agent_step_secs = 60
             power_secs = 5
             bmc_secs = 2
             [provisioner.power]
@@ -176,7 +177,7 @@ impl Rig {
     /// Waits until the agent writes, and the provisioner knows.
     pub async fn wait_for_writing(&self) {
         self.wait_for("wait call-back").await;
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while !(self.machine.state().is_writing && self.node().await["deploy_step"]["step"] == "write_image") {
             assert!(tokio::time::Instant::now() < deadline, "never writes: {:#}", self.node().await);
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -190,7 +191,7 @@ impl Rig {
 
     /// The same for any of several states.
     pub async fn wait_for_any(&self, states: &[&str]) -> Value {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         let mut since = 0;
         loop {
             let node = self.node().await;
@@ -214,8 +215,12 @@ fn settings(config: &Provisioner) -> Settings {
     Settings { off_check_millis: 20, poll_millis: 300, retry_millis: 20, ..Settings::from(config) }
 }
 
-/// A loopback address that was free a moment ago.
-async fn free_address() -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("its address")
+/// A loopback address that no other test process uses, with a port that no other test of this process uses: what listens there is
+/// stopped and started again, and nobody takes its place meanwhile.
+fn own_address() -> SocketAddr {
+    static PORT: AtomicU16 = AtomicU16::new(30_000);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    // A process' number has 22 bits at most.
+    let ip = Ipv4Addr::new(127, 64 | high & 0x3f, middle, low);
+    (ip, PORT.fetch_add(1, Ordering::Relaxed)).into()
 }
