@@ -4,10 +4,10 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{Daemon, counted, octets, run};
+use support::{Daemon, counted, octets, run, turn, until_counted};
 
 async fn curl(arguments: &[&str]) -> (String, Vec<u8>) {
     let all = [&["-sS", "-D", "/dev/stderr"], arguments].concat();
@@ -24,6 +24,7 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_whole_in_part_and_not_at_all() {
+    let _turn = turn().await;
     let daemon = Daemon::start().await;
     let image = octets(3_000_001);
     daemon.file("agent/image 1", &image);
@@ -113,6 +114,7 @@ async fn several_ranges_come_as_parts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_outside_the_root() {
+    let _turn = turn().await;
     let daemon = Daemon::start().await;
     std::fs::write(daemon.dir.path().join("secret"), "secret").unwrap();
     std::os::unix::fs::symlink("../secret", daemon.dir.path().join("root/link")).unwrap();
@@ -141,11 +143,12 @@ async fn nothing_outside_the_root() {
         assert!(head.starts_with("HTTP/1.1 404"), "{path}: {head}");
         assert!(!body.windows(6).any(|w| w == b"secret"), "{path} leaks");
     }
-    assert_eq!(counted("reveille_bootd_requests_refused_total", "http") - before, paths.len() as u64);
+    until_counted("reveille_bootd_requests_refused_total", "http", before, paths.len() as u64).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guarded_paths_need_a_signature_and_are_not_had_over_tftp() {
+    let _turn = turn().await;
     use reveille_config::temp_url::{Algorithm, Grant};
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("root")).unwrap();
@@ -185,18 +188,18 @@ async fn guarded_paths_need_a_signature_and_are_not_had_over_tftp() {
         assert!(head.starts_with("HTTP/1.1 401"), "{refused}: {head}");
         assert!(body.len() < 100, "{refused}");
     }
-    assert_eq!(counted("reveille_bootd_requests_refused_total", "signature") - before, 6);
+    until_counted("reveille_bootd_requests_refused_total", "signature", before, 6).await;
     let (head, _) = curl(&[&daemon.url("public.raw?temp_url_sig=x")]).await;
     assert!(head.starts_with("HTTP/1.1 200"), "what is not guarded needs nothing: {head}");
     let tftp = run("curl", &["-sS", &format!("tftp://{}/private/os%201.raw", daemon.tftp)], None).await;
     assert!(!tftp.status.success() && tftp.stdout.is_empty(), "TFTP shows no signatures");
-    assert_eq!(counted("reveille_bootd_requests_refused_total", "signature-missing") - before, 4);
+    until_counted("reveille_bootd_requests_refused_total", "signature-missing", before, 4).await;
 }
 
 /// Sends octets as they are and reads until the server closes or says no more.
 fn raw(daemon: &Daemon, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(daemon.http).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     // The server may close before it has read all of a request that is too large.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
@@ -206,6 +209,7 @@ fn raw(daemon: &Daemon, request: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn malformed_requests_are_counted_and_harm_nobody() {
+    let _turn = turn().await;
     let daemon = Daemon::start().await;
     daemon.file("file", b"hello");
     let many_fields = ["GET /file HTTP/1.1\r\nHost: x\r\n".to_owned(), "A: b\r\n".repeat(200), "\r\n".into()].concat();
@@ -284,6 +288,7 @@ async fn large_files_in_a_row_cold_ones_and_one_that_nobody_wants_to_the_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_changes_while_it_is_served_is_not_passed_off_as_whole() {
+    let _turn = turn().await;
     let daemon = Daemon::start().await;
     let image = octets(64 << 20);
     for (name, change) in [("shrinks", true), ("overwritten", false)] {
@@ -309,7 +314,7 @@ async fn a_file_that_changes_while_it_is_served_is_not_passed_off_as_whole() {
             (Some(name), Some("file changed"))
         );
     }
-    assert_eq!(counted("reveille_bootd_transfers_total", "file changed"), 2);
+    until_counted("reveille_bootd_transfers_total", "file changed", 0, 2).await;
     // Replaced by name, as an operator should: who began with the old one gets all of the old one.
     let path = daemon.file("replaced", &image);
     let mut stream = TcpStream::connect(daemon.http).unwrap();
@@ -370,11 +375,19 @@ async fn progress_shows_while_a_download_lasts_and_a_drain_lets_it_finish() {
     write!(stream, "GET /image HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = vec![0; 100_000];
     stream.read_exact(&mut answer).unwrap();
-    let (_, page) = daemon.api("GET", "/v1/transfers", None).await;
-    let transfer = &page["items"][0];
-    assert!(transfer["outcome"].is_null() && transfer["bytes_total"] == image.len(), "{transfer}");
-    let sent = transfer["bytes_sent"].as_u64().unwrap();
-    assert!(sent >= 99_000 && sent < image.len() as u64, "{sent}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // What has arrived is told a moment later.
+    let sent = loop {
+        let (_, page) = daemon.api("GET", "/v1/transfers", None).await;
+        let transfer = &page["items"][0];
+        assert!(transfer["outcome"].is_null() && transfer["bytes_total"] == image.len(), "{transfer}");
+        let sent = transfer["bytes_sent"].as_u64().unwrap();
+        if sent >= 99_000 {
+            break sent;
+        }
+        assert!(Instant::now() < deadline, "{transfer}");
+    };
+    assert!(sent < image.len() as u64, "{sent}");
     let running = daemon.running.take().unwrap();
     let drained = tokio::spawn(running.drain());
     let reader = tokio::task::spawn_blocking(move || {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reveille_config::Config;
-use support::{Daemon, octets, run};
+use support::{Daemon, counted, octets, run, turn, until_counted};
 
 /// A new certificate for 127.0.0.0/8's name, and its key, in place of those before.
 fn certificate(dir: &Path) {
@@ -49,6 +49,7 @@ async fn curl(common: &[String], arguments: &[&str]) -> Result<(Vec<u8>, String)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_versions_with_tls_and_without() {
+    let _turn = turn().await;
     let (daemon, common) = start().await;
     let image = octets(3_000_001);
     daemon.file("image", &image);
@@ -77,14 +78,15 @@ async fn both_versions_with_tls_and_without() {
     let (_, told) = curl(&common, &arguments).await.unwrap();
     assert_eq!(told.matches("2 200").count(), 40, "{told}");
     // What is no TLS is counted, and harms nobody.
-    let before = support::counted("reveille_bootd_http_connection_errors_total", "tls");
+    let before = counted("reveille_bootd_http_connection_errors_total", "tls");
     assert!(curl(&common, &[&format!("http://{}:8443/image", daemon.http.ip())]).await.is_err());
-    assert_eq!(support::counted("reveille_bootd_http_connection_errors_total", "tls") - before, 1);
+    until_counted("reveille_bootd_http_connection_errors_total", "tls", before, 1).await;
     assert!(curl(&common, &[tls]).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
+    let _turn = turn().await;
     let (daemon, common) = start().await;
     daemon.file("file", b"hello");
     let url = "https://boot.example:8443/file";

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use reveille_bootd::Running;
@@ -26,9 +27,9 @@ pub struct Daemon {
 /// An address of 127.0.0.0/8 that no other process of this kind uses: from the process's number and a counter.
 fn address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
-    let [_, high, middle, low] = std::process::id().to_be_bytes();
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    Ipv4Addr::new(127, 64 | (high << 5) | (middle >> 3), (middle << 5) ^ low, n)
+    // Processes whose numbers are not 16,384 apart share none.
+    let [_, _, middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | middle & 0x3f, low, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 pub fn metrics() -> &'static PrometheusHandle {
@@ -36,11 +37,27 @@ pub fn metrics() -> &'static PrometheusHandle {
     HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().expect("no other recorder is installed"))
 }
 
+/// The counters are the process's, not a daemon's: tests that compare them, and those that cause what others count, take turns.
+pub async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    TURN.lock().await
+}
+
 /// The sum of a counter over all its labels that contain `label`.
 pub fn counted(name: &str, label: &str) -> u64 {
     let text = metrics().render();
     let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// Waits until a counter is `n` above `before`, and no more.
+pub async fn until_counted(name: &str, label: &str, before: u64, n: u64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while counted(name, label) < before + n {
+        assert!(Instant::now() < deadline, "{name} {label}: {} of {n}", counted(name, label) - before);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(counted(name, label) - before, n, "{name} {label}");
 }
 
 impl Daemon {
@@ -125,15 +142,15 @@ impl Daemon {
 
     /// The last transfers, once none is under way.
     pub async fn ended_transfers(&self) -> Vec<Value> {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let (_, page) = self.api("GET", "/v1/transfers", None).await;
             let items = page["items"].as_array().unwrap().clone();
             if items.iter().all(|item| !item["outcome"].is_null()) {
                 return items;
             }
-            assert!(std::time::Instant::now() < deadline, "transfers do not end: {items:#?}");
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            assert!(Instant::now() < deadline, "transfers do not end: {items:#?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

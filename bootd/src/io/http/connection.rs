@@ -375,7 +375,7 @@ mod tests {
                 let _ = stream.shutdown().await;
             }
             let mut answer = Vec::new();
-            let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap();
+            let _ = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await.unwrap();
             answer
         };
         let mut x = 2_u64;
@@ -394,7 +394,7 @@ mod tests {
         }
         assert!(ask(REQUEST, false).await.ends_with(b"hello"));
         stop.send_replace(true);
-        tokio::time::timeout(Duration::from_secs(10), server).await.expect("ends when told to").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), server).await.expect("ends when told to").unwrap();
         let text = recorder.handle().render();
         for (reason, n) in [("parse", EACH), ("incomplete", EACH), ("other", 0)] {
             let line = format!("reveille_bootd_http_connection_errors_total{{reason=\"{reason}\"}} {n}");
@@ -437,11 +437,11 @@ mod tests {
         let (_, answer) = ask(b"").await;
         assert_eq!(answer, "HTTP/1.1 503");
         drop(first);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.1 != "HTTP/1.1 200" {
             assert!(Instant::now() < deadline, "the place of a connection that is closed stays taken");
         }
         stop.send_replace(true);
-        tokio::time::timeout(Duration::from_secs(10), server).await.expect("ends when told to").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), server).await.expect("ends when told to").unwrap();
     }
 }
