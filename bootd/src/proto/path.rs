@@ -50,12 +50,6 @@ pub enum PathRefusal {
     /// A component is `..`.
     #[error("the path has a `..`")]
     Parent,
-    /// It is absolute beyond the one leading slash that both protocols write for the root.
-    #[error("the path is absolute")]
-    Absolute,
-    /// A backslash: some firmware's separator, and never part of a served name.
-    #[error("the path has a backslash")]
-    Backslash,
     /// NUL or another control character.
     #[error("the path has a control character")]
     Control,
@@ -74,8 +68,6 @@ impl PathRefusal {
             Self::Empty => "path-empty",
             Self::TooLong => "path-too-long",
             Self::Parent => "path-parent",
-            Self::Absolute => "path-absolute",
-            Self::Backslash => "path-backslash",
             Self::Control => "path-control",
             Self::Escape => "path-escape",
             Self::NotUtf8 => "path-not-utf8",
@@ -85,8 +77,8 @@ impl PathRefusal {
 
 /// Makes the requested path safe, or says why not.
 ///
-/// One leading slash stands for the root; slashes in a row further on count as one, and `.` components are left out, as the
-/// kernel would do.
+/// Leading slashes stand for the root; slashes in a row further on count as one, and `.` components are left out, as the
+/// kernel would do. A backslash is a slash, as it is for UEFI: over HTTP shim asks for `//grubx64.efi` up to version 15, and for `/\\grubx64.efi` since.
 pub fn resolve(requested: &str, encoding: Encoding) -> Result<SafePath, PathRefusal> {
     if requested.len() > PATH_BYTES_MAX {
         return Err(PathRefusal::TooLong);
@@ -101,15 +93,8 @@ pub fn resolve(requested: &str, encoding: Encoding) -> Result<SafePath, PathRefu
     if decoded.chars().any(|c| c.is_control()) {
         return Err(PathRefusal::Control);
     }
-    if decoded.contains('\\') {
-        return Err(PathRefusal::Backslash);
-    }
-    let relative = decoded.strip_prefix('/').unwrap_or(&decoded);
-    if relative.starts_with('/') {
-        return Err(PathRefusal::Absolute);
-    }
-    let mut safe = String::with_capacity(relative.len());
-    for component in relative.split('/') {
+    let mut safe = String::with_capacity(decoded.len());
+    for component in decoded.split(['/', '\\']) {
         match component {
             "" | "." => continue,
             ".." => return Err(PathRefusal::Parent),
@@ -123,7 +108,7 @@ pub fn resolve(requested: &str, encoding: Encoding) -> Result<SafePath, PathRefu
         }
     }
     // A trailing slash asks for a directory, and directories are not served; without this it would name the file.
-    if safe.is_empty() || relative.ends_with('/') {
+    if safe.is_empty() || decoded.ends_with(['/', '\\']) {
         return Err(PathRefusal::Empty);
     }
     Ok(SafePath(safe))
@@ -171,10 +156,15 @@ mod tests {
             ("/%2e%2e/%2e%2e/etc/passwd",     Percent, Err(R::Parent)),
             ("/.%2e/etc/passwd",              Percent, Err(R::Parent)),
             ("/a%2f..%2f..%2fetc/passwd",     Percent, Err(R::Parent)),
-            ("//etc/passwd",                  Plain,   Err(R::Absolute)),
-            ("/%2fetc/passwd",                Percent, Err(R::Absolute)),
-            ("\\windows\\bootmgr",            Plain,   Err(R::Backslash)),
-            ("/..%5c..%5cetc",                Percent, Err(R::Backslash)),
+            ("//grubx64.efi",                 Plain,   Ok("grubx64.efi")),
+            ("/\\\\grubx64.efi",              Percent, Ok("grubx64.efi")),
+            ("/efi/%5C%5Cgrubx64.efi",        Percent, Ok("efi/grubx64.efi")),
+            ("\\windows\\bootmgr",            Plain,   Ok("windows/bootmgr")),
+            ("/%2fetc/passwd",                Percent, Ok("etc/passwd")),
+            ("/..%5c..%5cetc",                Percent, Err(R::Parent)),
+            ("a\\..\\..\\etc",                Plain,   Err(R::Parent)),
+            ("//",                            Plain,   Err(R::Empty)),
+            ("images\\",                      Plain,   Err(R::Empty)),
             ("/a\0.ipxe",                     Plain,   Err(R::Control)),
             ("/a%00.ipxe",                    Percent, Err(R::Control)),
             ("/a%0d%0aSet-Cookie:x",          Percent, Err(R::Control)),
