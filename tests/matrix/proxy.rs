@@ -34,13 +34,13 @@ fn dnsmasq(host: &Client) -> Process {
 }
 
 /// Boots such a machine to its kernel. `by` is what its firmware has to fetch first, if it is not iPXE already.
-fn boots_beside_dnsmasq(firmware: Firmware, memory_mib: u32, by: Option<&str>) {
+fn boots_beside_dnsmasq(firmware: Firmware, by: Option<&str>) {
     let proxy = ServedScope { is_proxy: true, pools: Vec::new(), ..ServedScope::provisioning() };
-    let lab = lab_with_guest_and(Served::of([ServedScope::bmc(), proxy]));
+    let lab = lab_with_guest_and(|options| options.served = Served::of([ServedScope::bmc(), proxy]));
     let own = MacAddr([0x52, 0x54, 0, 0x77, 0xec, 1]);
     let host = Client::on_provisioning_network(lab.networks(), "other", own).expect("a host");
     let dnsmasq = dnsmasq(&host);
-    let machine = boots_in(&lab, firmware, memory_mib, by);
+    let machine = boots_in(&lab, firmware, by);
 
     let given = "DHCPACK(eth0) 10.77.2.18";
     let text = dnsmasq.log().text().expect("dnsmasq's log");
@@ -58,20 +58,20 @@ fn addresses_given_by_us(lab: &Lab) -> usize {
 
 #[test]
 fn the_ipxe_of_a_card_beside_dnsmasq() {
-    boots_beside_dnsmasq(Firmware::SeaBios, 512, None);
+    boots_beside_dnsmasq(Firmware::SeaBios, None);
 }
 
 #[test]
 fn a_rom_that_is_not_ipxe_beside_dnsmasq() {
-    boots_beside_dnsmasq(Firmware::LegacyRom, 512, Some("tftp undionly.kpxe"));
+    boots_beside_dnsmasq(Firmware::LegacyRom, Some("tftp undionly.kpxe"));
 }
 
 #[test]
 fn uefi_by_tftp_beside_dnsmasq() {
-    boots_beside_dnsmasq(Firmware::UefiPxe, 1024, Some("tftp snponly.efi"));
+    boots_beside_dnsmasq(Firmware::UefiPxe, Some("tftp snponly.efi"));
 }
 
 #[test]
 fn uefi_by_http_beside_dnsmasq() {
-    boots_beside_dnsmasq(Firmware::UefiHttp, 1024, Some("http snponly.efi"));
+    boots_beside_dnsmasq(Firmware::UefiHttp, Some("http snponly.efi"));
 }

@@ -4,6 +4,7 @@
 //! killed and started again as a test likes. Its APIs are unix sockets below the run's directory, so that clients need
 //! not be in the namespace; the Ironic API is on the namespace's loopback as well, for stock clients.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,14 @@ const AGENT_RETRIES: &str = "ipa-image-download-connection-retries=2 ipa-image-d
 const IPXE_FILES: [&str; 3] = ["undionly.kpxe", "snponly.efi", "ipxe.efi"];
 const IPXE_DIR: &str = "/usr/lib/ipxe";
 
+/// What machines boot unless a test has it otherwise.
+const BOOT_FILES: [(&str, &str); 4] = [
+    ("bios", "undionly.kpxe"),
+    ("efi_x64", "snponly.efi"),
+    ("http_x64", "http://10.77.2.1:8080/snponly.efi"),
+    ("ipxe", "http://10.77.2.1:8080/boot.ipxe"),
+];
+
 /// What a lab is started with.
 #[derive(Debug, Clone)]
 pub struct LabOptions {
@@ -42,8 +51,10 @@ pub struct LabOptions {
     pub reveille: PathBuf,
     /// The agent's kernel and ramdisk, where machines shall be deployed.
     pub agent: Option<(PathBuf, PathBuf)>,
-    /// What dhcpd serves. Its last scope gets the boot files.
+    /// What dhcpd serves.
     pub served: Served,
+    /// What machines are told to boot: the keys of `[dhcpd.scope.boot]`, of dhcpd's last scope.
+    pub boot: BTreeMap<&'static str, String>,
     /// More files to serve, by their names below bootd's root.
     pub files: Vec<(String, PathBuf)>,
     /// Appended to the configuration: further keys of `[provisioner.timeouts]`, the last table of it, and more tables.
@@ -59,6 +70,7 @@ impl LabOptions {
             reveille: reveille.into(),
             agent: None,
             served: Served::two_networks(),
+            boot: BOOT_FILES.map(|(key, file)| (key, file.to_owned())).into(),
             files: Vec::new(),
             configuration: String::new(),
             log: "info".to_owned(),
@@ -232,16 +244,13 @@ fn configuration(dir: &Path, root: &Path, options: &LabOptions) -> String {
         Some(_) => format!("kernel = \"{AGENT_KERNEL}\"\nramdisk = \"{AGENT_RAMDISK}\"\n"),
         None => String::new(),
     };
+    let boot: String = options.boot.iter().map(|(key, file)| format!("{key} = \"{file}\"\n")).collect();
     format!(
         r#"# Written by the lab; `reveille check --print` shows it with its defaults.
 
 {dhcpd}
 [dhcpd.scope.boot]
-bios = "undionly.kpxe"
-efi_x64 = "snponly.efi"
-http_x64 = "http://10.77.2.1:8080/snponly.efi"
-ipxe = "http://10.77.2.1:8080/boot.ipxe"
-
+{boot}
 [bootd]
 state_dir = "{dir}/state/bootd"
 api = ["unix:{dir}/bootd.sock"]

@@ -2,8 +2,9 @@
 //!
 //! A machine is a descriptor until it is switched on; then it is one QEMU process in the host's namespace, with its NIC
 //! on the provisioning network by a tap. A guest that powers off ends the process, which is how the power state is read.
-//!
-//! Always `-accel tcg`: where /dev/kvm exists it may be a broken emulation in which guests hang.
+
+mod firmware;
+mod qemu;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -19,38 +20,7 @@ use crate::qmp;
 use crate::run::Run;
 use crate::wait::Deadline;
 
-/// UEFI's code, and the template of a machine's variables, from Debian's package ovmf.
-const UEFI_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-const UEFI_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-
-/// What a machine's firmware is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Firmware {
-    /// SeaBIOS with the iPXE ROM that QEMU puts on its NICs: DHCP architecture 0, user class `iPXE`.
-    SeaBios,
-    /// SeaBIOS with a ROM that is not iPXE: booted from the network, it asks by DHCP as architecture 0 without a user
-    /// class, fetches the boot file by TFTP and runs it. An iPXE with a script plays it; a reboot powers off.
-    LegacyRom,
-    /// UEFI that fetches its boot file by TFTP: DHCP architecture 7, no user class. It wants 1024 MiB.
-    UefiPxe,
-    /// UEFI that fetches its boot file by HTTP: DHCP architecture 16, vendor class `HTTPClient`. It wants 1024 MiB.
-    UefiHttp,
-    /// No ROM on the NIC; an iPXE with this script is started like a kernel at every power-on.
-    Script(String),
-}
-
-/// A ROM of old: no user class, the file over TFTP. The class has to be a setting of its own, for iPXE sends its name
-/// wherever none is set; undionly.kpxe, the usual file, then sends `iPXE` again. A file that a ProxyDHCP names is that server's, not the one's that
-/// gave the address.
-const LEGACY_ROM: &str = "#!ipxe
-set user-class LegacyROM
-dhcp net0
-clear user-class
-isset ${proxydhcp/filename} || goto alone
-chain tftp://${proxydhcp/next-server}/${proxydhcp/filename}
-:alone
-chain tftp://${next-server}/${filename}
-";
+pub use firmware::Firmware;
 
 /// Where a machine boots from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,18 +105,13 @@ impl Machine {
             let tried = || format!("make the disk {} of {bytes} bytes", path.display());
             File::create(&path).and_then(|file| file.set_len(bytes)).map_err(LabError::io(tried()))?;
         }
-        let script = match &machine.spec().firmware {
-            Firmware::SeaBios => None,
-            Firmware::UefiPxe | Firmware::UefiHttp => {
-                let (from, to) = (Path::new(UEFI_VARIABLES), machine.path("uefi-variables.fd"));
-                let tried = format!("copy {} (package ovmf) to {}", from.display(), to.display());
-                std::fs::copy(from, to).map_err(LabError::io(tried))?;
-                None
-            }
-            Firmware::LegacyRom => Some(LEGACY_ROM),
-            Firmware::Script(script) => Some(script.as_str()),
-        };
-        if let Some(script) = script {
+        let firmware = &machine.spec().firmware;
+        if let Some(flash) = firmware.flash() {
+            let (from, to) = (Path::new(flash.variables), machine.path("uefi-variables.fd"));
+            let tried = format!("copy {} (package {}) to {}", from.display(), flash.package, to.display());
+            std::fs::copy(from, to).map_err(LabError::io(tried))?;
+        }
+        if let Some(script) = firmware.script() {
             machine.inner.run.write(format!("{}/script.ipxe", machine.spec().name), script)?;
         }
         Ok(machine)
@@ -262,7 +227,8 @@ impl Machine {
         state.serial = Some(self.serial_from_the_start().from_here());
         // A socket of the last power-on would make QEMU's `server=on` fail no more than confuse a reader.
         let _ = std::fs::remove_file(self.path("qmp.sock"));
-        let program = self.inner.host.program("qemu-system-x86_64").args(self.qemu_args(device));
+        let program = self.inner.host.program(self.spec().firmware.emulator());
+        let program = program.args(qemu::args(self.spec(), device, |file| self.path(file).display().to_string()));
         let mut qemu = program.start(&format!("{}-qemu", self.spec().name))?;
         // A QEMU that rejects its arguments ends at once; one that listens has accepted them.
         Deadline::secs(20).until("QEMU to listen for commands", || {
@@ -272,63 +238,6 @@ impl Machine {
         state.boots.push(device);
         state.qemu = Some(qemu);
         Ok(())
-    }
-
-    fn qemu_args(&self, device: BootDevice) -> Vec<String> {
-        let spec = self.spec();
-        let path = |name: &str| self.path(name).display().to_string();
-        let mut args = vec!["-nodefaults".to_owned()];
-        let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
-        let uefi = matches!(spec.firmware, Firmware::UefiPxe | Firmware::UefiHttp);
-        add("-name", spec.name.clone());
-        add("-accel", "tcg,thread=multi".into());
-        add("-machine", if uefi { "q35" } else { "pc,graphics=off" }.into());
-        add("-m", spec.memory_mib.to_string());
-        add("-smp", spec.cpus.to_string());
-        add("-uuid", spec.uuid.clone());
-        add("-display", "none".into());
-        add("-vga", "none".into());
-        add("-qmp", format!("unix:{},server=on,wait=off", path("qmp.sock")));
-        let (socket, log) = (path("serial.sock"), path("serial.log"));
-        add("-chardev", format!("socket,id=s0,path={socket},server=on,wait=off,logfile={log},logappend=on"));
-        add("-serial", "chardev:s0".into());
-
-        let network = device == BootDevice::Pxe || spec.disk_bytes.is_none();
-        // UEFI goes by `bootindex`, SeaBIOS by `-boot`. Only SeaBIOS has a use for a ROM on the NIC.
-        // OVMF knows no other entry than those with an index: the second is where it goes on from the first.
-        let index = |first: bool| match (uefi, first) {
-            (true, true) => ",bootindex=1",
-            (true, false) => ",bootindex=2",
-            (false, _) => "",
-        };
-        let rom = if spec.firmware == Firmware::SeaBios { "" } else { ",romfile=" };
-        add("-netdev", format!("tap,id=n0,ifname=t-{},script=no,downscript=no", spec.name));
-        add("-device", format!("virtio-net-pci,netdev=n0,mac={}{rom}{}", spec.mac, index(network)));
-        if spec.disk_bytes.is_some() {
-            add("-drive", format!("file={},if=none,id=d0,format=raw,cache=unsafe", path("disk.img")));
-            add("-device", format!("virtio-blk-pci,drive=d0,serial={}{}", spec.name, index(!network)));
-        }
-        let own = if spec.disk_bytes.is_some() { "c" } else { "n" };
-        match &spec.firmware {
-            // `once` holds until the guest's first reboot, as a one-shot boot device does.
-            Firmware::SeaBios => add("-boot", format!("order={own},once={}", if network { "n" } else { own })),
-            Firmware::LegacyRom if !network => add("-boot", format!("order={own}")),
-            Firmware::LegacyRom | Firmware::Script(_) => {
-                add("-kernel", "/boot/ipxe.lkrn".into());
-                add("-initrd", path("script.ipxe"));
-                // The kernel would be started again, whatever the boot device: once is what a ROM is for.
-                add("-action", "reboot=shutdown".into());
-            }
-            Firmware::UefiPxe | Firmware::UefiHttp => {
-                add("-drive", format!("if=pflash,format=raw,readonly=on,file={UEFI_CODE}"));
-                add("-drive", format!("if=pflash,format=raw,file={}", path("uefi-variables.fd")));
-            }
-        }
-        if spec.firmware == Firmware::UefiHttp {
-            add("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n".into());
-            add("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n".into());
-        }
-        args
     }
 
     fn path(&self, file: impl AsRef<Path>) -> PathBuf {
