@@ -143,6 +143,7 @@ pub struct Running {
     hooks: Hooks,
     sockets: HashSet<PathBuf>,
     certificates: Option<Arc<Certificates>>,
+    puller: Option<Puller>,
     reload: watch::Sender<ReloadStatus>,
 }
 
@@ -196,6 +197,7 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
         hooks: Hooks::start("bootd", store.events.clone(), &config.state_dir, &config.webhooks),
         sockets: HashSet::new(),
         certificates: certificates.clone(),
+        puller: config.upstream.clone().map(|upstream| Puller::new(store.clone(), upstream)),
         reload: watch::Sender::default(),
     };
 
@@ -216,10 +218,12 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     }
     let plain = config.http.iter().map(|address| (*address, Door::Plain));
     let tls = certificates.iter().flat_map(|own| config.https.iter().map(|address| (*address, Door::Tls(own.clone()))));
-    let puller = config.upstream.clone().map(|upstream| Puller::new(store.clone(), upstream));
     for (address, door) in plain.chain(tls) {
-        let machines =
-            http::machine::Machines { store: store.clone(), puller: puller.clone(), counters: counters.clone() };
+        let machines = http::machine::Machines {
+            store: store.clone(),
+            puller: running.puller.clone(),
+            counters: counters.clone(),
+        };
         let service = move |peer, lane: Option<Lane>| {
             let machines = machines.clone();
             service_fn(move |request| {
@@ -360,6 +364,9 @@ impl Running {
             );
         }
         self.servers.shutdown().await;
+        if let Some(puller) = &self.puller {
+            puller.stop().await;
+        }
     }
 }
 

@@ -18,7 +18,9 @@ struct Upstream {
     /// Answers break off after so many octets of a body.
     breaks_after: AtomicUsize,
     requests: Mutex<Vec<String>>,
-    /// Permits to send the second half of a body.
+    /// Octets of a body before a permit is needed for the rest; more than it has: half of it.
+    first: AtomicUsize,
+    /// Permits to send the rest of a body.
     halves: Semaphore,
 }
 
@@ -28,6 +30,7 @@ impl Upstream {
             file: Mutex::new(("\"one\"".into(), octets)),
             breaks_after: AtomicUsize::new(usize::MAX),
             requests: Mutex::default(),
+            first: AtomicUsize::new(usize::MAX),
             halves: Semaphore::new(1_000),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -69,7 +72,8 @@ impl Upstream {
             format!("HTTP/1.1 {status}\r\nETag: {tag}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
         stream.write_all(answer.as_bytes()).await?;
         let body = &body[..body.len().min(self.breaks_after.load(Ordering::SeqCst))];
-        let (now, later) = body.split_at(body.len() / 2);
+        let first = self.first.load(Ordering::SeqCst);
+        let (now, later) = body.split_at(if first < body.len() { first } else { body.len() / 2 });
         stream.write_all(now).await?;
         self.halves.acquire().await.unwrap().forget();
         stream.write_all(later).await
@@ -214,4 +218,116 @@ async fn a_new_version_is_found_behind_the_machines_back_and_signed_urls_are_ask
         assert!(Instant::now() < deadline, "the new version is not found");
     }
     assert!(upstream.requests.lock().unwrap().iter().any(|head| head.contains("if-none-match: \"one\"")));
+}
+
+/// The ranges that were asked for, in order.
+fn ranges(upstream: &Upstream) -> Vec<String> {
+    let requests = upstream.requests.lock().unwrap();
+    let range = |head: &String| head.lines().find_map(|line| line.strip_prefix("range: ")).unwrap_or("none").to_owned();
+    requests.iter().map(range).collect()
+}
+
+/// The one file in a directory with this extension.
+fn one(dir: &std::path::Path, extension: &str) -> Option<std::path::PathBuf> {
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    files.into_iter().find(|file| file.extension().is_some_and(|own| own == extension))
+}
+
+/// The directory of copies once so many octets of the one file are in it; its files as a daemon that is killed at this moment leaves them.
+async fn killed_at(daemon: &Daemon, bytes: usize) -> Arc<tempfile::TempDir> {
+    let from = daemon.dir.path().join("state/upstream");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while one(&from, "new").is_none_or(|file| file.metadata().unwrap().len() != bytes as u64) {
+        assert!(Instant::now() < deadline, "{bytes} octets do not come");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let left = tempfile::tempdir().unwrap();
+    let to = left.path().join("state/upstream");
+    std::fs::create_dir_all(&to).unwrap();
+    std::fs::create_dir(left.path().join("root")).unwrap();
+    for file in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+    Arc::new(left)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_fetch_goes_on_after_a_kill_wherever_it_was() {
+    const BYTES: usize = 1_000_000;
+    #[derive(Debug, PartialEq)]
+    enum Then {
+        Same,
+        Changes,
+        Shrinks,
+        KernelRestarts,
+        RecordIsTorn,
+    }
+    let cases = [
+        (0, Then::Same, "none"),
+        (1, Then::Same, "bytes=1-"),
+        (65_537, Then::Same, "bytes=65537-"),
+        (BYTES / 2, Then::Same, "bytes=500000-"),
+        (BYTES - 1, Then::Same, "bytes=999999-"),
+        (BYTES / 2, Then::Changes, "bytes=500000-"),
+        (BYTES / 2, Then::Shrinks, "bytes=500000-"),
+        (BYTES / 2, Then::KernelRestarts, "none"),
+        (BYTES / 2, Then::RecordIsTorn, "none"),
+    ];
+    for (bytes, then, range) in cases {
+        let case = format!("killed after {bytes} octets, then {then:?}");
+        let (upstream, url, _serving) = Upstream::start(octets(BYTES)).await;
+        upstream.first.store(bytes, Ordering::SeqCst);
+        upstream.halves.forget_permits(1_000);
+        let daemon = start(&url, "").await;
+        let mut stream = tokio::net::TcpStream::connect(daemon.http).await.unwrap();
+        stream.write_all(b"GET /mirror/os.raw HTTP/1.0\r\n\r\n").await.unwrap();
+        let left = killed_at(&daemon, bytes).await;
+        let record = one(&left.path().join("state/upstream"), "part").unwrap();
+        let text = std::fs::read_to_string(&record).unwrap();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        match then {
+            Then::Same => {}
+            Then::Changes => *upstream.file.lock().unwrap() = ("\"two\"".into(), octets(BYTES + 1)),
+            Then::Shrinks => *upstream.file.lock().unwrap() = ("\"two\"".into(), octets(99)),
+            Then::KernelRestarts => std::fs::write(&record, text.replace(boot.trim(), "another")).unwrap(),
+            Then::RecordIsTorn => std::fs::write(&record, &text[..text.len() / 2]).unwrap(),
+        }
+        upstream.halves.add_permits(1_000);
+        let again = restart(left, &url, "").await;
+        let (head, body) = get(&again, "mirror/os.raw").await;
+        let present = upstream.file.lock().unwrap().1.clone();
+        assert!(head.starts_with("HTTP/1.1 200") && body == present, "{case}: {} octets, {head}", body.len());
+        assert_eq!(ranges(&upstream), ["none", range], "{case}");
+        // It is made a copy a moment after its last octet has been served.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let copies = again.dir.path().join("state/upstream");
+        while one(&copies, "json").is_none() || one(&copies, "part").is_some() || one(&copies, "new").is_some() {
+            assert!(Instant::now() < deadline, "{case}: something is left over");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// An upstream that does not answer after the restart takes nothing away of what had come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_had_come_outlasts_an_upstream_that_is_down() {
+    let image = octets(100_000);
+    let (upstream, url, serving) = Upstream::start(image.clone()).await;
+    upstream.first.store(40_000, Ordering::SeqCst);
+    upstream.halves.forget_permits(1_000);
+    let daemon = start(&url, "").await;
+    let mut stream = tokio::net::TcpStream::connect(daemon.http).await.unwrap();
+    stream.write_all(b"GET /mirror/os.raw HTTP/1.0\r\n\r\n").await.unwrap();
+    let left = killed_at(&daemon, 40_000).await;
+    let again = restart(left, "http://127.0.0.1:9/base", "").await;
+    let (head, _) = get(&again, "mirror/os.raw").await;
+    assert!(head.starts_with("HTTP/1.1 502"), "{head}");
+    let mut again = again;
+    again.stop().await;
+    upstream.halves.add_permits(1_000);
+    let again = restart(again.dir.clone(), &url, "").await;
+    let (head, body) = get(&again, "mirror/os.raw").await;
+    assert!(head.starts_with("HTTP/1.1 200") && body == image, "{head}");
+    assert_eq!(ranges(&upstream), ["none", "bytes=40000-"]);
+    serving.abort();
 }

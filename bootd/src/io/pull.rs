@@ -1,14 +1,16 @@
 //! [`Puller`]: has files of the upstream for machines: copies at once, others while they arrive.
 //!
-//! One fetch, however many ask; it goes on from where it broke off, if the upstream still has the same version. A copy is served as it is, whether the upstream
+//! One fetch, however many ask; it goes on from where it broke off, or where an earlier run of the daemon ended, if the upstream still has the same version. A copy is served as it is, whether the upstream
 //! answers or not, and compared with the upstream's file behind the machine's back: the next one gets the new version.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::StatusCode;
 use metrics::counter;
 use reveille_config::bootd::Upstream;
 use reveille_config::temp_url::{Algorithm, Grant, encode_path};
+use tokio::task::JoinSet;
 
 use super::fetch::{FetchError, Fetched, Fetcher, Known};
 use super::said::{Cause, is_due};
@@ -29,6 +31,7 @@ pub struct Puller {
     store: Arc<Store>,
     upstream: Arc<Upstream>,
     fetcher: Fetcher,
+    tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
 /// What there is for a machine.
@@ -43,7 +46,7 @@ pub enum Pulled {
 impl Puller {
     /// Files of `upstream` by way of the copies of `store`.
     pub fn new(store: Arc<Store>, upstream: Upstream) -> Self {
-        Self { store, upstream: Arc::new(upstream), fetcher: Fetcher::new() }
+        Self { store, upstream: Arc::new(upstream), fetcher: Fetcher::new(), tasks: Arc::default() }
     }
 
     /// The file that a path stands for; `None` where it is none of the upstream's.
@@ -57,7 +60,7 @@ impl Puller {
             Found::Copy(file, due) => {
                 if due {
                     let own = self.clone();
-                    tokio::spawn(async move { own.compare(&key).await });
+                    self.spawn(async move { own.compare(&key).await });
                 }
                 return Some(Ok(Pulled::Copy(file)));
             }
@@ -69,6 +72,19 @@ impl Puller {
             Found::Busy => return Some(Err(PullFailure::Upstream("too many files are being fetched".into()))),
         };
         Some(arriving.version().await.map(|version| Pulled::Arriving(arriving, version)))
+    }
+
+    /// Breaks off what is under way; it goes on where it was after the next start.
+    pub async fn stop(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
+    }
+
+    /// As many as fetches and comparisons are under way.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
     }
 
     /// The file's URL; signed where a key is configured.
@@ -92,7 +108,7 @@ impl Puller {
 
     fn start(&self, key: String, arriving: Arc<Arriving>) {
         let own = self.clone();
-        tokio::spawn(async move {
+        self.spawn(async move {
             let Some(copies) = own.store.copies.as_ref() else { return };
             let mut outcome = own.fetch(copies, &key, &arriving).await;
             if outcome.is_ok() {
@@ -114,27 +130,50 @@ impl Puller {
     async fn fetch(&self, copies: &Copies, key: &str, arriving: &Arriving) -> Result<(), PullFailure> {
         let (mut version, mut come, mut attempts) = (None::<Version>, 0, 0);
         loop {
-            let known = match version.as_ref().and_then(|version| version.validator.as_deref()) {
-                Some(validator) if come > 0 => Known::Some(come, validator),
+            // What an earlier run left, until the first answer says whether it is of use.
+            let left = if version.is_none() { copies.unfinished(key) } else { None };
+            let (begun, bytes) = left.as_ref().map_or((version.as_ref(), come), |(left, bytes)| (Some(left), *bytes));
+            let known = match begun.and_then(|version| version.validator.as_deref()) {
+                Some(validator) if bytes > 0 => Known::Some(bytes, validator),
                 _ => Known::Nothing,
             };
             let before = come;
-            let broke = match self.fetcher.get(&self.url(key), known).await {
-                Ok(Some(fetched)) => {
+            let broke = match (self.fetcher.get(&self.url(key), known).await, left) {
+                (Ok(Some(fetched)), Some((left, bytes))) if fetched.offset > 0 => {
+                    if accept(&fetched, Some(&left), bytes).is_err() {
+                        tokio::task::block_in_place(|| copies.discard(key));
+                        continue;
+                    }
+                    tokio::task::block_in_place(|| copies.resume(key, arriving, left.clone(), bytes))?;
+                    tracing::info!(
+                        path = key,
+                        come = bytes,
+                        "the fetch of a file of the upstream goes on where it ended"
+                    );
+                    counter!("reveille_bootd_upstream_resumes_total").increment(1);
+                    (version, come) = (Some(left), bytes);
+                    receive(fetched, arriving, &mut come).await?
+                }
+                (Err(FetchError::Status(StatusCode::RANGE_NOT_SATISFIABLE)), Some(_)) => {
+                    tokio::task::block_in_place(|| copies.discard(key));
+                    continue;
+                }
+                (Ok(Some(fetched)), _) => {
                     let found = accept(&fetched, version.as_ref(), come)?;
                     if version.is_none() {
-                        tokio::task::block_in_place(|| copies.begin(arriving, found.clone()))?;
+                        tokio::task::block_in_place(|| copies.begin(key, arriving, found.clone()))?;
                     }
                     version = Some(found);
                     receive(fetched, arriving, &mut come).await?
                 }
                 // Nothing was known, so nothing can be the same.
-                Ok(None) => FetchError::Broken("it answers that nothing has changed".into()),
-                Err(error) => error,
+                (Ok(None), _) => FetchError::Broken("it answers that nothing has changed".into()),
+                (Err(error), _) => error,
             };
             match (&version, &broke) {
                 (Some(version), _) if come == version.bytes => return Ok(()),
                 (_, FetchError::Status(status)) if status.as_u16() == 404 || status.as_u16() == 410 => {
+                    tokio::task::block_in_place(|| copies.discard(key));
                     return Err(PullFailure::Absent);
                 }
                 (_, FetchError::Status(status)) if status.is_client_error() => {

@@ -96,9 +96,10 @@ impl Arriving {
         self.begun.get()
     }
 
-    pub(super) fn begin(&self, file: File, version: Version) {
+    /// So many octets are in the file already.
+    pub(super) fn begin(&self, file: File, version: Version, bytes: u64) {
         let _ = self.begun.set((file, version));
-        self.progress.send_replace(Progress::Bytes(0));
+        self.progress.send_replace(Progress::Bytes(bytes));
     }
 
     /// More octets, at the end of those that are there. Blocks.

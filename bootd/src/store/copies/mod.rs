@@ -1,9 +1,10 @@
 //! [`Copies`]: copies of an upstream's files on disk, as many as the budget has room for, and those that are arriving.
 //!
 //! It fetches nothing itself. A copy is in place, durable and whole, before anybody finds it; one that is replaced or removed is served to its end by who has it open.
-//! What was arriving when the daemon ended is begun again. At the budget the copies that were not asked for longest make room; a file that finds none is refused.
+//! What was arriving when the daemon ended goes on where it was, if the upstream still has that version. At the budget the copies that were not asked for longest make room; a file that finds none is refused.
 
 mod arriving;
+mod unfinished;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,6 +17,7 @@ use reveille_config::limit::UPSTREAM_FETCHES_MAX;
 use serde::{Deserialize, Serialize};
 
 pub use self::arriving::{Arriving, PullFailure, Version};
+use self::unfinished::Unfinished;
 use super::catalogue::OpenFile;
 
 /// The copies, and what is arriving.
@@ -32,6 +34,8 @@ pub struct Copies {
 struct State {
     copies: HashMap<String, Kept>,
     arriving: HashMap<String, Arc<Arriving>>,
+    /// What has come of files when an earlier run ended; of those that are arriving until it is known whether that is of use.
+    unfinished: HashMap<String, Unfinished>,
     /// Counts uses, so that they have an order, and names files.
     last: u64,
 }
@@ -119,6 +123,15 @@ impl Copies {
                         self.delete(id);
                     }
                 }
+                (Some(id), Some("new")) => {
+                    state.last = state.last.max(id);
+                    let other = match unfinished::read(id, &self.part(id), &path) {
+                        Some((path, own)) => state.unfinished.insert(path, own).map(|other| other.id),
+                        None => Some(id),
+                    };
+                    other.into_iter().for_each(|other| self.delete_unfinished(other));
+                }
+                (Some(id), Some("part")) if self.new_data(id).exists() => {}
                 // Unfinished, or nothing of ours.
                 _ => drop(std::fs::remove_file(&path)),
             }
@@ -136,6 +149,19 @@ impl Copies {
 
     fn record(&self, id: u64) -> PathBuf {
         self.dir.join(format!("{id}.json"))
+    }
+
+    fn new_data(&self, id: u64) -> PathBuf {
+        self.dir.join(format!("{id}.new"))
+    }
+
+    fn part(&self, id: u64) -> PathBuf {
+        self.dir.join(format!("{id}.part"))
+    }
+
+    fn delete_unfinished(&self, id: u64) {
+        let _ = std::fs::remove_file(self.part(id));
+        let _ = std::fs::remove_file(self.new_data(id));
     }
 
     fn delete(&self, id: u64) {
@@ -198,8 +224,11 @@ impl Copies {
         if state.arriving.len() >= UPSTREAM_FETCHES_MAX {
             return Found::Busy;
         }
-        state.last += 1;
-        let arriving = Arc::new(Arriving::new(state.last));
+        let id = state.unfinished.get(path).map(|unfinished| unfinished.id).unwrap_or_else(|| {
+            state.last += 1;
+            state.last
+        });
+        let arriving = Arc::new(Arriving::new(id));
         state.arriving.insert(path.to_owned(), arriving.clone());
         Found::Fetch(arriving)
     }
@@ -209,23 +238,58 @@ impl Copies {
         self.state().copies.get(path).map(|kept| kept.version.clone())
     }
 
+    /// Which version of a file an earlier run has fetched a part of, and how many of its octets; less than all, so that there is something to ask for.
+    pub fn unfinished(&self, path: &str) -> Option<(Version, u64)> {
+        let state = self.state();
+        let Unfinished { version, bytes, .. } = state.unfinished.get(path)?;
+        let bytes = version.bytes.saturating_sub(1).min(*bytes);
+        (bytes > 0).then(|| (version.clone(), bytes))
+    }
+
+    /// The upstream has another version, or none: nobody will go on with this. Blocks.
+    pub fn discard(&self, path: &str) {
+        if let Some(Unfinished { id, .. }) = self.state().unfinished.remove(path) {
+            self.delete_unfinished(id);
+        }
+    }
+
     /// It is known what comes: finds room for it and makes its file. Blocks.
     ///
     /// # Errors
     /// No room, or the disk.
-    pub fn begin(&self, arriving: &Arriving, version: Version) -> Result<(), PullFailure> {
-        let bytes = version.bytes;
-        // It counts from here on, in whatever order others ask.
-        {
-            let mut state = self.state();
-            if !self.make_room(&mut state, bytes) {
-                return Err(PullFailure::NoRoom);
-            }
-            arriving.reserve(bytes);
+    pub fn begin(&self, path: &str, arriving: &Arriving, version: Version) -> Result<(), PullFailure> {
+        self.discard(path);
+        self.reserve(arriving, version.bytes)?;
+        // What is lost without the record, or with a torn one, is only time.
+        let _ = unfinished::write(&self.part(arriving.id()), path, &version);
+        let file = File::options().read(true).write(true).create_new(true).open(self.new_data(arriving.id()));
+        arriving.begin(file.map_err(|error| PullFailure::Disk(error.to_string()))?, version, 0);
+        Ok(())
+    }
+
+    /// The rest of an unfinished file comes, behind so many of its octets. Blocks.
+    ///
+    /// # Errors
+    /// No room, or the disk.
+    pub fn resume(&self, path: &str, arriving: &Arriving, version: Version, bytes: u64) -> Result<(), PullFailure> {
+        // It is counted as arriving from here on.
+        self.state().unfinished.remove(path);
+        self.reserve(arriving, version.bytes)?;
+        let open = || {
+            let file = File::options().read(true).write(true).open(self.new_data(arriving.id()))?;
+            file.set_len(bytes).map(|()| file)
+        };
+        arriving.begin(open().map_err(|error| PullFailure::Disk(error.to_string()))?, version, bytes);
+        Ok(())
+    }
+
+    /// It counts from here on, in whatever order others ask.
+    fn reserve(&self, arriving: &Arriving, bytes: u64) -> Result<(), PullFailure> {
+        let mut state = self.state();
+        if !self.make_room(&mut state, bytes) {
+            return Err(PullFailure::NoRoom);
         }
-        let path = self.dir.join(format!("{}.new", arriving.id()));
-        let file = File::options().read(true).write(true).create_new(true).open(path);
-        arriving.begin(file.map_err(|error| PullFailure::Disk(error.to_string()))?, version);
+        arriving.reserve(bytes);
         Ok(())
     }
 
@@ -237,12 +301,14 @@ impl Copies {
         let id = arriving.id();
         let kept = arriving.begun().ok_or(io::ErrorKind::NotFound)?;
         kept.0.sync_all()?;
-        std::fs::rename(self.dir.join(format!("{id}.new")), self.data(id))?;
+        std::fs::rename(self.new_data(id), self.data(id))?;
         let record = Record { path: path.to_owned(), version: kept.1.clone() };
         let unfinished = self.dir.join(format!("{id}.json.new"));
         std::fs::write(&unfinished, serde_json::to_vec(&record)?)?;
         File::open(&unfinished)?.sync_all()?;
         std::fs::rename(&unfinished, self.record(id))?;
+        // Of no use without the octets that it is of.
+        let _ = std::fs::remove_file(self.part(id));
         File::open(&self.dir)?.sync_all()?;
         let mut state = self.state();
         state.last += 1;
@@ -254,10 +320,15 @@ impl Copies {
         Ok(())
     }
 
-    /// It will not come to its end: forgets it, so that the next who asks begins again.
+    /// It will not come to its end: forgets it, so that the next who asks begins again; with what an earlier run left, if it was not found out whether that is of use.
     pub fn give_up(&self, path: &str, arriving: &Arriving) {
-        self.state().arriving.remove(path);
-        let _ = std::fs::remove_file(self.dir.join(format!("{}.new", arriving.id())));
+        let mut state = self.state();
+        state.arriving.remove(path);
+        if state.unfinished.contains_key(path) {
+            return;
+        }
+        drop(state);
+        self.delete_unfinished(arriving.id());
         let _ = std::fs::remove_file(self.dir.join(format!("{}.json.new", arriving.id())));
         if !self.state().copies.values().any(|kept| kept.id == arriving.id()) {
             self.delete(arriving.id());
@@ -271,7 +342,7 @@ impl Copies {
         }
     }
 
-    /// Removes the copies that were not used longest until there is room for so many octets; false if there cannot be.
+    /// Removes what an earlier run left unfinished and nobody has asked for, then the copies that were not used longest, until there is room for so many octets; false if there cannot be.
     fn make_room(&self, state: &mut State, bytes: u64) -> bool {
         let arriving: u64 = state.arriving.values().map(|arriving| arriving.reserved()).sum();
         let wanted = arriving.saturating_add(bytes);
@@ -280,8 +351,14 @@ impl Copies {
         }
         loop {
             let kept: u64 = state.copies.values().map(|kept| kept.version.bytes).sum();
-            if wanted.saturating_add(kept) <= self.bytes_max {
+            let left: u64 = state.unfinished.values().map(|unfinished| unfinished.bytes).sum();
+            if wanted.saturating_add(kept).saturating_add(left) <= self.bytes_max {
                 return true;
+            }
+            let unasked = state.unfinished.keys().find(|path| !state.arriving.contains_key(*path)).cloned();
+            if let Some(unfinished) = unasked.and_then(|path| state.unfinished.remove(&path)) {
+                self.delete_unfinished(unfinished.id);
+                continue;
             }
             let oldest = state.copies.iter().min_by_key(|(_, kept)| kept.used).map(|(path, _)| path.clone());
             let Some(kept) = oldest.and_then(|path| state.copies.remove(&path)) else { return false };
