@@ -41,6 +41,7 @@ $(TARGET)/schemathesis/bin/schemathesis: tests/matrix/openapi/requirements.txt
 
 matrix: deps build images ## The long matrix alone: every firmware, more clients
 	@$(PACKAGES) tests/matrix/packages.txt
+	@tests/lab/foreign-architecture.sh arm64
 	$(MAKE) $(TARGET)/ironic/bin/ironic $(TARGET)/schemathesis/bin/schemathesis
 	$(TARGET)/ironic/bin/pip install --quiet --no-deps ./config/ironic-dhcp-reveille
 	PYTHONPATH=config/ironic-dhcp-reveille python3 config/ironic-dhcp-reveille/tests/test_options.py

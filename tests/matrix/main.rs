@@ -2,6 +2,7 @@
 //!
 //! It needs root and the packages of the lab and of `packages.txt`. `cargo test` leaves it out; `make test-all` runs it.
 
+mod arm64;
 mod boot_loaders;
 mod dhcp_clients;
 mod elsewhere;

@@ -82,18 +82,52 @@ pub fn ensure_baremetal_client() -> Result<PathBuf, LabError> {
 /// # Errors
 /// When apt cannot fetch it.
 pub fn unpacked(package: &str, program: &str) -> Result<PathBuf, LabError> {
-    let dir = cache_dir().join("unpacked").join(package);
+    Ok(unpacked_together(package, || Ok(vec![package.to_owned()]))?.join(program))
+}
+
+/// Debian packages that are unpacked into one directory of the cache, which is called `name`: `usr`, `boot` and so on are below it.
+/// Packages of another architecture, `grub-efi-arm64-signed:arm64`, need that architecture known to apt: `foreign-architecture.sh`.
+///
+/// # Errors
+/// When apt cannot fetch one.
+pub fn unpacked_together(
+    name: &str,
+    packages: impl Fn() -> Result<Vec<String>, LabError>,
+) -> Result<PathBuf, LabError> {
+    let dir = cache_dir().join("unpacked").join(name);
     let io = |tried: &str| LabError::io(format!("{tried} {}", dir.display()));
     fs::create_dir_all(&dir).map_err(io("make"))?;
     let lock = fs::File::create(dir.with_extension("lock")).map_err(io("make the lock of"))?;
     lock.lock().map_err(io("lock"))?;
-    let path = dir.join("root").join(program);
-    if !path.exists() {
-        succeed(Command::new("apt-get").args(["-qq", "download", package]).current_dir(&dir))?;
-        let unpack = "set -e; for deb in ./*.deb; do dpkg-deb -x \"$deb\" root; rm \"$deb\"; done";
-        succeed(Command::new("sh").args(["-c", unpack]).current_dir(&dir))?;
+    let root = dir.join("root");
+    if root.exists() {
+        return Ok(root);
     }
-    Ok(path)
+    let download = || succeed(Command::new("apt-get").args(["-qq", "download"]).args(packages()?).current_dir(&dir));
+    // Where the lists are too old, the archive has newer packages and no longer these.
+    download().or_else(|_| {
+        succeed(Command::new("apt-get").args(["-qq", "-o", "DPkg::Lock::Timeout=300", "update"]))?;
+        download()
+    })?;
+    // The last step renames, so that an interrupted one is done again.
+    let unpack = "set -e; rm -rf new; for deb in ./*.deb; do dpkg-deb -x \"$deb\" new; done; rm ./*.deb; mv new root";
+    succeed(Command::new("sh").args(["-c", unpack]).current_dir(&dir))?;
+    Ok(root)
+}
+
+/// The package that has the kernel which a package without files of its own, such as `linux-image-cloud-arm64:arm64`, stands for.
+///
+/// # Errors
+/// When apt knows none.
+pub fn kernel_package(stands_for: &str) -> Result<String, LabError> {
+    let mut query = Command::new("apt-cache");
+    let output = query.args(["depends", "--important", stands_for]).output().map_err(LabError::io("run apt-cache"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let kernel = text.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
+    kernel.map(|name| format!("linux-image-{name}")).ok_or_else(|| LabError::Answer {
+        tried: format!("ask apt for the kernel behind {stands_for}"),
+        answer: "it knows none; make matrix adds the architecture".to_owned(),
+    })
 }
 
 fn succeed(command: &mut Command) -> Result<(), LabError> {
