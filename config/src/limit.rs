@@ -78,6 +78,12 @@ pub const BMC_KNOWN_MAX: usize = 100_000;
 pub const BMC_RECORDS_MAX: usize = 16_384;
 /// Commands that wait for the same BMC; one more is refused.
 pub const BMC_QUEUE_MAX: usize = 16;
+/// Processes of ipmitool at a time; the next command waits.
+pub const IPMITOOL_PROCESSES_MAX: usize = 32;
+/// Redfish services that are talked to at a time; the next waits.
+pub const REDFISH_BUSY_MAX: usize = 256;
+/// Redfish services of which a session, the system, and whether they have sessions is remembered; one more makes one be forgotten.
+pub const REDFISH_KNOWN_MAX: usize = 100_000;
 /// Commands on their way from their callers to the BMC socket; one more waits.
 pub const BMC_COMMANDS_MAX: usize = 1_024;
 /// Requests that wait for one worker of dhcpd; one more is refused (the API) or dropped (a packet handed over).

@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 
 use crate::api::Api;
 use crate::io::agent::AgentClient;
-use crate::io::bmc;
 use crate::io::bmc::{BmcLimits, BmcSocket};
 use crate::io::boot::BootServices;
 use crate::io::clock;
+use crate::io::driver::{Driver, Drivers};
 use crate::io::listen::Listener;
 use crate::io::poll::Poller;
 use crate::io::runner::Runner;
@@ -114,11 +114,12 @@ pub async fn start(
     let timing = Timing { command_max, idle, ..Timing::default() };
     let bmc = BmcSocket::start(None, BmcLimits { timing, ..BmcLimits::default() }).map_err(StartError::Bmc)?;
     let settings = Settings::from(&*config);
-    start_with(config, settings, bmc, metrics_text).await
+    let given_back_after = (!config.power.hold_sessions).then_some(SESSION_UNUSED);
+    start_with(config, settings, Drivers::new(bmc, command_max, given_back_after), metrics_text).await
 }
 
 /// [`start`] with a BMC driver and a pace of the caller's own.
-pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
+pub async fn start_with<P: Driver + Send + Sync + 'static>(
     config: Arc<Provisioner>,
     settings: Settings,
     bmc: P,
@@ -159,14 +160,23 @@ pub async fn start_with<P: bmc::Power + Send + Sync + 'static>(
     let world = Arc::new(World { bmc, boot: boot.clone(), agent: AgentClient::new(), inrush: Default::default() });
     let hooks = Hooks::start("provisioner", store.events().clone(), &config.state_dir, &config.webhooks);
     let runner = Runner::new(store.clone(), Arc::clone(&world), Arc::clone(&settings));
-    let poller = Poller::new(store, world, Arc::clone(&settings));
+    let poller = Poller::new(store, Arc::clone(&world), Arc::clone(&settings));
     let (runner_failed, runner_stopped) = (failed.clone(), stopped.clone());
+    // Sessions are given back once nobody uses them any more: neither of the two that hold a sender.
+    let (runner_talks, mut nobody_talks) = mpsc::channel::<()>(1);
+    let poller_talks = runner_talks.clone();
     tasks.spawn(async move {
+        let _ = nobody_talks.recv().await;
+        world.bmc.close().await;
+    });
+    tasks.spawn(async move {
+        let _talks = runner_talks;
         if let Err(error) = runner.run(runner_stopped).await {
             let _ = runner_failed.try_send(error.into());
         }
     });
     tasks.spawn(async move {
+        let _talks = poller_talks;
         if let Err(error) = poller.run(stopped).await {
             let _ = failed.try_send(error.into());
         }

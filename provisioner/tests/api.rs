@@ -336,7 +336,7 @@ async fn what_a_request_lacks_is_said_and_nothing_is_half_done() {
         (
             "PATCH",
             "/v1/nodes/n1",
-            json!([{ "op": "replace", "path": "/driver", "value": "redfish" }]),
+            json!([{ "op": "replace", "path": "/driver", "value": "snmp" }]),
             400,
             "No valid host was found".into(),
         ),

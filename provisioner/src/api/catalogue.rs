@@ -2,11 +2,12 @@
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::version::{VERSION_MAX, VERSION_MIN};
 use super::view::{View, time};
 use super::{Api, ApiError};
+use crate::proto::access;
 
 type Result<T> = std::result::Result<T, ApiError>;
 
@@ -48,21 +49,22 @@ pub(super) async fn v1(view: View) -> Response {
     .into_response()
 }
 
-fn ipmi(view: &View) -> Value {
+fn shown(name: &str, view: &View) -> Value {
     json!({
-        "name": "ipmi",
+        "name": name,
         "hosts": [*view.conductor],
-        "links": view.links("drivers/ipmi"),
-        "properties": view.links("drivers/ipmi/properties"),
+        "links": view.links(&format!("drivers/{name}")),
+        "properties": view.links(&format!("drivers/{name}/properties")),
         "type": "dynamic",
     })
 }
 
 pub(super) async fn drivers(view: View) -> Response {
-    axum::Json(json!({ "drivers": [ipmi(&view)] })).into_response()
+    let all: Vec<Value> = access::DRIVERS.iter().map(|name| shown(name, &view)).collect();
+    axum::Json(json!({ "drivers": all })).into_response()
 }
 
-/// Ironic's interfaces, and the one of each that there is.
+/// Ironic's interfaces that no BMC stands behind, and the one of each that there is.
 const INTERFACES: &[(&str, &str)] = &[
     ("bios", "no-bios"),
     ("boot", "ipxe"),
@@ -70,9 +72,7 @@ const INTERFACES: &[(&str, &str)] = &[
     ("deploy", "direct"),
     ("firmware", "no-firmware"),
     ("inspect", "no-inspect"),
-    ("management", "ipmitool"),
     ("network", "noop"),
-    ("power", "ipmitool"),
     ("raid", "no-raid"),
     ("rescue", "no-rescue"),
     ("storage", "noop"),
@@ -80,7 +80,7 @@ const INTERFACES: &[(&str, &str)] = &[
 ];
 
 fn check_driver(name: &str) -> Result<()> {
-    if name == "ipmi" {
+    if access::DRIVERS.contains(&name) {
         return Ok(());
     }
     Err(ApiError::not_found(format!("Could not find the following driver(s) or hardware type(s): {name}.")))
@@ -88,26 +88,72 @@ fn check_driver(name: &str) -> Result<()> {
 
 pub(super) async fn driver(view: View, Path(name): Path<String>) -> Result<Response> {
     check_driver(&name)?;
-    let mut shown = ipmi(&view);
+    let mut shown = shown(&name, &view);
     for (interface, default) in INTERFACES {
         shown[format!("default_{interface}_interface")] = json!(default);
         shown[format!("enabled_{interface}_interfaces")] = json!([default]);
     }
+    let offered = access::interfaces(&name);
+    for interface in ["power", "management"] {
+        shown[format!("default_{interface}_interface")] = json!(offered.first());
+        shown[format!("enabled_{interface}_interfaces")] = json!(offered);
+    }
     Ok(axum::Json(shown).into_response())
 }
 
+/// What `driver_info` may hold, by driver; those of all drivers are in the last row.
+const PROPERTIES: [(&str, &[(&str, &str)]); 3] = [
+    (
+        "ipmi",
+        &[
+            ("ipmi_address", "IP address of the node's BMC. Required."),
+            ("ipmi_port", "UDP port of the BMC; 623 by default."),
+            ("ipmi_username", "User name at the BMC, at most 16 octets; the null user by default."),
+            ("ipmi_password", "Password of that user, at most 20 octets."),
+            ("ipmi_priv_level", "ADMINISTRATOR (default), OPERATOR or USER."),
+            (
+                "ipmi_cipher_suite_version",
+                "Cipher suite; the best of 17 and 3 by default. Any with the interface ipmitool.",
+            ),
+            ("ipmi_hex_kg_key", "K_g, 40 hexadecimal digits, where the BMC has one set."),
+            ("ipmi_protocol_version", "2.0 (default), or 1.5 with the interface ipmitool."),
+            ("ipmi_bridging", "no (default), single or dual: the controller meant is behind the BMC."),
+            ("ipmi_target_channel", "Channel of that controller; required with ipmi_bridging."),
+            ("ipmi_target_address", "Address of that controller; required with ipmi_bridging."),
+            ("ipmi_transit_channel", "Channel of the controller on the way; required with ipmi_bridging dual."),
+            ("ipmi_transit_address", "Address of the controller on the way; required with ipmi_bridging dual."),
+        ],
+    ),
+    (
+        "redfish",
+        &[
+            ("redfish_address", "Address of the node's BMC: https://HOST or https://HOST:PORT. Required."),
+            ("redfish_system_id", "Path of the system, as /redfish/v1/Systems/1. Required where the BMC has several."),
+            ("redfish_username", "User name at the BMC."),
+            ("redfish_password", "Password of that user."),
+            (
+                "redfish_verify_ca",
+                "true (default): the certificates that this host trusts; false: anybody's; or a PEM file's path.",
+            ),
+            ("redfish_auth_type", "auto (default): sessions where the BMC has them; session; basic."),
+            ("redfish_http_boot_uri", "What UEFI HTTP boot (uefihttp) fetches; by default what DHCP says."),
+        ],
+    ),
+    (
+        "",
+        &[
+            ("deploy_kernel", "Kernel of the deploy agent: a path below the boot server's roots, or a URL."),
+            ("deploy_ramdisk", "Ramdisk of the deploy agent: a path below the boot server's roots, or a URL."),
+        ],
+    ),
+];
+
 pub(super) async fn driver_properties(Path(name): Path<String>) -> Result<Response> {
     check_driver(&name)?;
-    Ok(axum::Json(json!({
-        "ipmi_address": "IP address of the node's BMC. Required.",
-        "ipmi_port": "UDP port of the BMC; 623 by default.",
-        "ipmi_username": "User name at the BMC, at most 16 octets; the null user by default.",
-        "ipmi_password": "Password of that user, at most 20 octets.",
-        "ipmi_priv_level": "ADMINISTRATOR (default), OPERATOR or USER.",
-        "deploy_kernel": "Kernel of the deploy agent: a path below the boot server's roots, or a URL.",
-        "deploy_ramdisk": "Ramdisk of the deploy agent: a path below the boot server's roots, or a URL.",
-    }))
-    .into_response())
+    let rows = PROPERTIES.iter().filter(|(driver, _)| *driver == name || driver.is_empty());
+    let properties: Map<String, Value> =
+        rows.flat_map(|(_, properties)| *properties).map(|(key, words)| ((*key).to_owned(), json!(words))).collect();
+    Ok(axum::Json(properties).into_response())
 }
 
 fn host(view: &View) -> Value {
@@ -130,7 +176,7 @@ pub(super) async fn conductor(State(api): State<Api>, view: View, Path(name): Pa
         return Err(ApiError::not_found(format!("Conductor {name} could not be found.")));
     }
     let mut shown = host(&view);
-    shown["drivers"] = json!(["ipmi"]);
+    shown["drivers"] = json!(access::DRIVERS);
     shown["updated_at"] = time((api.now)());
     Ok(axum::Json(shown).into_response())
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::ApiError;
 use super::view::{View, mask_instance_info, mask_secrets, maybe_time, time};
+use crate::proto::access::{self, Interface};
 use crate::proto::agent::MASKED;
 use crate::proto::node::Node;
 
@@ -53,6 +54,20 @@ use Source::{Attribute, Fixed, Own, Settable};
 
 const fn field(name: &'static str, since: u16, source: Source) -> Field {
     Field { name, since, source }
+}
+
+/// What a node chooses for an interface that its BMC stands behind, or its driver's default.
+const fn of_bmc(interface: Interface) -> Source {
+    match interface {
+        Interface::Power => Settable(
+            |node| json!(Interface::Power.of(node)),
+            |node, value| set_interface(node, Interface::Power, value),
+        ),
+        Interface::Management => Settable(
+            |node| json!(Interface::Management.of(node)),
+            |node, value| set_interface(node, Interface::Management, value),
+        ),
+    }
 }
 
 fn null() -> Value {
@@ -111,13 +126,13 @@ pub(super) static FIELDS: &[Field] = &[
     field("lessee", 65, Attribute(Text)),
     field("maintenance", 1, Settable(|node| json!(node.maintenance), |node, value| set_maintenance(node, &value))),
     field("maintenance_reason", 1, Own(|node, _| json!(node.maintenance_reason))),
-    field("management_interface", 31, Attribute(OneOf(&["ipmitool"]))),
+    field("management_interface", 31, of_bmc(Interface::Management)),
     field("name", 5, Settable(|node| json!(node.name), |node, value| set_name(node, &value))),
     field("network_data", 66, Attribute(Object)),
     field("network_interface", 20, Attribute(OneOf(&["noop", "flat"]))),
     field("owner", 50, Attribute(Text)),
     field("parent_node", 83, Attribute(MaybeUuid)),
-    field("power_interface", 31, Attribute(OneOf(&["ipmitool"]))),
+    field("power_interface", 31, of_bmc(Interface::Power)),
     field("power_state", 1, Own(|node, _| json!(node.power_state))),
     field(
         "properties",
@@ -339,14 +354,43 @@ fn set_object(map: &mut Map<String, Value>, value: Value, name: &str) -> Result<
 
 fn set_driver(node: &mut Node, value: &Value) -> Result<(), String> {
     match value.as_str() {
-        Some("ipmi") => {
-            node.driver = "ipmi".into();
+        Some(driver) if access::DRIVERS.contains(&driver) => {
+            node.driver = driver.into();
             Ok(())
         }
         _ => Err(format!(
             "No valid host was found. Reason: No conductor service registered which supports driver {} for conductor group \"\".",
             value.as_str().unwrap_or("None")
         )),
+    }
+}
+
+/// Any driver's interface; whether it goes with the node's driver is seen when all fields are set.
+fn set_interface(node: &mut Node, interface: Interface, value: Value) -> Result<(), String> {
+    let names = access::DRIVERS.iter().flat_map(|driver| access::interfaces(driver));
+    let names: Vec<&str> = names.copied().collect();
+    match value {
+        Value::Null => _ = node.attributes.remove(interface.field()),
+        Value::String(name) if names.contains(&name.as_str()) => {
+            node.attributes.insert(interface.field().to_owned(), json!(name));
+        }
+        other => {
+            let (field, names) = (interface.field(), names.join(", "));
+            return Err(format!("{field}: {other} is not valid, one of {names} is expected"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a node's interfaces go with its driver.
+pub(super) fn check_interfaces(node: &Node) -> Result<(), String> {
+    [Interface::Power, Interface::Management].into_iter().try_for_each(|interface| interface.check(node))
+}
+
+/// What people have chosen for a node's interfaces makes room for its driver's defaults.
+pub(super) fn reset_interfaces(node: &mut Node) {
+    for interface in [Interface::Power, Interface::Management] {
+        node.attributes.remove(interface.field());
     }
 }
 

@@ -9,13 +9,14 @@ use axum::response::{IntoResponse, Response};
 use reveille_config::limit::PAGE_MAX;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::extract::{Json, Query};
 use super::nodes::find;
 use super::states::ask_life_cycle;
 use super::view::{View, time};
 use super::{Api, ApiError};
-use crate::proto::bmc_access::bmc_access;
+use crate::proto::access::{Access, Interface};
 use crate::proto::node::{BootDevice, Node, Note, Request, Severity, image_info};
 use crate::store::{Change, Entry, Tables};
 
@@ -93,20 +94,31 @@ pub(super) async fn set_boot_device(
         .ok_or_else(|| ApiError::invalid(format!("Invalid boot device {} specified.", body.boot_device)))?;
     let node = api.store.read(|tables| find(tables, &asked).cloned())?;
     let request = Request::BootDevice { device, persistent: body.persistent };
-    let asked_at = ask_life_cycle(&api, &view, node.uuid, &asked, request).await?;
-    let effect = asked_at.work.pending.back().map(|pending| pending.id);
-    let is_done = |tables: &Tables| {
-        tables.node(node.uuid).is_none_or(|node| node.work.pending.iter().all(|pending| Some(pending.id) != effect))
-    };
-    let patience = Duration::from_secs(u64::from(api.settings.load().bmc_secs) * 2 + 10);
-    let late = || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The BMC has not taken the boot device yet.");
-    tokio::time::timeout(patience, api.store.wait_until(is_done)).await.map_err(|_| late())?;
-    let after = api.store.read(|tables| find(tables, &asked).cloned())?;
+    let after = ask_and_wait(&api, &view, node.uuid, &asked, request).await?;
     if after.work.boot_device == Some((device, body.persistent)) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let words = after.last_error.clone().unwrap_or_else(|| "the BMC did not take the boot device".into());
     Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, words))
+}
+
+/// Asks the life cycle, and waits until the BMC was told, or could not be; gives the node as it is then.
+pub(super) async fn ask_and_wait(
+    api: &Api,
+    view: &View,
+    node: Uuid,
+    asked: &str,
+    request: Request,
+) -> Result<Arc<Node>> {
+    let asked_at = ask_life_cycle(api, view, node, asked, request).await?;
+    let effect = asked_at.work.pending.back().map(|pending| pending.id);
+    let is_done = |tables: &Tables| {
+        tables.node(node).is_none_or(|node| node.work.pending.iter().all(|pending| Some(pending.id) != effect))
+    };
+    let patience = Duration::from_secs(u64::from(api.settings.load().bmc_secs) * 2 + 10);
+    let late = || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The BMC has not done it yet.");
+    tokio::time::timeout(patience, api.store.wait_until(is_done)).await.map_err(|_| late())?;
+    api.store.read(|tables| find(tables, asked).cloned())
 }
 
 /// What a deployment would need, by Ironic's interfaces.
@@ -124,9 +136,9 @@ pub(super) async fn validate(State(api): State<Api>, Path(asked): Path<String>) 
         };
         answer.insert(name.to_owned(), value);
     };
-    let bmc = || bmc_access(&node.driver_info, &settings.ipmi).map(drop);
-    put("power", bmc());
-    put("management", bmc());
+    let bmc = |interface| Access::of(&node, interface, &settings).map(drop);
+    put("power", bmc(Interface::Power));
+    put("management", bmc(Interface::Management));
     put("deploy", image_info(&node, &settings).map(drop).map_err(|unusable| unusable.to_string()));
     let names = |key: &str, default: &Option<String>| {
         if default.is_some() || node.driver_info.contains_key(key) {

@@ -14,6 +14,7 @@
 //! | `fields` | the table of a node's fields: since which version, how shown, whether settable |
 //! | `patch` | JSON patches (RFC 6902), the three operations that Ironic takes |
 //! | `nodes`, `states`, `management`, `ports` | those resources |
+//! | `vmedia` | images in virtual drives |
 //! | `agents` | lookup and heartbeat |
 //! | `catalogue` | `/`, `/v1`, drivers, conductors |
 //! | `own` | events, health, metrics |
@@ -32,6 +33,7 @@ mod ports;
 mod states;
 mod version;
 mod view;
+mod vmedia;
 
 use std::sync::Arc;
 
@@ -88,6 +90,7 @@ impl Api {
                 get(management::boot_device).put(management::set_boot_device),
             )
             .route("/v1/nodes/{node}/management/boot_device/supported", get(management::boot_devices))
+            .route("/v1/nodes/{node}/vmedia", post(vmedia::attach).delete(vmedia::detach))
             .route("/v1/nodes/{node}/validate", get(management::validate))
             .route("/v1/nodes/{node}/history", get(management::history))
             .route("/v1/nodes/{node}/history/{entry}", get(management::history_entry))

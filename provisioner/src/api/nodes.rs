@@ -190,6 +190,7 @@ pub(super) async fn create(State(api): State<Api>, view: View, Json(body): Json)
         view.version.require(field.since)?;
         fields::set(&mut node, field, value).map_err(ApiError::invalid)?;
     }
+    fields::check_interfaces(&node).map_err(ApiError::invalid)?;
     let made = move |tables: &Tables| -> Result<_> {
         let mut node = node;
         ApiError::check_room("nodes", tables.node_count(), NODES_MAX)?;
@@ -243,7 +244,7 @@ pub(super) async fn change(
     mut query: Query,
     Json(operations): Json,
 ) -> Result<Response> {
-    query.take_bool("reset_interfaces")?;
+    let resets = query.take_bool("reset_interfaces")?.unwrap_or(false);
     query.end()?;
     let now = (api.now)();
     let host = Arc::clone(&view.conductor);
@@ -258,6 +259,9 @@ pub(super) async fn change(
         let after = patch::apply(&document, &operations, &["driver"], is_internal)?;
         let mut node = Node::clone(before);
         let mut changed = Vec::new();
+        if resets && after.get("driver") != document.get("driver") {
+            fields::reset_interfaces(&mut node);
+        }
         for (name, value) in after {
             if document.get(&name) == Some(&value) {
                 continue;
@@ -267,6 +271,7 @@ pub(super) async fn change(
             fields::set(&mut node, field, value).map_err(ApiError::invalid)?;
             changed.push(name);
         }
+        fields::check_interfaces(&node).map_err(ApiError::invalid)?;
         check_unique(tables, &node)?;
         if changed.is_empty() {
             return Ok((Change::new(), Arc::clone(before)));

@@ -6,19 +6,28 @@
 //! |---|---|
 //! | `runner` | carries out pending effects, one at a time per node, and watches deadlines |
 //! | `world` | which driver carries out which effect |
-//! | `bmc/`, `power` | IPMI: the socket, and power changes that are read back |
+//! | `driver` | the seam that all drivers of BMCs stand behind |
+//! | `bmc/`, `ipmitool`, `redfish/` | those drivers |
+//! | `acquaintance` | whether a node's BMC may be another one now |
+//! | `turns` | one conversation at a time with each BMC |
+//! | `power` | power changes that are read back, boot device, virtual media |
 //! | `poll` | the fleet's power, asked in turn |
 //! | `boot` | bootd's and dhcpd's APIs |
 //! | `agent` | commands to the agent |
 //! | `listen` | HTTP listeners |
 //! | `clock` | the wall clock |
 
+mod acquaintance;
 pub mod agent;
 pub mod bmc;
 pub mod boot;
 pub mod clock;
+pub mod driver;
+pub mod ipmitool;
 pub mod listen;
 pub mod poll;
 pub mod power;
+pub mod redfish;
 pub mod runner;
+pub mod turns;
 pub mod world;

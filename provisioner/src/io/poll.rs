@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::bmc;
 use super::clock::now;
+use super::driver::Driver;
 use super::listen::stopped;
 use super::power;
 use super::world::{Subject, World};
@@ -42,7 +42,7 @@ pub struct Poller<P> {
     silent: HashSet<Uuid>,
 }
 
-impl<P: bmc::Power + Send + Sync + 'static> Poller<P> {
+impl<P: Driver + Send + Sync + 'static> Poller<P> {
     /// A poller of the nodes of `store`.
     pub fn new(store: Store, world: Arc<World<P>>, settings: Arc<ArcSwap<Settings>>) -> Self {
         let interval = Duration::ZERO;

@@ -5,41 +5,41 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::bmc::{self, BmcError, BmcTarget, PowerAction};
+use super::driver::{Driver, DriverError};
 use super::world::Subject;
-use crate::proto::bmc_access::bmc_access;
+use crate::proto::access::{Access, Interface};
 use crate::proto::inrush::InRush;
-use crate::proto::ipmi::Cause;
+use crate::proto::ipmi::command::{self, PowerAction};
 use crate::proto::node::{BootDevice, Failure, Firmware, Outcome, Power, PowerState};
+use crate::proto::redfish::MediaKind;
 
 /// Between two looks at a power that is changing.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-fn target(subject: &Subject) -> Result<BmcTarget, Failure> {
-    let access = bmc_access(&subject.node.driver_info, &subject.settings.ipmi).map_err(Failure::lasting)?;
-    Ok(BmcTarget { address: access.address, credentials: access.credentials, route: access.route })
+fn access(subject: &Subject, interface: Interface) -> Result<Access, Failure> {
+    Access::of(&subject.node, interface, &subject.settings).map_err(Failure::lasting)
 }
 
 /// Asks for the power's state.
-pub async fn read<P: bmc::Power>(bmc: &P, subject: &Subject) -> Result<Outcome, Failure> {
-    let target = target(subject)?;
-    let power = bmc.power_state(&target).await.map_err(failure)?;
+pub async fn read<P: Driver>(bmc: &P, subject: &Subject) -> Result<Outcome, Failure> {
+    let access = access(subject, Interface::Power)?;
+    let power = bmc.power_state(&access).await.map_err(failure)?;
     Ok(Outcome::Power(name(power)))
 }
 
 /// Brings the power to `wanted` and waits until it is read back so.
 ///
 /// Powering on waits for its turn among the machines of the same label. A soft power-off that does not come ends as configured.
-pub async fn ensure<P: bmc::Power>(
+pub async fn ensure<P: Driver>(
     bmc: &P,
     inrush: &Mutex<InRush>,
     subject: &Subject,
     wanted: Power,
     soft: bool,
 ) -> Result<Outcome, Failure> {
-    let target = target(subject)?;
+    let access = access(subject, Interface::Power)?;
     let goal = PowerState::from(wanted);
-    if name(bmc.power_state(&target).await.map_err(failure)?) == goal {
+    if name(bmc.power_state(&access).await.map_err(failure)?) == goal {
         return Ok(Outcome::Power(goal));
     }
     let action = match (wanted, soft) {
@@ -50,10 +50,10 @@ pub async fn ensure<P: bmc::Power>(
     if wanted == Power::On {
         sleep(in_rush(inrush, subject)).await;
     }
-    match change(bmc, &target, subject, action, goal).await {
+    match change(bmc, &access, subject, action, goal).await {
         Err(failure) if soft && failure.is_transient && subject.settings.power.soft_off_then_off => {
             tracing::info!(node = %subject.node.label(), reason = failure.reason, "switching it off hard");
-            change(bmc, &target, subject, PowerAction::Off, goal).await
+            change(bmc, &access, subject, PowerAction::Off, goal).await
         }
         result => result,
     }
@@ -76,68 +76,63 @@ fn in_rush(inrush: &Mutex<InRush>, subject: &Subject) -> Duration {
 }
 
 /// Tells the BMC, and reads back until it is so or the time is up.
-async fn change<P: bmc::Power>(
+async fn change<P: Driver>(
     bmc: &P,
-    target: &BmcTarget,
+    access: &Access,
     subject: &Subject,
     action: PowerAction,
     goal: PowerState,
 ) -> Result<Outcome, Failure> {
-    bmc.set_power(target, action).await.map_err(failure)?;
+    bmc.set_power(access, action).await.map_err(failure)?;
     let begun = Instant::now();
     let patience = Duration::from_secs(subject.settings.power_secs.into());
     loop {
         // Many BMCs are deaf for a moment while the power changes: only the time decides.
-        let seen = bmc.power_state(target).await;
+        let seen = bmc.power_state(access).await;
         if seen.as_ref().is_ok_and(|power| name(*power) == goal) {
             return Ok(Outcome::Power(goal));
         }
         if begun.elapsed() >= patience {
             let seen = seen.map_or_else(|error| error.to_string(), |power| format!("it still reads {}", name(power)));
-            let (address, secs) = (target.address, patience.as_secs());
-            return Err(Failure::passing(format!("BMC {address}: {action} was not done within {secs} s: {seen}")));
+            let secs = patience.as_secs();
+            return Err(Failure::passing(format!("BMC {access}: {action} was not done within {secs} s: {seen}")));
         }
         sleep(LOOK_EVERY.min(patience)).await;
     }
 }
 
 /// Sets the boot device.
-pub async fn set_boot_device<P: bmc::Power>(
+pub async fn set_boot_device<P: Driver>(
     bmc: &P,
     subject: &Subject,
     device: BootDevice,
     persistent: bool,
     firmware: Firmware,
 ) -> Result<Outcome, Failure> {
-    let target = target(subject)?;
-    let device = match device {
-        BootDevice::Pxe => bmc::BootDevice::Pxe,
-        BootDevice::Disk => bmc::BootDevice::Disk,
-        BootDevice::Cdrom => bmc::BootDevice::Cdrom,
-        BootDevice::Bios => bmc::BootDevice::Bios,
-    };
-    let firmware = match firmware {
-        Firmware::Bios => bmc::Firmware::Legacy,
-        Firmware::Uefi => bmc::Firmware::Uefi,
-    };
-    bmc.set_boot_device(&target, device, persistent, firmware).await.map_err(failure)?;
+    let access = access(subject, Interface::Management)?;
+    bmc.set_boot_device(&access, device, persistent, firmware).await.map_err(failure)?;
     Ok(Outcome::Done)
 }
 
-fn name(power: bmc::PowerState) -> PowerState {
+/// Puts an image into a virtual drive, or takes out what is in it.
+pub async fn set_media<P: Driver>(
+    bmc: &P,
+    subject: &Subject,
+    kind: Option<MediaKind>,
+    image: Option<&str>,
+) -> Result<Outcome, Failure> {
+    let access = access(subject, Interface::Management)?;
+    bmc.set_media(&access, kind, image).await.map_err(failure)?;
+    Ok(Outcome::Done)
+}
+
+fn name(power: command::PowerState) -> PowerState {
     match power {
-        bmc::PowerState::On => PowerState::On,
-        bmc::PowerState::Off => PowerState::Off,
+        command::PowerState::On => PowerState::On,
+        command::PowerState::Off => PowerState::Off,
     }
 }
 
-/// Silence, broken packets and full queues may pass; a refused user will be refused again.
-fn failure(error: BmcError) -> Failure {
-    let is_transient = match error.cause() {
-        Some(Cause::NoAnswer { .. } | Cause::Nonsense) => true,
-        Some(Cause::Completion { .. }) => true,
-        Some(_) => false,
-        None => true,
-    };
-    Failure { reason: error.to_string(), is_transient }
+fn failure(error: DriverError) -> Failure {
+    Failure { is_transient: error.is_transient(), reason: error.to_string() }
 }

@@ -14,10 +14,12 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::bmc;
+use super::acquaintance::Acquaintance;
 use super::clock::now;
+use super::driver::Driver;
 use super::listen::stopped;
 use super::world::{Subject, World};
+use crate::proto::access::{Access, Interface};
 use crate::proto::node::{Event, Failure, Millis, Node, Pending, Settings, Stage};
 use crate::store::{Store, StoreError};
 
@@ -34,10 +36,11 @@ pub struct Runner<P> {
     due: BTreeSet<(Millis, Uuid)>,
     due_of: HashMap<Uuid, Millis>,
     busy: HashSet<Uuid>,
+    acquaintance: Acquaintance,
     tasks: JoinSet<(Uuid, Result<(), StoreError>)>,
 }
 
-impl<P: bmc::Power + Send + Sync + 'static> Runner<P> {
+impl<P: Driver + Send + Sync + 'static> Runner<P> {
     /// A runner for the nodes of `store`.
     pub fn new(store: Store, world: Arc<World<P>>, settings: Arc<ArcSwap<Settings>>) -> Self {
         Self {
@@ -47,6 +50,7 @@ impl<P: bmc::Power + Send + Sync + 'static> Runner<P> {
             due: BTreeSet::new(),
             due_of: HashMap::new(),
             busy: HashSet::new(),
+            acquaintance: Acquaintance::default(),
             tasks: JoinSet::new(),
         }
     }
@@ -61,6 +65,7 @@ impl<P: bmc::Power + Send + Sync + 'static> Runner<P> {
                 () = stopped(&mut stop) => return Ok(()),
                 changed = self.store.changed_nodes() => {
                     for node in changed {
+                        self.forget_who_was_replaced(node).await;
                         self.look_at(node);
                     }
                 }
@@ -78,6 +83,22 @@ impl<P: bmc::Power + Send + Sync + 'static> Runner<P> {
                         Err(_) => {}
                     }
                 }
+            }
+        }
+    }
+
+    /// What was found out about a BMC is forgotten when its node says that another one may be there.
+    async fn forget_who_was_replaced(&mut self, uuid: Uuid) {
+        let node = self.store.read(|tables| tables.node(uuid).cloned());
+        let Some(node) = self.acquaintance.has_changed(uuid, node.as_deref()).then_some(node).flatten() else { return };
+        let settings = self.settings.load();
+        let mut told: Option<Access> = None;
+        for interface in [Interface::Power, Interface::Management] {
+            // Without an address there is nobody to forget.
+            let Ok(access) = Access::of(&node, interface, &settings) else { continue };
+            if told.as_ref() != Some(&access) {
+                self.world.bmc.forget(&access).await;
+                told = Some(access);
             }
         }
     }
@@ -127,7 +148,7 @@ fn next_due(node: &Node) -> Option<Millis> {
 }
 
 /// Does what is due for one node, and writes down what came of it.
-async fn carry_out<P: bmc::Power + Send + Sync>(
+async fn carry_out<P: Driver + Send + Sync>(
     store: &Store,
     world: &World<P>,
     subject: Subject,

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use metrics::counter;
 
 use super::agent::AgentClient;
-use super::bmc;
 use super::boot::BootServices;
+use super::driver::Driver;
 use super::power;
 use crate::proto::inrush::InRush;
 use crate::proto::node::{Effect, Failure, Node, Outcome, Port, Settings};
@@ -35,7 +35,7 @@ pub struct World<P> {
     pub inrush: Mutex<InRush>,
 }
 
-impl<P: bmc::Power + Sync> World<P> {
+impl<P: Driver + Sync> World<P> {
     /// Carries out an effect. Every driver bounds its own time.
     pub async fn carry_out(&self, subject: &Subject, effect: &Effect) -> Result<Outcome, Failure> {
         let (name, result) = match effect {
@@ -45,6 +45,9 @@ impl<P: bmc::Power + Sync> World<P> {
             }
             Effect::SetBootDevice { device, persistent, firmware } => {
                 ("set_boot_device", power::set_boot_device(&self.bmc, subject, *device, *persistent, *firmware).await)
+            }
+            Effect::SetMedia { kind, image } => {
+                ("set_media", power::set_media(&self.bmc, subject, *kind, image.as_deref()).await)
             }
             Effect::PutIntent { macs, boot } => ("put_intent", self.boot.put_intent(subject, macs, boot).await),
             Effect::DeleteIntent { macs } => ("delete_intent", self.boot.delete_intent(macs).await),

@@ -3,7 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use reveille_provisioner::io::bmc::{BmcError, BmcTarget, BootDevice, Firmware, Power, PowerAction, PowerState};
+use reveille_provisioner::io::bmc::{BmcError, PowerAction, PowerState};
+use reveille_provisioner::io::driver::{Driver, DriverError};
+use reveille_provisioner::proto::access::Access;
+use reveille_provisioner::proto::node::{BootDevice, Firmware};
+use reveille_provisioner::proto::redfish::MediaKind;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
@@ -30,6 +34,10 @@ pub struct MachineState {
     pub ignores_soft: bool,
     /// Nothing is written until this is set back.
     pub holds_write: bool,
+    /// The image in its virtual drive.
+    pub image: Option<String>,
+    /// Addresses of BMCs of which what was found out was forgotten.
+    pub forgotten: Vec<String>,
     /// Calls that changed something, or asked.
     pub calls: usize,
     /// The call (by number) whose answer never comes.
@@ -145,22 +153,23 @@ impl Inner {
 pub struct Bmc(Arc<Inner>);
 
 impl Bmc {
-    fn check(&self, target: &BmcTarget) -> Result<(), BmcError> {
+    fn check(&self) -> Result<(), DriverError> {
+        let address = "10.0.0.1:623".parse().expect("an address");
         // The one error that can be made from outside.
-        if self.0.state().bmc_is_deaf { Err(BmcError::Closed { address: target.address }) } else { Ok(()) }
+        if self.0.state().bmc_is_deaf { Err(BmcError::Closed { address }.into()) } else { Ok(()) }
     }
 }
 
-impl Power for Bmc {
-    async fn power_state(&self, target: &BmcTarget) -> Result<PowerState, BmcError> {
-        self.check(target)?;
+impl Driver for Bmc {
+    async fn power_state(&self, _access: &Access) -> Result<PowerState, DriverError> {
+        self.check()?;
         let is_on = self.0.state().is_on;
         self.0.answer().await;
         Ok(if is_on { PowerState::On } else { PowerState::Off })
     }
 
-    async fn set_power(&self, target: &BmcTarget, action: PowerAction) -> Result<(), BmcError> {
-        self.check(target)?;
+    async fn set_power(&self, _access: &Access, action: PowerAction) -> Result<(), DriverError> {
+        self.check()?;
         match action {
             PowerAction::On => {
                 let was_on = self.0.state().is_on;
@@ -178,14 +187,32 @@ impl Power for Bmc {
 
     async fn set_boot_device(
         &self,
-        target: &BmcTarget,
+        _access: &Access,
         device: BootDevice,
         _persistent: bool,
         _firmware: Firmware,
-    ) -> Result<(), BmcError> {
-        self.check(target)?;
+    ) -> Result<(), DriverError> {
+        self.check()?;
         self.0.state().boots_network = device == BootDevice::Pxe;
         self.0.answer().await;
         Ok(())
     }
+
+    async fn set_media(
+        &self,
+        _access: &Access,
+        _kind: Option<MediaKind>,
+        image: Option<&str>,
+    ) -> Result<(), DriverError> {
+        self.check()?;
+        self.0.state().image = image.map(str::to_owned);
+        self.0.answer().await;
+        Ok(())
+    }
+
+    async fn forget(&self, access: &Access) {
+        self.0.state().forgotten.push(access.to_string());
+    }
+
+    async fn close(&self) {}
 }

@@ -1,4 +1,4 @@
-//! BMCs: one UDP socket for all of them, what takes more than one command, and the seam behind which other drivers will stand.
+//! BMCs over IPMI: one UDP socket for all of them, and what takes more than one command.
 //!
 //! What is said to a BMC and what its answers mean is decided in [`crate::proto::ipmi`]; here are the socket, the
 //! clock, the random octets, the table of conversations and the counters.
@@ -13,7 +13,6 @@ mod error;
 mod read;
 mod socket;
 
-use std::future::Future;
 use std::net::SocketAddr;
 
 pub use error::BmcError;
@@ -50,22 +49,4 @@ impl BmcTarget {
         let credentials = Credentials::new(User::new(user)?, Password::new(password)?, privilege);
         Ok(Self { address, credentials, route: Route::BMC })
     }
-}
-
-/// Power and boot device of a machine, whatever its BMC speaks.
-pub trait Power {
-    /// Asks whether the machine has power.
-    fn power_state(&self, target: &BmcTarget) -> impl Future<Output = Result<PowerState, BmcError>> + Send;
-
-    /// Tells the BMC what to do. `Ok` means that the BMC has begun: the caller reads the state back until it is the wanted one.
-    fn set_power(&self, target: &BmcTarget, action: PowerAction) -> impl Future<Output = Result<(), BmcError>> + Send;
-
-    /// Says what to boot from, at the next boot only or (`persistent`) at every one.
-    fn set_boot_device(
-        &self,
-        target: &BmcTarget,
-        device: BootDevice,
-        persistent: bool,
-        firmware: Firmware,
-    ) -> impl Future<Output = Result<(), BmcError>> + Send;
 }

@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 use super::driver::{Driver, Job, Order};
-use super::{BmcError, BmcTarget, BootDevice, BootFlags, DeviceId, Firmware, Power, PowerAction, PowerState, Timing};
+use super::{BmcError, BmcTarget, BootDevice, BootFlags, DeviceId, Firmware, PowerAction, PowerState, Timing};
 use crate::proto::ipmi::command::{
     ChassisControl, Command, GetBootFlags, GetChassisStatus, GetDeviceId, SetBootFlagClearing, SetBootFlags,
     SetBootInfoAcknowledge,
@@ -177,26 +177,6 @@ fn optional(result: Result<(), BmcError>, parameter: &'static str) -> Result<(),
             Ok(())
         }
         result => result,
-    }
-}
-
-impl Power for BmcSocket {
-    async fn power_state(&self, target: &BmcTarget) -> Result<PowerState, BmcError> {
-        Self::power_state(self, target).await
-    }
-
-    async fn set_power(&self, target: &BmcTarget, action: PowerAction) -> Result<(), BmcError> {
-        Self::set_power(self, target, action).await
-    }
-
-    async fn set_boot_device(
-        &self,
-        target: &BmcTarget,
-        device: BootDevice,
-        persistent: bool,
-        firmware: Firmware,
-    ) -> Result<(), BmcError> {
-        Self::set_boot_device(self, target, device, persistent, firmware).await
     }
 }
 

@@ -19,6 +19,7 @@
 //! | `packet` | RMCP and session headers (13.1–13.6) |
 //! | `message` | the IPMI message, its checksums (13.8) and envelopes (bridging) |
 //! | `command/` | typed commands: pure encoding and decoding |
+//! | `ipmitool` | the arguments and answers of the program, for BMCs that only it gets along with |
 //! | `completion` | completion and RMCP+ status codes, in words |
 //! | `reason` | why a datagram was dropped, why a command failed |
 
@@ -27,6 +28,7 @@ pub mod command;
 mod completion;
 mod credentials;
 pub mod handshake;
+pub mod ipmitool;
 pub mod message;
 mod pace;
 pub mod packet;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ImageInfo, PowerState};
+use crate::proto::redfish::MediaKind;
 
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,13 @@ pub enum Effect {
         persistent: bool,
         /// The firmware that shall boot it.
         firmware: Firmware,
+    },
+    /// Put an image into a virtual drive, where it is not in already; `None`: take out what is in it. → [`Outcome::Done`]
+    SetMedia {
+        /// The drive; `None`: every drive.
+        kind: Option<MediaKind>,
+        /// URL of the image.
+        image: Option<String>,
     },
     /// Tell bootd what these interfaces shall boot; replaces what it was told before. → [`Outcome::Done`]
     PutIntent {
@@ -92,11 +100,13 @@ pub enum BootDevice {
     Cdrom,
     /// The firmware's set-up.
     Bios,
+    /// UEFI HTTP boot.
+    UefiHttp,
 }
 
 impl BootDevice {
     /// Every device.
-    pub const ALL: [Self; 4] = [Self::Pxe, Self::Disk, Self::Cdrom, Self::Bios];
+    pub const ALL: [Self; 5] = [Self::Pxe, Self::Disk, Self::Cdrom, Self::Bios, Self::UefiHttp];
 
     /// Ironic's name.
     pub const fn as_str(self) -> &'static str {
@@ -105,6 +115,7 @@ impl BootDevice {
             Self::Disk => "disk",
             Self::Cdrom => "cdrom",
             Self::Bios => "bios",
+            Self::UefiHttp => "uefihttp",
         }
     }
 
@@ -270,6 +281,12 @@ impl Effect {
             Self::EnsurePower { power: Power::Off, soft: false } => "power off".into(),
             Self::EnsurePower { power: Power::Off, soft: true } => "shut down and power off".into(),
             Self::SetBootDevice { device, .. } => format!("set the boot device to {}", device.as_str()),
+            Self::SetMedia { kind, image } => match (kind.map(MediaKind::as_str), image) {
+                (Some(kind), Some(_)) => format!("put an image into the virtual drive {kind}"),
+                (Some(kind), None) => format!("take out what is in the virtual drive {kind}"),
+                (None, Some(_)) => "put an image into a virtual drive".into(),
+                (None, None) => "take out what is in the virtual drives".into(),
+            },
             Self::PutIntent { boot: Boot::Agent { .. }, .. } => "have it boot the agent".into(),
             Self::PutIntent { boot: Boot::Disk, .. } => "have it boot from its disk".into(),
             Self::DeleteIntent { .. } => "withdraw what it shall boot".into(),

@@ -2,6 +2,7 @@
 
 use super::turn::Turn;
 use super::{BootDevice, Effect, Power, PowerRequest, PowerState, ProvisionState, Refusal, Stage};
+use crate::proto::redfish::MediaKind;
 
 /// Changes the power as asked for.
 pub(super) fn change(turn: &mut Turn, wanted: PowerRequest) -> Result<(), Refusal> {
@@ -35,6 +36,13 @@ pub(super) fn set_boot_device(turn: &mut Turn, device: BootDevice, persistent: b
     begin(turn, "set boot device", turn.settings.bmc_secs * 2 + 10)?;
     let firmware = turn.firmware();
     turn.push(Effect::SetBootDevice { device, persistent, firmware });
+    Ok(())
+}
+
+/// Puts an image into a virtual drive, or takes out what is in it.
+pub(super) fn set_media(turn: &mut Turn, kind: Option<MediaKind>, image: Option<String>) -> Result<(), Refusal> {
+    begin(turn, "virtual media", turn.settings.bmc_secs * 2 + 10)?;
+    turn.push(Effect::SetMedia { kind, image });
     Ok(())
 }
 

@@ -64,7 +64,9 @@ impl World {
                 self.intent = None;
                 Ok(Outcome::Done)
             }
-            Effect::PutReservation { .. } | Effect::DeleteReservation { .. } => Ok(Outcome::Done),
+            Effect::PutReservation { .. } | Effect::DeleteReservation { .. } | Effect::SetMedia { .. } => {
+                Ok(Outcome::Done)
+            }
             Effect::Agent(command) => self.command(node, command),
             Effect::Poll { id } => {
                 let agent = self.agent.as_mut().ok_or_else(|| Failure::passing("connection refused"))?;

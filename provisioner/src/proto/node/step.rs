@@ -5,6 +5,7 @@ use super::{
     BootDevice, Effect, Failure, Machine, Millis, Outcome, PowerState, ProvisionState, Settings, Stage, Step, Verb,
 };
 use super::{agent_steps, delete, deploy, enroll, power};
+use crate::proto::redfish::MediaKind;
 
 /// What somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,13 @@ pub enum Request {
     },
     /// A change of power.
     Power(PowerRequest),
+    /// An image into a virtual drive.
+    Media {
+        /// The drive; `None`: every drive.
+        kind: Option<MediaKind>,
+        /// URL of the image; `None`: what is in it is taken out.
+        image: Option<String>,
+    },
     /// Where to boot from next.
     BootDevice {
         /// The device.
@@ -124,6 +132,7 @@ pub fn request(machine: Machine<'_>, request: Request, now: Millis, settings: &S
             }
         }
         Request::Power(wanted) => power::change(&mut turn, wanted)?,
+        Request::Media { kind, image } => power::set_media(&mut turn, kind, image)?,
         Request::BootDevice { device, persistent } => power::set_boot_device(&mut turn, device, persistent)?,
     }
     Ok(turn.end())
@@ -198,6 +207,7 @@ fn observe(turn: &mut Turn, effect: &Effect, outcome: &Outcome) {
             turn.node.work.boot_device = Some((*device, *persistent));
             turn.note("boot", effect.words());
         }
+        Effect::SetMedia { .. } => turn.note("media", effect.words()),
         Effect::PutIntent { .. } | Effect::PutReservation { .. } | Effect::DeleteIntent { .. } => {
             turn.note("boot", effect.words());
         }
@@ -261,7 +271,9 @@ fn retry_after(turn: &Turn, pending: &super::Pending, failure: &Failure) -> Opti
         (_, Stage::Verify | Stage::OnRequest | Stage::CleanUp) => false,
         (Effect::Agent(super::AgentCommand::PowerOff), _) | (Effect::ReadPower, _) => false,
         (Effect::Agent(_) | Effect::Poll { .. }, _) => elapsed < u64::from(turn.settings.heartbeat_secs) * 1_000,
-        (Effect::EnsurePower { .. } | Effect::SetBootDevice { .. }, _) => pending.attempts < 3,
+        (Effect::EnsurePower { .. } | Effect::SetBootDevice { .. } | Effect::SetMedia { .. }, _) => {
+            pending.attempts < 3
+        }
         (Effect::PutReservation { .. } | Effect::DeleteReservation { .. }, _) => pending.attempts < 2,
         (Effect::PutIntent { .. } | Effect::DeleteIntent { .. }, _) => pending.attempts < 6,
     };

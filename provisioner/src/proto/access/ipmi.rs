@@ -1,4 +1,4 @@
-//! From `driver_info`, in Ironic's vocabulary, to a BMC's address and credentials.
+//! `ipmi_*` of `driver_info`, as Ironic names them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,14 +6,16 @@ use reveille_config::provisioner::Ipmi;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::ipmi::{CipherSuite, Credentials, CredentialsError, Hop, Kg, Password, Privilege, Route, Suites, User};
+use crate::proto::ipmi::{
+    CipherSuite, Credentials, CredentialsError, Hop, Kg, Password, Privilege, Route, Suites, User,
+};
 
 /// The UDP port of IPMI over LAN, unless `ipmi_port` says otherwise.
 const IPMI_PORT: u16 = 623;
 
 /// Where a BMC is and who we are to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BmcAccess {
+pub struct IpmiAccess {
     /// Where it listens.
     pub address: SocketAddr,
     /// Who we are to it.
@@ -22,13 +24,83 @@ pub struct BmcAccess {
     pub route: Route,
 }
 
-/// Reads a BMC's address and credentials from `driver_info`, credentials it lacks from the configuration. The error says what is missing; it never contains the password.
-pub fn bmc_access(driver_info: &Map<String, Value>, defaults: &Ipmi) -> Result<BmcAccess, String> {
-    let text = |key: &str| match driver_info.get(key) {
+/// The same for the program ipmitool, which speaks more than we do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpmitoolAccess {
+    /// Where the BMC listens.
+    pub address: SocketAddr,
+    /// Who we are to it; which suites is not heeded.
+    pub credentials: Credentials,
+    /// The controller meant: the BMC itself, or one behind it.
+    pub route: Route,
+    /// `ipmi_protocol_version`.
+    pub protocol: Protocol,
+    /// `ipmi_cipher_suite_version`, where it is not ipmitool's choice.
+    pub suite: Option<u8>,
+}
+
+/// Which sessions are spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// IPMI 1.5: ipmitool's `lan`.
+    V1_5,
+    /// IPMI 2.0 (RMCP+): ipmitool's `lanplus`.
+    V2_0,
+}
+
+/// The value of a key, numbers as they are written.
+fn text(driver_info: &Map<String, Value>, key: &str) -> Option<String> {
+    match driver_info.get(key) {
         Some(Value::String(text)) => Some(text.clone()),
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
-    };
+    }
+}
+
+impl IpmiAccess {
+    /// Reads it from `driver_info`, credentials that it lacks from the configuration. The error says what is missing; it never contains the password.
+    pub fn read(driver_info: &Map<String, Value>, defaults: &Ipmi) -> Result<Self, String> {
+        if protocol(driver_info)? == Protocol::V1_5 {
+            return Err("driver_info's ipmi_protocol_version 1.5 is spoken by ipmitool only: set power_interface and \
+                        management_interface to ipmitool"
+                .to_owned());
+        }
+        let suite = text(driver_info, "ipmi_cipher_suite_version");
+        let suites = suites(suite.as_deref(), defaults.allow_cipher_suite_0).map_err(wrong)?;
+        let suites = suites.ok_or("driver_info's ipmi_cipher_suite_version is not spoken here: 3 and 17 are")?;
+        let read = read(driver_info, defaults)?;
+        Ok(Self { credentials: Credentials { suites, ..read.credentials }, ..read })
+    }
+}
+
+impl IpmitoolAccess {
+    /// The same for ipmitool: every cipher suite and IPMI 1.5 besides.
+    pub fn read(driver_info: &Map<String, Value>, defaults: &Ipmi) -> Result<Self, String> {
+        let suite = text(driver_info, "ipmi_cipher_suite_version").map(|written| match written.parse() {
+            Ok(0) if !defaults.allow_cipher_suite_0 => Err(wrong(CredentialsError::SuiteZero)),
+            Ok(suite @ 0..=17) => Ok(suite),
+            _ => Err(format!("driver_info's ipmi_cipher_suite_version {written:?} is no number up to 17")),
+        });
+        let IpmiAccess { address, credentials, route } = read(driver_info, defaults)?;
+        Ok(Self { address, credentials, route, protocol: protocol(driver_info)?, suite: suite.transpose()? })
+    }
+}
+
+fn wrong(error: CredentialsError) -> String {
+    format!("driver_info's credentials: {error}")
+}
+
+fn protocol(driver_info: &Map<String, Value>) -> Result<Protocol, String> {
+    match text(driver_info, "ipmi_protocol_version").as_deref() {
+        None | Some("2.0") => Ok(Protocol::V2_0),
+        Some("1.5") => Ok(Protocol::V1_5),
+        Some(other) => Err(format!("driver_info's ipmi_protocol_version {other:?} is neither 2.0 nor 1.5")),
+    }
+}
+
+/// What both have in common; any suite will do.
+fn read(driver_info: &Map<String, Value>, defaults: &Ipmi) -> Result<IpmiAccess, String> {
+    let text = |key: &str| text(driver_info, key);
     let address = text("ipmi_address").ok_or("driver_info has no ipmi_address: set it to the BMC's IP address")?;
     let address: IpAddr =
         address.parse().map_err(|_| format!("driver_info's ipmi_address {address:?} is no IP address"))?;
@@ -51,14 +123,11 @@ pub fn bmc_access(driver_info: &Map<String, Value>, defaults: &Ipmi) -> Result<B
     let user = text("ipmi_username").or_else(|| defaults.username.clone()).unwrap_or_default();
     let default = || defaults.password.as_ref().map(|secret| secret.expose().to_owned());
     let password = Zeroizing::new(text("ipmi_password").or_else(default).unwrap_or_default());
-    let wrong = |error: CredentialsError| format!("driver_info's credentials: {error}");
     let user = User::new(user).map_err(wrong)?;
     let password = Password::new(password.as_bytes()).map_err(wrong)?;
     let kg = text("ipmi_hex_kg_key").map(Zeroizing::new).map(|digits| hex_key(&digits)).transpose()?;
-    let suites = suites(text("ipmi_cipher_suite_version").as_deref(), defaults.allow_cipher_suite_0).map_err(wrong)?;
-    let suites = suites.ok_or("driver_info's ipmi_cipher_suite_version is not spoken here: 3 and 17 are")?;
-    let credentials = Credentials { kg, suites, ..Credentials::new(user, password, privilege) };
-    Ok(BmcAccess { address: SocketAddr::new(address, port), credentials, route: route(&text)? })
+    let credentials = Credentials { kg, ..Credentials::new(user, password, privilege) };
+    Ok(IpmiAccess { address: SocketAddr::new(address, port), credentials, route: route(&text)? })
 }
 
 fn suites(version: Option<&str>, allow_zero: bool) -> Result<Option<Suites>, CredentialsError> {
@@ -123,11 +192,11 @@ mod tests {
         else {
             panic!()
         };
-        let read = bmc_access(&info, &Ipmi::default()).unwrap();
+        let read = IpmiAccess::read(&info, &Ipmi::default()).unwrap();
         assert_eq!(read.address, "10.77.1.100:6230".parse().unwrap());
         assert_eq!(read.credentials.privilege, Privilege::Operator);
         let Value::Object(info) = json!({ "ipmi_address": "fd77::1" }) else { panic!() };
-        assert_eq!(bmc_access(&info, &Ipmi::default()).unwrap().address, "[fd77::1]:623".parse().unwrap());
+        assert_eq!(IpmiAccess::read(&info, &Ipmi::default()).unwrap().address, "[fd77::1]:623".parse().unwrap());
     }
 
     #[test]
@@ -137,7 +206,7 @@ mod tests {
             let Value::Object(info) = info else { panic!() };
             let mut defaults = Ipmi::default();
             defaults.allow_cipher_suite_0 = allow_cipher_suite_0;
-            bmc_access(&info, &defaults)
+            IpmiAccess::read(&info, &defaults)
         };
         let suites = |version: u8, allow| {
             read(json!({ "ipmi_cipher_suite_version": version }), allow).map(|access| access.credentials.suites)
@@ -158,6 +227,29 @@ mod tests {
     }
 
     #[test]
+    fn ipmitool_speaks_what_we_do_not() {
+        let read = |mut info: Value| {
+            info["ipmi_address"] = json!("10.0.0.1");
+            let Value::Object(info) = info else { panic!() };
+            (IpmiAccess::read(&info, &Ipmi::default()), IpmitoolAccess::read(&info, &Ipmi::default()))
+        };
+        let (ours, theirs) = read(json!({ "ipmi_protocol_version": "1.5" }));
+        assert!(ours.unwrap_err().contains("set power_interface"));
+        assert_eq!(theirs.unwrap().protocol, Protocol::V1_5);
+        let (ours, theirs) = read(json!({ "ipmi_cipher_suite_version": 8 }));
+        assert!(ours.unwrap_err().contains("3 and 17 are"));
+        assert_eq!(theirs.unwrap().suite, Some(8));
+        for (wrong, words) in [
+            (json!({ "ipmi_cipher_suite_version": 0 }), "no authentication at all"),
+            (json!({ "ipmi_cipher_suite_version": 18 }), "no number up to 17"),
+            (json!({ "ipmi_protocol_version": "3" }), "neither 2.0 nor 1.5"),
+        ] {
+            let error = read(wrong.clone()).1.unwrap_err();
+            assert!(error.contains(words), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
     fn says_what_is_missing_and_never_the_password() {
         let cases = [
             (json!({}), "has no ipmi_address"),
@@ -172,7 +264,7 @@ mod tests {
         ];
         for (info, words) in cases {
             let Value::Object(map) = &info else { panic!() };
-            let error = bmc_access(map, &Ipmi::default()).unwrap_err();
+            let error = IpmiAccess::read(map, &Ipmi::default()).unwrap_err();
             assert!(error.contains(words) && !error.contains("hunter2"), "{error}");
         }
     }
