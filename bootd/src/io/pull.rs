@@ -185,7 +185,9 @@ impl Puller {
             if attempts == ATTEMPTS_MAX {
                 return Err(PullFailure::Upstream(broke.to_string()));
             }
-            tracing::info!(path = key, come, %broke, "a file of the upstream broke off; it is asked for again");
+            if is_due(Cause::UpstreamBroke) {
+                tracing::info!(path = key, come, %broke, "a file of the upstream broke off; it is asked for again");
+            }
             counter!("reveille_bootd_upstream_resumes_total").increment(1);
             tokio::time::sleep(PAUSE * 2_u32.pow(attempts)).await;
         }
@@ -207,7 +209,10 @@ impl Puller {
             Err(FetchError::Status(status)) if status.as_u16() == 404 || status.as_u16() == 410 => {
                 tokio::task::block_in_place(|| copies.forget(key));
             }
-            Err(error) => tracing::info!(path = key, %error, "the upstream cannot be asked; its copy is served"),
+            Err(error) if is_due(Cause::UpstreamGone) => {
+                tracing::info!(path = key, %error, "the upstream cannot be asked; its copy is served");
+            }
+            Err(_) => {}
         }
     }
 }

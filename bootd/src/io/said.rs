@@ -21,11 +21,22 @@ pub(crate) enum Cause {
     CannotSend,
     /// The upstream does not give a file.
     Upstream,
+    /// The upstream breaks off, and is asked again.
+    UpstreamBroke,
+    /// The upstream cannot be asked whether a copy is its present file.
+    UpstreamGone,
+    /// A file cannot be written into the drop-box.
+    DropBox,
+    /// A connection cannot be accepted.
+    Accept,
 }
+
+/// As many as there are causes.
+const CAUSES: usize = Cause::Accept as usize + 1;
 
 /// When each cause was told last: seconds since the first question, plus one; 0: never.
 #[derive(Debug, Default)]
-struct Said([AtomicU64; 5]);
+struct Said([AtomicU64; CAUSES]);
 
 impl Said {
     fn is_due(&self, cause: Cause, now_secs: u64) -> bool {

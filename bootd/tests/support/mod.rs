@@ -73,22 +73,28 @@ impl Daemon {
 
     /// With more lines at the end of its configuration.
     pub async fn start_with(dir: Arc<tempfile::TempDir>, extra: &str) -> Self {
-        Self::start_as(dir, false, extra).await
+        Self::start_as(dir, false, &[], extra).await
     }
 
     /// [`Daemon::start_with`], serving HTTPS on port 8443 too.
     pub async fn start_https(dir: Arc<tempfile::TempDir>, extra: &str) -> Self {
-        Self::start_as(dir, true, extra).await
+        Self::start_as(dir, true, &[], extra).await
     }
 
-    async fn start_as(dir: Arc<tempfile::TempDir>, https: bool, extra: &str) -> Self {
+    /// With these directories served beside the root.
+    pub async fn start_over(dir: Arc<tempfile::TempDir>, roots: &[&str]) -> Self {
+        Self::start_as(dir, false, roots, "").await
+    }
+
+    async fn start_as(dir: Arc<tempfile::TempDir>, https: bool, roots: &[&str], extra: &str) -> Self {
         metrics();
         let ip = address();
         let (tftp, http) = (SocketAddr::from((ip, 6_969)), SocketAddr::from((ip, 8_080)));
         let (state, root, socket) = (dir.path().join("state"), dir.path().join("root"), dir.path().join("api.sock"));
+        let roots = [&[root.to_str().unwrap()], roots].concat();
         let https = if https { format!("https = [\"{ip}:8443\"]\n") } else { String::new() };
         let text = format!(
-            "[bootd]\nstate_dir = {state:?}\napi = [\"unix:{}\"]\ntftp = [\"{tftp}\"]\nhttp = [\"{http}\"]\nroots = [{root:?}]\n{https}{extra}",
+            "[bootd]\nstate_dir = {state:?}\napi = [\"unix:{}\"]\ntftp = [\"{tftp}\"]\nhttp = [\"{http}\"]\nroots = {roots:?}\n{https}{extra}",
             socket.display()
         );
         let file = dir.path().join("reveille.toml");

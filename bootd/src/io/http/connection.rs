@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::lane::{Lane, Offload, Sendfile};
 use super::speak::{PREFACE, Version, run};
+use crate::io::said::{Cause, is_due};
 use crate::io::{Certificates, Counters};
 
 /// A request's head must have come by then (slow-loris), and the next request on a connection that is kept open; before
@@ -196,7 +197,9 @@ pub async fn serve<A, F, S, B>(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if is_due(Cause::Accept) {
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -16,6 +16,7 @@ use super::Control;
 use super::sessions::Key;
 use super::worker::{Finished, Worker};
 use crate::io::Counters;
+use crate::io::said::{Cause, is_due};
 use crate::proto::path::SafePath;
 use crate::proto::tftp::packet::{self, Mode, Options, write_error};
 use crate::proto::tftp::{ErrorCode, Outcome, Taken, Upload};
@@ -163,7 +164,9 @@ impl Writing {
             DropBoxRefusal::Exists => ErrorCode::FileExists,
             DropBoxRefusal::Full => ErrorCode::DiskFull,
             DropBoxRefusal::Disk(error) => {
-                tracing::error!(path = %self.path, peer = %self.peer, %error, "a file cannot be written into the drop-box");
+                if is_due(Cause::DropBox) {
+                    tracing::error!(path = %self.path, peer = %self.peer, %error, "a file cannot be written into the drop-box");
+                }
                 ErrorCode::DiskFull
             }
         };
