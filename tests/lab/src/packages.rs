@@ -1,7 +1,7 @@
-//! What the lab needs beside this source: Debian packages, and the stock `baremetal` client.
+//! What the lab needs beside this source: Debian packages, the stock `baremetal` client, and others' BMCs.
 //!
-//! The packages are listed with their reasons in `packages.txt`; `install-packages.sh` installs what is missing. The
-//! client is installed by pip into a virtual environment in the [`cache_dir`], once.
+//! The packages are listed with their reasons in `packages.txt`; `install-packages.sh` installs what is missing. What is
+//! Python is installed by pip into virtual environments in the [`cache_dir`], once.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,6 +15,9 @@ const LIST: &str = include_str!("../packages.txt");
 
 /// The client's parts by their names on the Python package index.
 const BAREMETAL_CLIENT: [&str; 2] = ["python-openstackclient", "python-ironicclient"];
+
+/// Others' BMCs by their names and versions on the Python package index: Redfish, and IPMI.
+const BMC_SIMULATORS: [&str; 2] = ["sushy-tools==2.2.0", "pyghmi==1.6.19"];
 
 /// A Debian package of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,18 +51,31 @@ pub fn cache_dir() -> PathBuf {
 /// # Errors
 /// When Python's venv module is missing or pip cannot install the client.
 pub fn ensure_baremetal_client() -> Result<PathBuf, LabError> {
-    let dir = cache_dir().join("baremetal-client");
-    let program = dir.join("bin/baremetal");
+    Ok(ensure_python("baremetal-client", &BAREMETAL_CLIENT, "baremetal")?.join("baremetal"))
+}
+
+/// The folder of the programs `sushy-emulator` and `python` (which has pyghmi), installed into the cache if they are not there.
+///
+/// # Errors
+/// When Python's venv module is missing or pip cannot install them.
+pub fn ensure_bmc_simulators() -> Result<PathBuf, LabError> {
+    ensure_python(&format!("bmc-simulators-{}", BMC_SIMULATORS.join("-")), &BMC_SIMULATORS, "sushy-emulator")
+}
+
+/// Packages of the Python index in a virtual environment of their own, installed once; gives the folder of its programs, of which `program` is one.
+fn ensure_python(name: &str, packages: &[&str], program: &str) -> Result<PathBuf, LabError> {
+    let dir = cache_dir().join(name);
+    let program = dir.join("bin").join(program);
     let io = |tried: &str| LabError::io(format!("{tried} {}", dir.display()));
     fs::create_dir_all(dir.parent().expect("has a parent")).map_err(io("make the cache directory of"))?;
     // One installer at a time; the lock goes with the file handle.
-    let lock_path = dir.with_extension("lock");
+    let lock_path = cache_dir().join(format!("{name}.lock"));
     let lock = fs::File::create(&lock_path).map_err(io("make the lock of"))?;
     lock.lock().map_err(io("lock"))?;
     // The last step of an installation writes `complete`, so that an interrupted one is done again.
     let complete = dir.join("complete");
     if complete.exists() && program.exists() {
-        return Ok(program);
+        return Ok(dir.join("bin"));
     }
     let _ = fs::remove_dir_all(&dir);
     // Debian's own Python: another one in PATH may vanish with its version manager.
@@ -67,13 +83,13 @@ pub fn ensure_baremetal_client() -> Result<PathBuf, LabError> {
     let python = python.map_or_else(|| find("python3"), Ok)?;
     succeed(Command::new(python).args(["-m", "venv"]).arg(&dir))?;
     let pip = ["install", "--quiet", "--disable-pip-version-check", "--no-input"];
-    succeed(Command::new(dir.join("bin/pip")).args(pip).args(BAREMETAL_CLIENT))?;
+    succeed(Command::new(dir.join("bin/pip")).args(pip).args(packages))?;
     if !program.exists() {
-        let tried = "install the stock client".to_owned();
+        let tried = format!("install {}", packages.join(" "));
         return Err(LabError::Answer { tried, answer: format!("pip has made no {}", program.display()) });
     }
     fs::write(&complete, "").map_err(io("mark as complete"))?;
-    Ok(program)
+    Ok(dir.join("bin"))
 }
 
 /// A program of a Debian package that cannot be installed beside others that are needed: the package is unpacked into the cache.

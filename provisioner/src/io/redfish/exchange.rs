@@ -133,8 +133,8 @@ impl Clients {
         let body = match serde_json::from_slice(&body) {
             Ok(value) => value,
             Err(_) if body.is_empty() => Value::Null,
-            // Whatever else it says, the status tells it: many refuse in HTML.
-            Err(_) if !status.is_success() => Value::Null,
+            // The status tells enough: many refuse in plain text, or in HTML.
+            Err(_) if !status.is_success() => Value::String(redfish::begins(&body, secret)),
             Err(_) => return Err(RedfishCause::NotJson { begins: redfish::begins(&body, secret) }),
         };
         if status.is_redirection() {

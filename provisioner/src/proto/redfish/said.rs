@@ -24,8 +24,11 @@ pub fn linked<'a>(resource: &'a Value, name: &str) -> Option<&'a str> {
     path(resource.get(name)?.get("@odata.id")?.as_str()?)
 }
 
-/// What an error's body says (DSP0266, 8.6), in one bounded line without `secret`.
+/// What an error's body says (DSP0266, 8.6), or the text that stands there in its place, in one bounded line without `secret`.
 pub fn message(body: &Value, secret: Option<&str>) -> String {
+    if let Value::String(text) = body {
+        return one_line(text, WORDS_MAX, secret);
+    }
     let error = &body["error"];
     let details = error["@Message.ExtendedInfo"].as_array().into_iter().flatten();
     let details: Vec<&str> = details.filter_map(|detail| detail["Message"].as_str()).collect();
@@ -83,6 +86,7 @@ mod tests {
         assert_eq!(message(&body, Some("hunter2")), "The password ****** is wrong. Go away.");
         assert_eq!(message(&json!({ "error": { "message": "no" } }), None), "no");
         assert_eq!(message(&json!([1]), None), "");
+        assert_eq!(message(&json!("No such\nmedia"), None), "No such media");
         assert_eq!(begins(b"<html>\r\n<body>hunter2", Some("hunter2")), "<html>  <body>******");
         assert!(begins(&[b'x'; 5_000], None).len() <= 60);
     }
