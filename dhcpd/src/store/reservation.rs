@@ -227,6 +227,7 @@ impl Table {
                 self.let_go_reserved(key, address, keeps);
             }
         })?;
+        self.appender.hasten();
         let sequence = pending.sequence();
         self.enforce(key, reservation, sequence);
         Ok(Change::Pending(pending))
@@ -373,6 +374,7 @@ impl Table {
         }
         let record = Record::Unreserve { client: holder.client.clone(), address };
         let pending = self.append(&record, promise).map_err(|refused| PutError::Journal(refused.reason))?;
+        self.appender.hasten();
         self.remove_reserved(key);
         Ok(Some(pending))
     }

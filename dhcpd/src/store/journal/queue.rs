@@ -22,6 +22,15 @@ enum WriterSleep {
     UntilGapEnds,
 }
 
+/// When the writer may take what waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gap {
+    /// So that many packets share a commit.
+    pub(super) end: Instant,
+    /// Where somebody hastens ([`Appender::hasten`]).
+    pub(super) hastened_end: Instant,
+}
+
 /// Records taken by the writer at once: one commit block's worth.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -48,6 +57,8 @@ struct Queue {
     closing: bool,
     /// The writer is gone.
     ended: bool,
+    /// Somebody asked that what waits be written soon.
+    hastened: bool,
     sleep: WriterSleep,
 }
 
@@ -111,6 +122,7 @@ impl Shared {
                 state: JournalState::Healthy,
                 closing: false,
                 ended: false,
+                hastened: false,
                 sleep: WriterSleep::Awake,
             }),
             wake_writer: Condvar::new(),
@@ -223,9 +235,23 @@ impl Shared {
         }
     }
 
-    /// Writer: waits for records, then until `not_before` unless half the ring is used, and takes them all.
+    /// What waits is to be written as soon as a hastened gap ends.
+    fn hasten(&self) {
+        let mut queue = self.queue();
+        if queue.records == 0 || queue.hastened {
+            return;
+        }
+        queue.hastened = true;
+        if queue.sleep == WriterSleep::UntilGapEnds {
+            queue.sleep = WriterSleep::Awake;
+            drop(queue);
+            self.wake_writer.notify_one();
+        }
+    }
+
+    /// Writer: waits for records, then until the `gap` since the last commit ends unless half the ring is used, and takes them all.
     /// `false` when the journal closes and nothing is left.
-    pub(super) fn take(&self, batch: &mut Batch, not_before: Option<Instant>) -> bool {
+    pub(super) fn take(&self, batch: &mut Batch, gap: Option<Gap>) -> bool {
         let mut queue = self.queue();
         while queue.records == 0 {
             if queue.closing {
@@ -234,7 +260,9 @@ impl Shared {
             queue.sleep = WriterSleep::UntilWork;
             queue = unpoisoned(self.wake_writer.wait(queue));
         }
-        while let Some(left) = not_before.and_then(|at| at.checked_duration_since(Instant::now())) {
+        while let Some(gap) = gap {
+            let end = if queue.hastened { gap.hastened_end } else { gap.end };
+            let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || queue.closing || queue.octets.len() >= self.ring_bytes / 2 {
                 break;
             }
@@ -245,6 +273,7 @@ impl Shared {
             };
         }
         queue.sleep = WriterSleep::Awake;
+        queue.hastened = false;
         batch.octets.clear();
         std::mem::swap(&mut batch.octets, &mut queue.octets);
         batch.records = std::mem::take(&mut queue.records);
@@ -464,6 +493,12 @@ impl Appender {
         }
     }
 
+    /// Somebody waits for what was just appended who will ask for nothing else until it is durable, such as a conductor: the commit does not wait for more to share it
+    /// with. At most so many hastened commits are made that packets hardly notice.
+    pub fn hasten(&self) {
+        self.shared.hasten();
+    }
+
     /// The highest durable sequence.
     pub fn durable(&self) -> Sequence {
         self.shared.durable()
@@ -553,6 +588,41 @@ mod tests {
         }
         appender.release();
         assert_eq!(writer.join().expect("the writer"), 3);
+    }
+
+    #[test]
+    fn who_hastens_does_not_wait_for_the_gap_to_end() {
+        let shared = Arc::new(Shared::new(1 << 20, 0, 1));
+        let never = Instant::now() + Duration::from_secs(3_600);
+        let of_writer = Arc::clone(&shared);
+        let writer = std::thread::spawn(move || {
+            let (mut batch, mut taken) = (Batch::default(), Vec::new());
+            for _ in 0..2 {
+                assert!(of_writer.take(&mut batch, Some(Gap { end: never, hastened_end: Instant::now() })));
+                taken.push(batch.records);
+            }
+            taken
+        });
+        let appender = Appender::new(Arc::clone(&shared));
+        appender.hasten();
+        assert!(!shared.queue().hastened, "nothing waits");
+        let sleeps = |sleep| {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while shared.queue().sleep != sleep {
+                assert!(Instant::now() < deadline, "the writer does not wait");
+                std::thread::yield_now();
+            }
+        };
+        // While the writer waits for the gap to end, and before it waits at all.
+        shared.append(&[(1, b"record")], false).expect("room");
+        sleeps(WriterSleep::UntilGapEnds);
+        shared.append(&[(1, b"record")], false).expect("room");
+        appender.hasten();
+        sleeps(WriterSleep::UntilWork);
+        shared.append(&[(1, b"record")], true).expect("room");
+        appender.hasten();
+        shared.wake_writer();
+        assert_eq!(writer.join().expect("the writer"), [2, 1]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::aligned::AlignedBuffer;
 use super::follow::Following;
 use super::format::{BLOCK_HEADER_BYTES, page_ceil, seal_block};
-use super::queue::{Batch, Shared};
+use super::queue::{Batch, Gap, Shared};
 use super::segments::{OpenSegment, Segments};
 use super::storage::StorageError;
 
@@ -19,6 +19,9 @@ const WRITER_NICE: i32 = -15;
 /// Each record of a commit puts off the next by so much: up to 5,000 records a second are committed as they come, more wait for each other. A commit costs about
 /// 80 µs of a core, and disks that are shared allow only so many a second.
 const GAP_PER_RECORD: Duration = Duration::from_micros(200);
+
+/// The longest such time where somebody waits who hastens ([`super::Appender::hasten`]).
+const HASTENED_GAP_MAX: Duration = Duration::from_micros(250);
 
 /// Least time between the starts of a commit of `records` and the next; `gap_max` bounds it.
 fn gap_after(records: u32, gap_max: Duration) -> Duration {
@@ -71,10 +74,11 @@ impl Writer {
         let _failed = FailOnPanic(Arc::clone(&self.shared));
         let mut batch = Batch::default();
         let mut block = AlignedBuffer::default();
-        let mut not_before = None;
-        while self.shared.take(&mut batch, not_before) {
+        let mut gap = None;
+        while self.shared.take(&mut batch, gap) {
             let start = Instant::now();
-            not_before = Some(start + gap_after(batch.records, self.commit_gap));
+            let wait = gap_after(batch.records, self.commit_gap);
+            gap = Some(Gap { end: start + wait, hastened_end: start + wait.min(HASTENED_GAP_MAX) });
             if !self.commit(&batch, &mut block) {
                 break;
             }
