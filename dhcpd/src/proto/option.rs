@@ -30,6 +30,12 @@ impl CodeSet {
         self.0[(code >> 6) as usize] & (1 << (code & 63)) != 0
     }
 
+    /// The codes of both sets.
+    pub const fn and(self, Self(others): Self) -> Self {
+        let Self([first, second, third, fourth]) = self;
+        Self([first | others[0], second | others[1], third | others[2], fourth | others[3]])
+    }
+
     /// How many codes below `code` are in the set.
     pub const fn rank(self, code: u8) -> usize {
         let (word, mut count, mut i) = ((code >> 6) as usize, 0, 0);

@@ -385,8 +385,11 @@ impl Asker<'_> {
 
     /// What the client lists, in its order, and what every client needs.
     fn put_asked_for(&self, stamp: &mut Stamp, list: &[u8]) {
+        // Of what clients list most is said nowhere.
+        let known = self.blocks().fold(CodeSet::default(), |known, block| known.and(block.codes()));
         let put = |stamp: &mut Stamp, code| {
-            if !stamp.has(code)
+            if known.contains(code)
+                && !stamp.has(code)
                 && let Some(encoded) = self.blocks().find_map(|block| block.encoded(code))
             {
                 stamp.put_encoded(code, encoded);
