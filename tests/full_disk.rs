@@ -84,14 +84,14 @@ fn a_full_disk_stops_new_leases_alone_and_only_for_as_long() {
     let state = run.path("state/dhcpd");
     std::fs::create_dir_all(&state).expect("dhcpd's state directory");
     let mount = run.program("mount").args(["-t", "tmpfs", "-o"]).arg(format!("size={DISK_BYTES},mode=0700"));
-    mount.arg("tmpfs").arg(&state).succeed(Deadline::secs(10)).expect("a small disk");
+    mount.arg("tmpfs").arg(&state).succeed(Deadline::secs(60)).expect("a small disk");
     let configuration = format!("\n[dhcpd.journal]\nsegment_bytes = {SEGMENT_BYTES}\n");
     let options = LabOptions { configuration, ..LabOptions::new(env!("CARGO_BIN_EXE_reveille")) };
     let lab = Lab::start_in(run, options).expect("a lab");
 
     let known = client(&lab, "known", 1);
     let mut renewing = udhcpc(&known);
-    let bound = renewing.wait_for_line("obtained", Deadline::secs(20)).expect("a lease while there is room");
+    let bound = renewing.wait_for_line("obtained", Deadline::secs(60)).expect("a lease while there is room");
     let address = lab.ask(lab.dhcpd().lease(&mac(1).to_string())).expect("the lease").address;
     assert!(bound.contains(&address.to_string()), "{bound}");
     known.configure(address, 24, None).expect("the leased address");
@@ -112,16 +112,17 @@ fn a_full_disk_stops_new_leases_alone_and_only_for_as_long() {
 
     let log = renewing.log().from_here();
     renewing.signal(Signal::USR1).expect("a signal");
-    let kept = log.wait_for("obtained", Deadline::secs(20)).expect("what is on disk is acknowledged");
+    let kept = log.wait_for("obtained", Deadline::secs(60)).expect("what is on disk is acknowledged");
     assert!(kept.contains(&address.to_string()), "{kept}");
-    let told = events(&lab, mac(1), &mut since);
-    assert!(!told.is_empty() && told.iter().all(|kind| kind == "recalled"), "{told:?}");
+    let recalled = || Ok(Some(events(&lab, mac(1), &mut since)).filter(|told| !told.is_empty()));
+    let told = Deadline::secs(60).until("the event", recalled).expect("it is told a moment later");
+    assert!(told.iter().all(|kind| kind == "recalled"), "{told:?}");
     assert_eq!(lab.ask(lab.dhcpd().ready()).expect("an answer").0, 503);
 
     std::fs::remove_file(state.join("filler")).expect("room again");
     let dhcpd = lab.dhcpd();
     let ready = async || dhcpd.ready().await;
-    lab.ask_until("dhcpd to be ready again", Deadline::secs(20), ready, |(status, _)| (status == 200).then_some(()))
+    lab.ask_until("dhcpd to be ready again", Deadline::secs(60), ready, |(status, _)| (status == 200).then_some(()))
         .expect("it recovers by itself");
     client(&lab, "later", 3).udhcpc(&[]).expect("a lease after there is room");
 }

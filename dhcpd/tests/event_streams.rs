@@ -47,7 +47,7 @@ pools = ["10.77.2.10-10.77.2.250"]
 "#;
 
 /// For what must come, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Server {
     store: Arc<Store>,

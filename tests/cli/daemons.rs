@@ -1,6 +1,7 @@
 //! The daemons as systemd knows them: ready, reloaded, drained, and refused a second time.
 
 use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use reveille_lab::{Deadline, Process};
@@ -8,24 +9,30 @@ use rustix::process::Signal;
 
 use crate::site::{REVEILLE, Ran, Site, reveille};
 
-/// The other end of `NOTIFY_SOCKET`.
-struct Supervisor(UnixDatagram, String);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The other end of `NOTIFY_SOCKET`. It reads all the time: where a few heartbeats fill the socket's queue, what matters would be lost.
+struct Supervisor(mpsc::Receiver<String>, String);
 
 impl Supervisor {
     fn new(site: &Site) -> Self {
         let path = site.dir().join("notify.sock");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        Self(socket, path.to_str().unwrap().to_owned())
+        let (sender, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut octets = [0; 1_024];
+            while let Ok(length) = socket.recv(&mut octets)
+                && sender.send(String::from_utf8(octets[..length].to_vec()).unwrap()).is_ok()
+            {}
+        });
+        Self(told, path.to_str().unwrap().to_owned())
     }
 
     /// The next state told that is not the heartbeat.
     #[track_caller]
     fn told(&self) -> String {
         loop {
-            let mut octets = [0; 1_024];
-            let length = self.0.recv(&mut octets).expect("the daemon tells its state");
-            let text = String::from_utf8(octets[..length].to_vec()).unwrap();
+            let text = self.0.recv_timeout(PATIENCE).expect("the daemon tells its state");
             if text.trim_end() != "WATCHDOG=1" {
                 return text;
             }
@@ -34,23 +41,21 @@ impl Supervisor {
 
     #[track_caller]
     fn beats(&self) {
-        let mut octets = [0; 1_024];
-        let length = self.0.recv(&mut octets).expect("the daemon's heart beats");
-        assert_eq!(&octets[..length], b"WATCHDOG=1\n");
+        assert_eq!(self.0.recv_timeout(PATIENCE).expect("the daemon's heart beats"), "WATCHDOG=1\n");
     }
 }
 
 fn reload(process: &mut Process, awaited: &str) -> String {
     let log = process.log().from_here();
     process.signal(Signal::HUP).unwrap();
-    log.wait_for(awaited, Deadline::secs(20)).unwrap_or_else(|error| panic!("{error}"));
+    log.wait_for(awaited, Deadline::secs(60)).unwrap_or_else(|error| panic!("{error}"));
     log.text().unwrap()
 }
 
 fn ready(site: &Site, daemon: &str) -> String {
     let socket = site.dir().join(format!("{daemon}.sock"));
     let curl = site.networks.run().program("curl").args(["-sS", "-i", "--unix-socket"]).arg(socket);
-    curl.arg("http://localhost/readyz").succeed(Deadline::secs(10)).unwrap()
+    curl.arg("http://localhost/readyz").succeed(Deadline::secs(60)).unwrap()
 }
 
 fn pool_of_provisioning(site: &Site) -> u64 {
@@ -96,7 +101,7 @@ fn a_reload_answers_by_its_exit_code() {
     dhcpd.signal(Signal::HUP).unwrap();
     dhcpd
         .log()
-        .wait_for("the old configuration stays in force", Deadline::secs(20))
+        .wait_for("the old configuration stays in force", Deadline::secs(60))
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(ready(&site, "dhcpd").contains("`pools` is missing"));
     assert_eq!(pool_of_provisioning(&site), 51);
@@ -178,7 +183,7 @@ fn all_start_reload_and_drain() {
     assert!(log.contains("no table [provisioner] any more"), "{log}");
 
     all.signal(Signal::TERM).unwrap();
-    let status = all.wait(Deadline::secs(20)).unwrap();
+    let status = all.wait(Deadline::secs(60)).unwrap();
     assert_eq!(status.code(), Some(0), "{}", all.log().tail());
     assert!(all.log().find("draining").unwrap().is_some());
     let last =
@@ -200,7 +205,7 @@ fn a_second_one_on_the_same_state_says_so_and_leaves_the_first_alone() {
         ("all", "only"),
     ] {
         let program = site.networks.host().program(REVEILLE).arg(daemon).arg("--config").arg(&config);
-        let output = program.output(Deadline::secs(20)).unwrap();
+        let output = program.output(Deadline::secs(60)).unwrap();
         assert_eq!(output.status.code(), Some(1), "{daemon}: {output:?}");
         let error = output.stderr.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_default();
         let state = site.dir().join("state");
@@ -211,7 +216,7 @@ fn a_second_one_on_the_same_state_says_so_and_leaves_the_first_alone() {
     assert!(ready(&site, "dhcpd").starts_with("HTTP/1.1 200"));
     // Ctrl-C drains as SIGTERM does.
     first.signal(Signal::INT).unwrap();
-    assert_eq!(first.wait(Deadline::secs(20)).unwrap().code(), Some(0), "{}", first.log().tail());
+    assert_eq!(first.wait(Deadline::secs(60)).unwrap().code(), Some(0), "{}", first.log().tail());
 }
 
 #[test]
@@ -219,7 +224,7 @@ fn nothing_starts_from_a_wrong_file_or_without_a_table() {
     let site = Site::new();
     let run = |daemon: &str| {
         let program = site.networks.host().program(REVEILLE).arg(daemon).arg("--config").arg(&site.config);
-        let output = program.output(Deadline::secs(20)).unwrap();
+        let output = program.output(Deadline::secs(60)).unwrap();
         Ran { code: output.status.code(), out: output.stdout, err: output.stderr }
     };
     let right = site.text();

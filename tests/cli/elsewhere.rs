@@ -38,7 +38,7 @@ fn until(what: &str, look: impl Fn() -> Value, done: impl Fn(&Value) -> bool) ->
 fn reload(all: &mut Process) {
     let log = all.log().from_here();
     all.signal(Signal::HUP).unwrap();
-    log.wait_for("provisioner: configuration read again", Deadline::secs(20)).unwrap_or_else(|error| panic!("{error}"));
+    log.wait_for("provisioner: configuration read again", Deadline::secs(60)).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_provisioner_pushes_reservations_to_a_dhcpd_elsewhere() {
 
     // Nobody who is not known is shown anything: that is tried again until it is mended, here by SIGHUP.
     deploy();
-    let line = all.wait_for_line("invalid peer certificate", Deadline::secs(30)).unwrap_or_else(|e| panic!("{e}"));
+    let line = all.wait_for_line("invalid peer certificate", Deadline::secs(60)).unwrap_or_else(|e| panic!("{e}"));
     assert!(line.contains("https://10.77.2.1:7671") && line.contains("see `ca`"), "{line}");
     site.edit(&format!("{dir}/other/ca.crt"), &format!("{dir}/ca.crt"));
     reload(&mut all);

@@ -35,7 +35,7 @@ fn a_bmc_is_seen_approved_and_served() {
         "-s",
         "/bin/true",
     ]);
-    let output = ask.args(["-V", "iDRAC\x1b[2J", "-x", "hostname:idrac-1"]).output(Deadline::secs(20)).unwrap();
+    let output = ask.args(["-V", "iDRAC\x1b[2J", "-x", "hostname:idrac-1"]).output(Deadline::secs(60)).unwrap();
     assert!(!output.status.success(), "an unknown BMC is not served: {output:?}");
 
     let sightings = site.run(&["lease", "sightings", "--json"]).json();

@@ -44,7 +44,7 @@ fn a_damaged_journal_is_repaired_while_dhcpd_does_not_run() {
     file.write_all_at(&[octet[0] ^ 0xff], 4_096 + 40).unwrap();
 
     let program = site.networks.host().program(REVEILLE).arg("dhcpd").arg("--config").arg(&site.config);
-    let output = program.output(Deadline::secs(20)).unwrap();
+    let output = program.output(Deadline::secs(60)).unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stderr.contains("is damaged at offset 4096"), "{}", output.stderr);
     assert!(output.stderr.contains("`reveille lease repair`"), "{}", output.stderr);

@@ -97,7 +97,7 @@ impl Site {
         // Each start has a log of its own, so that nothing of an earlier one is found in it.
         self.started.set(self.started.get() + 1);
         let mut process = program.start(&format!("{daemon}-{}", self.started.get())).unwrap();
-        process.wait_for_line("daemons: ready", Deadline::secs(30)).unwrap_or_else(|error| panic!("{error}"));
+        process.wait_for_line("daemons: ready", Deadline::secs(60)).unwrap_or_else(|error| panic!("{error}"));
         process
     }
 

@@ -51,7 +51,7 @@ fn a_conductor_elsewhere_uses_a_token_over_tls() {
 
     let elsewhere = |args: &[&str]| -> Ran {
         let program = site.networks.host().program(REVEILLE).args(args).args(["--ca", &format!("{dir}/ca.crt")]);
-        let output = program.output(Deadline::secs(30)).unwrap();
+        let output = program.output(Deadline::secs(60)).unwrap();
         Ran { code: output.status.code(), out: output.stdout, err: output.stderr }
     };
     let tls = ["--api", "https://10.77.2.1:7671"];

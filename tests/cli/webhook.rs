@@ -124,7 +124,7 @@ fn killed_before_it_knows_that_it_was_heard_a_daemon_delivers_again_and_loses_no
             if end == reserved.len() && life < 3 {
                 // Its receiver has it, and the daemon never learns.
                 dhcpd.signal(Signal::KILL).unwrap();
-                dhcpd.wait(Deadline::secs(20)).unwrap();
+                dhcpd.wait(Deadline::secs(60)).unwrap();
                 break;
             }
             taken = taken.max(end);

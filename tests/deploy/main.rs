@@ -65,7 +65,7 @@ impl Drop for Life {
         if !std::thread::panicking() {
             return;
         }
-        if let Ok(history) = self.lab.cli(&["node", "history", NODE]).output(Deadline::secs(10)) {
+        if let Ok(history) = self.lab.cli(&["node", "history", NODE]).output(Deadline::secs(60)) {
             eprintln!("--- the node's history\n{}", history.stdout);
         }
         if let Some(reveille) = self.lab.reveille() {
@@ -79,10 +79,10 @@ impl Drop for Life {
 impl Life {
     fn an_unknown_bmc_is_approved_and_its_node_enrolled(&self) -> String {
         let mac = self.bmc.spec().mac;
-        self.lab.wait_sighting(mac, Deadline::secs(30)).expect("a sighting of the unknown BMC");
+        self.lab.wait_sighting(mac, Deadline::secs(60)).expect("a sighting of the unknown BMC");
         let leases = self.lab.ask(self.lab.dhcpd().leases(Some("bmc"), None)).expect("the list of leases");
         assert!(leases.items.is_empty(), "an unknown BMC has a lease: {leases:?}");
-        let said = self.lab.cli(&["lease", "approve", &mac.to_string()]).succeed(Deadline::secs(10));
+        let said = self.lab.cli(&["lease", "approve", &mac.to_string()]).succeed(Deadline::secs(60));
         assert!(said.expect("an approval").contains("at its next try"));
         self.bmc.wait_ready(Deadline::secs(60)).expect("a BMC with an address");
         let node = self.lab.enrol(NODE, &self.bmc, &self.machine).expect("a node");
@@ -167,7 +167,7 @@ impl Life {
         let shown = ask(&["node", "show", NODE, "-f", "json"]);
         assert!(shown.contains("\"provision_state\": \"active\""), "{shown}");
         assert!(!shown.contains(&self.bmc.spec().password), "the BMC's password is shown");
-        let history = self.lab.cli(&["node", "history", NODE]).succeed(Deadline::secs(10)).expect("a history");
+        let history = self.lab.cli(&["node", "history", NODE]).succeed(Deadline::secs(60)).expect("a history");
         assert!(history.contains("active") && !history.contains(&self.bmc.spec().password), "{history}");
     }
 
@@ -192,7 +192,7 @@ impl Life {
     }
 
     fn a_silent_bmc_is_named_with_step_and_time(&self, node: &str) {
-        let address = self.bmc.wait_ready(Deadline::secs(10)).expect("the BMC's address");
+        let address = self.bmc.wait_ready(Deadline::secs(60)).expect("the BMC's address");
         self.bmc.set_cable(false).expect("an unplugged BMC");
         self.lab.ask(self.lab.ironic().set_power_state(node, "power on")).expect("a power change under way");
         let ironic = self.lab.ironic();

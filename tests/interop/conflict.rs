@@ -34,7 +34,7 @@ fn an_address_that_a_host_uses_on_the_link_is_not_offered() {
         squatter.configure(Ipv4Addr::new(10, 77, 2, *number), 24, None).expect("an address");
     }
     let client = stage.client("client", 3);
-    client.udhcpc(&["-t", "2"]).expect_err("every address is in use");
+    client.udhcpc(&["-t", "5"]).expect_err("every address is in use");
     let mut told: Vec<_> = conflicts(&stage)
         .iter()
         .map(|event| (event.mac, event.detail["address"].as_str().map(str::to_owned)))

@@ -45,7 +45,7 @@ fn exchange(client: &Client, port: u16, to: SocketAddrV4, octets: Vec<u8>) -> Op
         socket.set_broadcast(true).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let mut answer = [0; 1_500];
-        for _ in 0..20 {
+        for _ in 0..120 {
             socket.send_to(&octets, to).unwrap();
             while let Ok((len, from)) = socket.recv_from(&mut answer) {
                 if from.ip() == Ipv4Addr::new(10, 77, 2, 1) {

@@ -17,7 +17,7 @@ use tower::ServiceExt as _;
 use crate::harness::Server;
 
 /// For what must come, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 

@@ -167,7 +167,7 @@ impl Server {
     }
 
     pub async fn until(&self, path: &str, done: impl Fn(StatusCode, &Value) -> bool) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let (status, body) = self.ask("GET", path, None).await;
             if done(status, &body) {

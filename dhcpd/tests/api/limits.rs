@@ -71,7 +71,7 @@ impl HttpBody for Slow {
 
 /// Lets everything else go on until it is so; the clock stands still meanwhile.
 async fn until(is_so: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(std::time::Instant::now() < deadline, "it never is so");
         tokio::task::yield_now().await;

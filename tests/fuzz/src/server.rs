@@ -70,7 +70,7 @@ hostname = "node-2"
 pub const LINKS: [&str; 3] = ["bmc0", "prov0", "elsewhere0"];
 
 /// Longest wait for the journal, or for anything to become of a packet.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two packets, on the server's clock: copies of one message are told by it.
 const PACKET_GAP_MILLIS: u64 = 600;
 /// How the server's clock goes on while an address is checked.

@@ -163,11 +163,11 @@ impl Bmc {
     /// # Errors
     /// When it has no address yet or `ipmitool` fails.
     pub fn ipmitool(&self, args: &[&str]) -> Result<String, LabError> {
-        let address = self.wait_ready(Deadline::secs(10))?;
+        let address = self.wait_ready(Deadline::secs(60))?;
         let program =
             self.networks.host().program("ipmitool").args(["-I", "lanplus", "-C", "3", "-U", &self.spec.user]);
         let program = program.args(["-E", "-H", &address.to_string()]).env("IPMI_PASSWORD", &self.spec.password);
-        program.args(args).succeed(Deadline::secs(30))
+        program.args(args).succeed(Deadline::secs(60))
     }
 
     /// What the simulator has asked the machine for so far, e.g. `set power 1`.

@@ -151,7 +151,7 @@ impl Client {
     /// # Errors
     /// When it fails.
     pub fn dhclient_release(&self) -> Result<(), LabError> {
-        self.dhclient_program()?.args(["-r", "eth0"]).succeed(Deadline::secs(20)).map(drop)
+        self.dhclient_program()?.args(["-r", "eth0"]).succeed(Deadline::secs(60)).map(drop)
     }
 
     fn dhclient_program(&self) -> Result<Program, LabError> {

@@ -70,7 +70,7 @@ impl DhcpServer {
         let log = crate::log::Log::at(self.run.path("log/dhcp-server.log")).from_here();
         let mut process = program.start("dhcp-server")?;
         let awaited = "the DHCP server to serve";
-        Deadline::secs(30).until(awaited, || {
+        Deadline::secs(60).until(awaited, || {
             process.still_runs(awaited)?;
             log.find(ready)
         })?;

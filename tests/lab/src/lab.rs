@@ -151,7 +151,7 @@ impl Lab {
         let program = self.networks.host().program(self.options.reveille.display().to_string()).arg("all");
         let program = program.arg("--config").arg(&self.config).args(["--log", &self.options.log]);
         let mut reveille = program.env("RUST_BACKTRACE", "1").start("reveille")?;
-        let deadline = Deadline::secs(30);
+        let deadline = Deadline::secs(60);
         let mut seen = String::new();
         let ready = deadline.until("reveille to be ready", || {
             reveille.still_runs("reveille to be ready")?;

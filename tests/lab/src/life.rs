@@ -75,7 +75,7 @@ impl Lab {
     /// # Errors
     /// When the BMC has no address or the provisioner refuses.
     pub fn enrol(&self, name: &str, bmc: &Bmc, machine: &Machine) -> Result<String, LabError> {
-        let address = bmc.wait_ready(Deadline::secs(30))?;
+        let address = bmc.wait_ready(Deadline::secs(60))?;
         let mut driver_info = Map::new();
         driver_info.insert("ipmi_address".into(), json!(address));
         driver_info.insert("ipmi_username".into(), json!(bmc.spec().user));

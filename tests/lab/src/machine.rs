@@ -231,7 +231,7 @@ impl Machine {
         let program = program.args(qemu::args(self.spec(), device, |file| self.path(file).display().to_string()));
         let mut qemu = program.start(&format!("{}-qemu", self.spec().name))?;
         // A QEMU that rejects its arguments ends at once; one that listens has accepted them.
-        Deadline::secs(20).until("QEMU to listen for commands", || {
+        Deadline::secs(60).until("QEMU to listen for commands", || {
             qemu.still_runs("QEMU to listen for commands")?;
             Ok(self.path("qmp.sock").exists().then_some(()))
         })?;

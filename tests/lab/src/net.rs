@@ -41,7 +41,7 @@ impl Namespace {
     /// When `ip` refuses.
     pub fn create(run: &Run, name: &str) -> Result<Self, LabError> {
         let namespace = Self { run: run.clone(), name: format!("{}-{name}", run.prefix()) };
-        run.program("ip").args(["netns", "add", &namespace.name]).succeed(Deadline::secs(10))?;
+        run.program("ip").args(["netns", "add", &namespace.name]).succeed(Deadline::secs(60))?;
         namespace.ip(&["link set lo up"])?;
         namespace.set("net/ipv4/ip_forward", "0")?;
         namespace.set("net/ipv6/conf/all/forwarding", "0")?;
@@ -67,7 +67,7 @@ impl Namespace {
         let mut batch = tempfile::NamedTempFile::new_in(self.run.dir()).map_err(LabError::io("write ip's commands"))?;
         batch.write_all((commands.join("\n") + "\n").as_bytes()).map_err(LabError::io("write ip's commands"))?;
         let program = self.run.program("ip").args(["-n", &self.name, "-batch"]).arg(batch.path());
-        program.succeed(Deadline::secs(10)).map(drop).map_err(|error| match error {
+        program.succeed(Deadline::secs(60)).map(drop).map_err(|error| match error {
             LabError::Failed { status, output, .. } => {
                 LabError::Failed { tried: format!("ip -n {} with {commands:?}", self.name), status, output }
             }
@@ -81,7 +81,7 @@ impl Namespace {
     /// When the kernel has no such key or refuses the value.
     pub fn set(&self, key: &str, value: &str) -> Result<(), LabError> {
         let script = format!("echo {value} >/proc/sys/{key}");
-        self.program("sh").args(["-c", &script]).succeed(Deadline::secs(10)).map(drop)
+        self.program("sh").args(["-c", &script]).succeed(Deadline::secs(60)).map(drop)
     }
 
     /// Makes a bridge without spanning tree and with the IPv4 address `address/24`.
@@ -129,7 +129,7 @@ impl Namespace {
     /// # Errors
     /// When `ip` refuses.
     pub fn remove(self) -> Result<(), LabError> {
-        self.run.program("ip").args(["netns", "del", &self.name]).succeed(Deadline::secs(10)).map(drop)
+        self.run.program("ip").args(["netns", "del", &self.name]).succeed(Deadline::secs(60)).map(drop)
     }
 }
 

@@ -19,7 +19,7 @@ fn main() -> anyhow::Result<()> {
     machine.power_on()?;
     let mount = run.path("mnt/inside");
     std::fs::create_dir(&mount)?;
-    run.program("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&mount).succeed(Deadline::secs(5))?;
+    run.program("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&mount).succeed(Deadline::secs(60))?;
     println!("ready {} {}", run.prefix(), run.dir().display());
     assert_ne!(how, "panic", "asked to panic");
     std::io::stdin().read_to_end(&mut Vec::new())?;

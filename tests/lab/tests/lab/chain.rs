@@ -21,13 +21,13 @@ fn ipmi_takes_a_machine_to_its_boot_script() {
     // Unknown, it asks again and again and gets nothing.
     let mac = bmc.spec().mac.to_string();
     stand_in
-        .wait_for_line(&format!("DHCPDISCOVER({}) {mac} no address available", "br-bmc"), Deadline::secs(10))
+        .wait_for_line(&format!("DHCPDISCOVER({}) {mac} no address available", "br-bmc"), Deadline::secs(60))
         .unwrap();
     let error = bmc.wait_ready(Deadline::secs(0)).unwrap_err().to_string();
     assert!(error.contains("it has leased no address"), "{error}");
 
     stand_in.approve(bmc.spec().mac, "10.77.1.17").unwrap();
-    let address = bmc.wait_ready(Deadline::secs(20)).expect("a leased address and a simulator on it");
+    let address = bmc.wait_ready(Deadline::secs(60)).expect("a leased address and a simulator on it");
     assert_eq!(address.to_string(), "10.77.1.17");
 
     assert_eq!(bmc.ipmitool(&["chassis", "power", "status"]).unwrap().trim(), "Chassis Power is off");
@@ -38,7 +38,7 @@ fn ipmi_takes_a_machine_to_its_boot_script() {
     assert!(marker.contains("77000000-0000-4000-8000-000000000007 52:54:00:77:02:07"), "{marker}");
 
     // The guest's own power-off is what IPMI reads.
-    machine.wait_off(Deadline::secs(30)).expect("the script powers the machine off");
+    machine.wait_off(Deadline::secs(60)).expect("the script powers the machine off");
     assert_eq!(bmc.ipmitool(&["chassis", "power", "status"]).unwrap().trim(), "Chassis Power is off");
     assert_eq!(machine.boots(), [BootDevice::Pxe]);
 }
@@ -58,7 +58,7 @@ fn a_legacy_rom_comes_to_its_boot_script_by_tftp() {
     stand_in.wait_for_line("undionly.kpxe to 10.77.2.", Deadline::secs(60)).expect("the file goes out by TFTP");
     let marker = machine.serial().wait_for("MARK", Deadline::secs(90)).expect("the boot script's words");
     assert!(marker.contains("boot.ipxe"), "{marker}");
-    machine.wait_off(Deadline::secs(30)).expect("the script powers the machine off");
+    machine.wait_off(Deadline::secs(60)).expect("the script powers the machine off");
 }
 
 /// Boots a UEFI machine from the network with what `file` is, and gives the line that its boot script says.
@@ -96,7 +96,7 @@ fn power_commands_do_what_a_chassis_does() {
         Machine::rack(&networks, MachineSpec { disk_bytes: Some(1 << 20), ..MachineSpec::numbered(8) }).unwrap();
     let bmc = Bmc::plug_in(&networks, BmcSpec::numbered(8), &machine).expect("a BMC");
     stand_in.approve(bmc.spec().mac, "10.77.1.18").unwrap();
-    bmc.wait_ready(Deadline::secs(20)).unwrap();
+    bmc.wait_ready(Deadline::secs(60)).unwrap();
     let power = |command: &str| bmc.ipmitool(&["chassis", "power", command]).unwrap();
     let boots = |expected: &[BootDevice], why: &str| assert_eq!(machine.boots(), expected, "{why}");
     use BootDevice::{Default, Pxe};
@@ -116,7 +116,7 @@ fn power_commands_do_what_a_chassis_does() {
     bmc.ipmitool(&["chassis", "bootdev", "pxe"]).unwrap();
     bmc.ipmitool(&["chassis", "bootdev", "disk"]).unwrap();
     power("cycle");
-    let restarted = |n| Deadline::secs(20).until("the power cycle", || Ok((machine.boots().len() == n).then_some(())));
+    let restarted = |n| Deadline::secs(60).until("the power cycle", || Ok((machine.boots().len() == n).then_some(())));
     restarted(4).expect("a power cycle switches on again");
     boots(&[Default, Pxe, Default, Default], "the last boot device counts");
     power("soft");
@@ -133,7 +133,7 @@ fn a_bmc_without_its_cable_does_not_answer_and_comes_back() {
     let machine = Machine::rack(&networks, MachineSpec::numbered(9)).unwrap();
     let bmc = Bmc::plug_in(&networks, BmcSpec::numbered(9), &machine).expect("a BMC");
     stand_in.approve(bmc.spec().mac, "10.77.1.19").unwrap();
-    bmc.wait_ready(Deadline::secs(20)).unwrap();
+    bmc.wait_ready(Deadline::secs(60)).unwrap();
     let status = || bmc.ipmitool(&["-N", "1", "-R", "1", "chassis", "power", "status"]);
     bmc.set_cable(false).unwrap();
     let error = status().unwrap_err().to_string();

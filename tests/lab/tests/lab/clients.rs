@@ -23,7 +23,7 @@ fn dhcp_tftp_and_http_clients_against_stand_ins() {
     assert_eq!(lease.get("bootfile"), Some("undionly.kpxe"), "{lease:?}");
 
     let (lease, mut dhclient) =
-        client.dhclient("request subnet-mask, routers, host-name;\n", Deadline::secs(20)).expect("dhclient leases");
+        client.dhclient("request subnet-mask, routers, host-name;\n", Deadline::secs(60)).expect("dhclient leases");
     assert!(pool(lease.address), "{lease:?}");
     assert_eq!(lease.get("new_dhcp_server_identifier"), Some("10.77.2.1"), "{lease:?}");
     dhclient.kill().unwrap();
@@ -34,7 +34,7 @@ fn dhcp_tftp_and_http_clients_against_stand_ins() {
 
     let content: Vec<u8> = (0..100_000u32).map(|n| (n * 7 % 251) as u8).collect();
     stand_in.serve("blob", &content);
-    let deadline = || Deadline::secs(20);
+    let deadline = || Deadline::secs(60);
     assert!(client.tftp_hpa(PROVISIONING_HOST, "blob", deadline()).expect("tftp-hpa fetches") == content);
     let got = client.atftp(PROVISIONING_HOST, "blob", &[("blksize", "1428")], deadline()).expect("atftp fetches");
     assert!(got == content);

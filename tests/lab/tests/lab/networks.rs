@@ -15,7 +15,7 @@ fn mac(last: u8) -> MacAddr {
 
 fn pings(from: &Client, to: Ipv4Addr) -> bool {
     let ping = from.program("busybox").args(["ping", "-c", "1", "-W", "2", &to.to_string()]);
-    ping.output(Deadline::secs(10)).expect("ping runs").status.success()
+    ping.output(Deadline::secs(60)).expect("ping runs").status.success()
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl StandIn {
             .arg("--keep-in-foreground")
             .arg(format!("--conf-file={}", configuration.display()));
         let mut dnsmasq = dnsmasq.start("stand-in-dnsmasq")?;
-        dnsmasq.wait_for_line("stand-in/hosts", Deadline::secs(10))?;
+        dnsmasq.wait_for_line("stand-in/hosts", Deadline::secs(60))?;
         let httpd = networks.host().program("busybox").args(["httpd", "-f", "-vv", "-p"]);
         let httpd = httpd.arg(format!("{PROVISIONING_HOST}:8080")).arg("-h").arg(&root).start("stand-in-httpd")?;
         Ok(Self { dnsmasq, _httpd: httpd, hosts, root })

@@ -68,7 +68,7 @@ fn threads_append_at_once_and_every_sequence_is_given_once() {
             let mut given = Vec::new();
             for _ in 0..300 {
                 // A full ring is the limit at work; the next commit makes room.
-                let deadline = Instant::now() + Duration::from_secs(20);
+                let deadline = Instant::now() + Duration::from_secs(60);
                 let pending = loop {
                     match appender.append(0, &[7; 100], ()) {
                         Ok(pending) => break pending,
@@ -138,7 +138,7 @@ fn threads_and_tasks_are_woken_by_a_commit() {
     let mut appender = journal.appender();
     runtime.block_on(async {
         let pending = appender.append(1, &payload(1), "ack").expect("queued");
-        let durable = tokio::time::timeout(Duration::from_secs(20), pending.wait(&journal)).await.expect("woken");
+        let durable = tokio::time::timeout(Duration::from_secs(60), pending.wait(&journal)).await.expect("woken");
         assert_eq!(durable.expect("durable").into_inner(), "ack");
         commits.changed().await.expect("the journal lives");
         assert_eq!(*commits.borrow(), 1);

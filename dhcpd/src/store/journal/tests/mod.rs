@@ -79,7 +79,7 @@ fn reopen_whole(disk: &CrashDisk) -> (Journal, Sequence) {
 /// Waits for what becomes of a promise; 20 seconds are for ever.
 #[track_caller]
 fn settle<T: std::fmt::Debug>(mut pending: Pending<T>, at: &impl Horizon) -> Result<T, Refusal> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match pending.settle(at) {
             Settled::Durable(durable) => return Ok(durable.into_inner()),
@@ -94,7 +94,7 @@ fn settle<T: std::fmt::Debug>(mut pending: Pending<T>, at: &impl Horizon) -> Res
 /// Waits for a condition; 20 seconds are for ever.
 #[track_caller]
 fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::yield_now();

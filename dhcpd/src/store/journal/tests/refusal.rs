@@ -120,7 +120,7 @@ fn a_waiting_task_is_told_that_its_promise_is_void() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let pending = journal.appender().append(1, &payload(1), "promise").expect("queued");
     let refused = runtime
-        .block_on(async { tokio::time::timeout(Duration::from_secs(20), pending.wait(&journal)).await })
+        .block_on(async { tokio::time::timeout(Duration::from_secs(60), pending.wait(&journal)).await })
         .expect("woken")
         .expect_err("refused");
     assert_eq!(refused.value, "promise");

@@ -66,13 +66,13 @@ impl Story {
     fn know_the_bmc(&mut self, timeline: &mut Timeline) -> anyhow::Result<()> {
         let mac = self.bmc.spec().mac;
         timeline.begin("BMC sighted", format!("{mac} asks for an address, and dhcpd does not know it"));
-        let sighting = self.lab.wait_sighting(mac, Deadline::secs(30))?;
+        let sighting = self.lab.wait_sighting(mac, Deadline::secs(60))?;
         let class = sighting.vendor_class.unwrap_or_else(|| "no vendor class".to_owned());
         timeline.end(format!("{mac} ({class}) is unknown and gets no address"));
 
         timeline.begin("BMC approved", format!("reveille lease approve {mac}"));
         self.lab.approve(mac)?;
-        let address = self.bmc.wait_ready(Deadline::secs(30))?;
+        let address = self.bmc.wait_ready(Deadline::secs(60))?;
         timeline.end(format!("{mac} has leased {address} and answers IPMI there"));
         Ok(())
     }
