@@ -53,6 +53,7 @@ async fn sensors_are_read_with_their_units() {
             format!("Fan 1: {fan}"),
             "12V: 12.06 V ok".to_owned(),
             format!("Power: {power} W ok"),
+            "Coolant: 35 °C ok".to_owned(),
             "PS1 Status: state 0".to_owned(),
         ];
         assert_eq!(lines, expected);

@@ -218,6 +218,7 @@ fn sensor(bmc: &mut Bmc, now: Instant, command: u8, data: &[u8]) -> Vec<u8> {
     let is_on = bmc.machine.is_on(now);
     let found: Option<Vec<u8>> = match command {
         0x2d => records::reading(number, is_on).map(Into::into),
+        0x23 => data.get(1).and_then(|raw| records::factors(number, *raw)).map(Into::into),
         0x27 => records::thresholds(number).map(Into::into),
         _ => return vec![UNKNOWN],
     };

@@ -15,7 +15,10 @@ struct Full {
     name: &'static str,
 }
 
-const SENSORS: [Full; 5] = [
+/// The number of the sensor that is not linear: each reading has factors of its own (35.5).
+const NON_LINEAR: u8 = 6;
+
+const SENSORS: [Full; 6] = [
     Full { id: 1, number: 1, kind: 1, unit: 1, m: 1, b: 0, exponents: 0, thresholds: [80, 90, 2, 5], name: "CPU Temp" },
     Full {
         id: 2,
@@ -61,6 +64,17 @@ const SENSORS: [Full; 5] = [
         thresholds: [200, 240, 0, 0],
         name: "Power",
     },
+    Full {
+        id: 8,
+        number: NON_LINEAR,
+        kind: 1,
+        unit: 1,
+        m: 1,
+        b: 0,
+        exponents: 0,
+        thresholds: [200, 240, 0, 0],
+        name: "Coolant",
+    },
 ];
 
 impl Full {
@@ -83,8 +97,8 @@ impl Full {
             0x1b, // masks: nc and cr either way are readable and settable
             0,
             self.unit,
-            0, // units: unsigned, plain
-            0, // linear
+            0,                                                // units: unsigned, plain
+            if self.number == NON_LINEAR { 0x70 } else { 0 }, // linear, or not
             self.m,
             0,
             self.b,
@@ -110,7 +124,7 @@ fn record(id: u16, kind: u8, body: &[u8]) -> Vec<u8> {
     [&id.to_le_bytes()[..], &[0x51, kind, body.len() as u8], body].concat()
 }
 
-/// Every record of the sensor data repository, in order: five analogue sensors, a power supply's presence, the controller and its inventory.
+/// Every record of the sensor data repository, in order: six analogue sensors, the last of them not linear, a power supply's presence, the controller and its inventory.
 pub fn sensor_records() -> Vec<Vec<u8>> {
     let mut records: Vec<_> = SENSORS.iter().map(Full::record).collect();
     let name = b"PS1 Status";
@@ -142,6 +156,7 @@ pub fn reading(number: u8, is_on: bool) -> Option<[u8; 3]> {
                 3
             }
         }
+        NON_LINEAR => 140,
         0x10 => return Some([0, 0xc0, 0x01]),
         _ => return None,
     };
@@ -150,6 +165,12 @@ pub fn reading(number: u8, is_on: bool) -> Option<[u8; 3]> {
     let state =
         u8::from(raw <= lnc) | u8::from(raw <= lcr) << 1 | u8::from(raw >= unc) << 3 | u8::from(raw >= ucr) << 4;
     Some([raw, 0xc0, state])
+}
+
+/// The factors of a reading of the sensor that is not linear, as Get Sensor Reading Factors answers (35.5): from 128 on M is 25 and R −2, before 2 and 0.
+pub fn factors(number: u8, raw: u8) -> Option<[u8; 7]> {
+    let (next, m, exponents) = if raw < 128 { (128, 2, 0) } else { (0xff, 25, 0xe0) };
+    (number == NON_LINEAR).then_some([next, m, 0, 0, 0, 0, exponents])
 }
 
 /// Thresholds as Get Sensor Thresholds answers (35.9): which are readable, lnc, lcr, lnr, unc, ucr, unr.

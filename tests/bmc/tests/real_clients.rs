@@ -47,7 +47,10 @@ fn ipmitool_reads_sensors_events_and_inventory() {
     let server = Server::start(fleet).unwrap();
     server.bmcs()[0].machine.events.push(Event { at: 1_700_000_000, sensor: (1, 1), kind: 1, data: [0x59, 95, 90] });
     let cases: [(&[&str], &[&str]); 6] = [
-        (&["sdr", "list"], &["Inlet Temp       | 22 degrees C", "12V              | 12.06 Volts"]),
+        (
+            &["sdr", "list"],
+            &["Inlet Temp       | 22 degrees C", "12V              | 12.06 Volts", "Coolant          | 35 degrees C"],
+        ),
         (&["sel", "list"], &["11/14/23 | 22:13:20 UTC | Temperature #0x01 | Upper Critical going high | Asserted"]),
         (&["fru", "print"], &["Board Product         : Simulated board", "Product Asset Tag     : tag-7"]),
         (&["lan", "print", "1"], &["IP Address              : 10.77.1.9"]),

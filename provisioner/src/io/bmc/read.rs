@@ -6,8 +6,8 @@ use reveille_config::limit;
 
 use super::{BmcError, BmcSocket, BmcTarget};
 use crate::proto::ipmi::command::{
-    ClearSel, GetFruInfo, GetLanParameter, GetSdr, GetSelEntry, GetSelInfo, GetSensorReading, Inventory, LanParameter,
-    LanValue, RawReading, ReadFru, ReserveSdr, ReserveSel, SelEntry, Sensor,
+    ClearSel, GetFruInfo, GetLanParameter, GetSdr, GetSelEntry, GetSelInfo, GetSensorReading, GetSensorReadingFactors,
+    Inventory, LanParameter, LanValue, RawReading, ReadFru, ReserveSdr, ReserveSel, SelEntry, Sensor,
 };
 use crate::proto::ipmi::{Cause, CompletionCode};
 
@@ -36,20 +36,31 @@ fn is_too_long(error: &BmcError) -> bool {
 
 impl BmcSocket {
     /// The BMC's sensors, in the order of its repository, with what they read now; `None` for one that says it is not there.
-    /// Sensors behind other controllers are asked through the BMC. At most [`limit::BMC_RECORDS_MAX`] records are read.
+    /// Sensors behind other controllers are asked through the BMC, and non-linear ones for the factors of what they read. At most [`limit::BMC_RECORDS_MAX`] records are read.
     ///
     /// # Errors
     /// As [`BmcSocket::execute`].
     pub async fn sensors(&self, target: &BmcTarget) -> Result<Vec<(Sensor, Option<RawReading>)>, BmcError> {
         let mut sensors = Vec::new();
         for record in self.sensor_records(target).await? {
-            let Some(sensor) = Sensor::decode(&record) else { continue };
+            let Some(mut sensor) = Sensor::decode(&record) else { continue };
             let route = if target.route.is_bridged() { target.route } else { sensor.route };
             let reading = match self.execute_via(target, GetSensorReading(sensor.number), route).await {
                 Ok(reading) => Some(reading),
                 Err(error) if code(&error).is_some() => None,
                 Err(error) => return Err(error),
             };
+            if let (Some(RawReading { raw: Some(raw), .. }), Some(scale)) = (&reading, &sensor.scale)
+                && scale.varies()
+            {
+                let ask = GetSensorReadingFactors { number: sensor.number, raw: *raw };
+                match self.execute_via(target, ask, route).await {
+                    Ok(factors) => sensor.scale = sensor.scale.map(|scale| scale.with(factors)),
+                    // A reading without a value is still one with a state.
+                    Err(error) if code(&error).is_some() => {}
+                    Err(error) => return Err(error),
+                }
+            }
             sensors.push((sensor, reading));
         }
         Ok(sensors)

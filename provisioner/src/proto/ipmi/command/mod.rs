@@ -9,6 +9,7 @@ mod device_id;
 mod fru;
 mod guid;
 mod lan;
+mod scale;
 mod sel;
 mod sensor;
 mod sensor_type;
@@ -27,8 +28,9 @@ pub use device_id::{DeviceId, GetDeviceId};
 pub use fru::{GetFruInfo, Inventory, ReadFru};
 pub use guid::{GetDeviceGuid, GetSystemGuid};
 pub use lan::{GetLanParameter, LanParameter, LanValue, SetLanParameter};
+pub use scale::{Factors, GetSensorReadingFactors, Scale};
 pub use sel::{ClearSel, GetSelEntry, GetSelInfo, ReserveSel, SelEntry, SelEvent, SelInfo, SelPart};
-pub use sensor::{GetSdr, GetSensorReading, RawReading, ReserveSdr, Scale, SdrPart, Sensor};
+pub use sensor::{GetSdr, GetSensorReading, RawReading, ReserveSdr, SdrPart, Sensor};
 pub use sensor_type::sensor_type;
 pub use session::{
     ChannelAuthenticationCapabilities, CloseSession, GetChannelAuthenticationCapabilities, GetChannelCipherSuites,

@@ -1,7 +1,7 @@
-//! Sensors: Reserve and Get SDR (33.11, 33.12), Get Sensor Reading (35.14), full and compact records (43.1, 43.2), and what a raw
-//! reading means (36.3).
+//! Sensors: Reserve and Get SDR (33.11, 33.12), Get Sensor Reading (35.14), full and compact records (43.1, 43.2). What a raw reading
+//! means is [`Scale`]'s.
 
-use super::sensor_type::unit;
+use super::scale::Scale;
 use super::text::sensor_name;
 use super::{Command, Nonsense, Route, netfn};
 use crate::proto::ipmi::Hop;
@@ -116,21 +116,8 @@ pub struct Sensor {
     pub route: Route,
     /// States are thresholds; otherwise they are discrete.
     pub is_threshold: bool,
-    /// How a raw value becomes one with a unit; `None` for discrete sensors and for those whose factors vary.
+    /// How a raw value becomes one with a unit; `None` for discrete sensors.
     pub scale: Option<Scale>,
-}
-
-/// From a raw value to one with a unit: `y = L[(M·x + B·10^K1) · 10^K2]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scale {
-    /// The unit's sign, modifier included.
-    pub unit: String,
-    m: i16,
-    b: i16,
-    b_exponent: i8,
-    r_exponent: i8,
-    format: u8,
-    linearisation: u8,
 }
 
 impl Sensor {
@@ -174,67 +161,6 @@ impl Sensor {
         }
         let states: Vec<_> = (0..15).filter(|bit| reading.states >> bit & 1 == 1).map(|bit| bit.to_string()).collect();
         if states.is_empty() { "no state".to_owned() } else { format!("state {}", states.join(", ")) }
-    }
-}
-
-impl Scale {
-    fn decode(body: &[u8]) -> Option<Self> {
-        let &[units, base, modifier, linearisation, m, m_tolerance, b, b_accuracy, _, exponents, ..] =
-            body.get(15..)?
-        else {
-            return None;
-        };
-        let format = units >> 6;
-        // 70h and up: the factors depend on the reading; 3: it is no number at all.
-        if linearisation & 0x7f >= 0x70 || format == 3 {
-            return None;
-        }
-        let rate = ["", "/µs", "/ms", "/s", "/min", "/h", "/d", ""][usize::from(units >> 3 & 7)];
-        let percent = if units & 1 != 0 { "%" } else { "" };
-        let unit = match units >> 1 & 3 {
-            1 => format!("{percent}{}/{}{rate}", unit(base), unit(modifier)),
-            2 => format!("{percent}{}·{}{rate}", unit(base), unit(modifier)),
-            _ => format!("{percent}{}{rate}", unit(base)),
-        };
-        let ten_bits = |low: u8, high: u8| (i16::from(high >> 6) << 8 | i16::from(low)) << 6 >> 6;
-        let four_bits = |nibble: u8| (nibble << 4) as i8 >> 4;
-        Some(Self {
-            unit,
-            m: ten_bits(m, m_tolerance),
-            b: ten_bits(b, b_accuracy),
-            b_exponent: four_bits(exponents),
-            r_exponent: four_bits(exponents >> 4),
-            format,
-            linearisation: linearisation & 0x7f,
-        })
-    }
-
-    /// What a raw value means.
-    pub fn value(&self, raw: u8) -> Option<f64> {
-        let x = match self.format {
-            0 => f64::from(raw),
-            1 if raw & 0x80 != 0 => -f64::from(!raw),
-            1 => f64::from(raw),
-            _ => f64::from(raw as i8),
-        };
-        let ten = |exponent: i8| 10_f64.powi(exponent.into());
-        let y = (f64::from(self.m) * x + f64::from(self.b) * ten(self.b_exponent)) * ten(self.r_exponent);
-        let y = match self.linearisation {
-            0 => y,
-            1 => y.ln(),
-            2 => y.log10(),
-            3 => y.log2(),
-            4 => y.exp(),
-            5 => 10_f64.powf(y),
-            6 => y.exp2(),
-            7 => 1.0 / y,
-            8 => y * y,
-            9 => y * y * y,
-            10 => y.sqrt(),
-            11 => y.cbrt(),
-            _ => return None,
-        };
-        y.is_finite().then_some(y)
     }
 }
 
@@ -307,6 +233,7 @@ mod tests {
         assert_eq!(Sensor::decode(&locator), None);
         assert_eq!(Sensor::decode(&full([0, 1, 0, 0, 1, 0, 0, 0, 0, 0], [0x41, 0])), None, "system software");
         let varying = Sensor::decode(&full([0, 1, 0, 0x70, 1, 0, 0, 0, 0, 0], [0x20, 0])).unwrap();
-        assert_eq!(varying.scale, None);
+        let reading = GetSensorReading::decode(&[9, 0xc0]).unwrap();
+        assert_eq!(varying.value(&reading), None, "its factors are to be asked for");
     }
 }
