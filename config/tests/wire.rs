@@ -131,11 +131,11 @@ fn intents_and_transfers() {
     );
     golden(IntentPut::new(BootAction::Disk), r#"{"action":"disk"}"#);
     golden(
-        Intent::of(MAC, IntentPut::new(BootAction::Disk), 9),
+        Intent::of(Some(MAC), IntentPut::new(BootAction::Disk), 9),
         r#"{"mac":"52:54:00:aa:00:01","action":"disk","put_unix":9}"#,
     );
     golden(
-        Intent::of(MAC, IntentPut::new(kernel), 9),
+        Intent::of(Some(MAC), IntentPut::new(kernel), 9),
         r#"{"mac":"52:54:00:aa:00:01","action":"kernel","kernel":"agent/kernel","initrd":"agent/ramdisk","cmdline":"a=b","put_unix":9}"#,
     );
     golden(
