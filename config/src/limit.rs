@@ -82,6 +82,8 @@ pub const BMC_QUEUE_MAX: usize = 16;
 pub const IPMITOOL_PROCESSES_MAX: usize = 32;
 /// Redfish services that are talked to at a time; the next waits.
 pub const REDFISH_BUSY_MAX: usize = 256;
+/// BMCs that report changes by themselves over a stream each; further ones are looked at in their turn only.
+pub const BMC_STREAMS_MAX: usize = 4_096;
 /// Redfish services of which a session, the system, and whether they have sessions is remembered; one more makes one be forgotten.
 pub const REDFISH_KNOWN_MAX: usize = 100_000;
 /// Commands on their way from their callers to the BMC socket; one more waits.

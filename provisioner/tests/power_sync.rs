@@ -51,6 +51,26 @@ async fn drift_is_reported_and_not_undone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_the_bmc_reports_is_looked_at_before_its_turn() {
+    let mut rig = Rig::start().await;
+    rig.machine.state().is_on = true;
+    rig.make_available().await;
+    let patch = json!([{ "op": "replace", "path": "/driver", "value": "redfish" },
+        { "op": "add", "path": "/driver_info/redfish_address", "value": "https://10.0.0.1" }]);
+    assert_eq!(rig.client.send("PATCH", "/v1/nodes/n1", Some(patch)).await.status, 200);
+    rig.kill().await;
+    // Its turn comes once a day.
+    rig.sync_secs = 86_400;
+    rig.restart().await;
+    until(&rig, "its reports are listened to", async |rig| rig.machine.state().watchers > 0).await;
+    rig.machine.lose_power();
+    rig.machine.report();
+    until(&rig, "drift is written down", async |rig| !history(rig, "drift").await.is_empty()).await;
+    let events = rig.client.send("GET", "/v1/events", None).await.body;
+    assert!(events.to_string().contains("the machine reads power off and was left power on"), "{events:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_in_maintenance_is_left_alone_and_silence_is_told_once() {
     let rig = watched().await;
     let put = rig.client.send("PUT", "/v1/nodes/n1/maintenance", Some(json!({ "reason": "new fans" }))).await;
@@ -86,4 +106,24 @@ async fn a_soft_power_off_that_does_not_come_ends_in_a_hard_one() {
     assert!(!rig.machine.state().is_on);
     assert_eq!(rig.node().await["last_error"], Value::Null);
     rig.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soft_power_off_that_does_not_come_is_an_error_where_nobody_wants_more() {
+    let mut rig = Rig::start().await;
+    rig.machine.state().is_on = true;
+    rig.make_available().await;
+    rig.kill().await;
+    rig.soft_off_then_off = false;
+    rig.restart().await;
+    rig.machine.state().ignores_soft = true;
+    let asked = json!({ "target": "soft power off" });
+    let asked = rig.client.send("PUT", "/v1/nodes/n1/states/power", Some(asked)).await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    until(&rig, "it is given up", async |rig| !rig.node().await["last_error"].is_null()).await;
+    let node = rig.node().await;
+    let words = node["last_error"].as_str().unwrap_or_default();
+    assert!(words.contains("soft power off was not done within 5 s: it still reads power on"), "{words}");
+    assert_eq!((&node["target_power_state"], &node["power_state"]), (&Value::Null, &json!("error")));
+    assert!(rig.machine.state().is_on, "nobody wanted it to be cut off");
 }

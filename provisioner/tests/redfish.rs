@@ -276,6 +276,25 @@ async fn an_image_is_put_in_and_taken_out() {
 }
 
 #[tokio::test]
+async fn events_are_told_where_the_service_sends_them() {
+    let stream = ": hello\n\nid: 1\ndata: {\"Events\": []}\n\nid: 2\ndata: {}\n\n";
+    for (bmc, redfish, is_offered, events) in [
+        (Bmc { events: Some(stream), ..Bmc::good() }, held(), true, 1),
+        (Bmc { events: Some(": nothing\n\n"), ..Bmc::good() }, held(), true, 0),
+        (Bmc::good(), held(), false, 0),
+        // Who holds no sessions holds no stream.
+        (Bmc { events: Some(stream), ..Bmc::good() }, Redfish::new(PATIENCE, Some(Duration::ZERO)), false, 0),
+    ] {
+        let served = Served::start(bmc).await;
+        let told = std::sync::atomic::AtomicUsize::new(0);
+        let count = || _ = told.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(redfish.watch(&access(&served), &count).await.unwrap(), is_offered);
+        let told = told.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(if events == 0 { told == 0 } else { told >= events }, "{told}");
+    }
+}
+
+#[tokio::test]
 async fn certificates_are_checked_as_the_node_says() {
     let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();

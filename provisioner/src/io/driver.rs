@@ -79,6 +79,9 @@ pub trait Driver {
         image: Option<&str>,
     ) -> impl Future<Output = Result<()>> + Send;
 
+    /// Tells of each change that the BMC reports by itself, until its stream ends; `false`: it reports none.
+    fn watch(&self, access: &Access, told: &(dyn Fn() + Send + Sync)) -> impl Future<Output = Result<bool>> + Send;
+
     /// Forgets what was found out about a BMC: another one may be there now.
     fn forget(&self, access: &Access) -> impl Future<Output = ()> + Send;
 
@@ -167,6 +170,13 @@ impl Driver for Drivers {
             }
             (Access::Redfish(access), None) => Ok(self.redfish.eject_media(access, kind).await?),
             _ => Err(DriverError::NotIpmi { address: access.to_string(), what: "virtual media".to_owned() }),
+        }
+    }
+
+    async fn watch(&self, access: &Access, told: &(dyn Fn() + Send + Sync)) -> Result<bool> {
+        match access {
+            Access::Redfish(access) => Ok(self.redfish.watch(access, told).await?),
+            Access::Ipmi(_) | Access::Ipmitool(_) => Ok(false),
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `turns` | one conversation at a time with each BMC |
 //! | `power` | power changes that are read back, boot device, virtual media |
 //! | `poll` | the fleet's power, asked in turn |
+//! | `watch` | BMCs that report changes by themselves |
 //! | `boot` | bootd's and dhcpd's APIs |
 //! | `agent` | commands to the agent |
 //! | `listen` | HTTP listeners |
@@ -30,4 +31,5 @@ pub mod power;
 pub mod redfish;
 pub mod runner;
 pub mod turns;
+mod watch;
 pub mod world;

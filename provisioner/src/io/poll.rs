@@ -1,6 +1,6 @@
 //! The fleet's power in view: every node's BMC is asked once an interval, spread evenly; what differs is reported to the life cycle.
 //!
-//! It writes nothing while nothing differs. A node in maintenance, or one that is being worked on, is left alone. When to look is
+//! One whose BMC reports a change by itself is asked at once. It writes nothing while nothing differs. A node in maintenance, or one that is being worked on, is left alone. When to look is
 //! [`Schedule`]'s, what a difference means is the life cycle's ([`Event::PowerSeen`]).
 //!
 //! Metrics: `reveille_power_polls_total{outcome}`, `reveille_power_drift_total`, `reveille_bmc_silent`, `reveille_power_polled_nodes`.
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -20,7 +20,9 @@ use super::clock::now;
 use super::driver::Driver;
 use super::listen::stopped;
 use super::power;
+use super::watch::Watchers;
 use super::world::{Subject, World};
+use crate::proto::access::{Access, Interface};
 use crate::proto::node::{Event, Failure, Node, Outcome, PowerState, ProvisionState, Settings};
 use crate::proto::schedule::Schedule;
 use crate::store::{Store, StoreError};
@@ -40,6 +42,8 @@ pub struct Poller<P> {
     schedule: Schedule<Uuid, BuildHasherDefault<DefaultHasher>>,
     interval: Duration,
     silent: HashSet<Uuid>,
+    watchers: Watchers,
+    reported: mpsc::Receiver<Uuid>,
 }
 
 impl<P: Driver + Send + Sync + 'static> Poller<P> {
@@ -47,7 +51,8 @@ impl<P: Driver + Send + Sync + 'static> Poller<P> {
     pub fn new(store: Store, world: Arc<World<P>>, settings: Arc<ArcSwap<Settings>>) -> Self {
         let interval = Duration::ZERO;
         let schedule = Schedule::new(Duration::from_secs(1), BuildHasherDefault::default());
-        Self { store, world, settings, schedule, interval, silent: Default::default() }
+        let (watchers, reported) = Watchers::new();
+        Self { store, world, settings, schedule, interval, silent: Default::default(), watchers, reported }
     }
 
     /// Runs until `stop` changes, or until the store fails.
@@ -62,13 +67,9 @@ impl<P: Driver + Send + Sync + 'static> Poller<P> {
             }
             while asked.len() < POLLS_MAX {
                 let Some(uuid) = self.schedule.take(at) else { break };
-                match self.subject(uuid) {
-                    Some(subject) => {
-                        let world = Arc::clone(&self.world);
-                        asked.spawn(async move { (uuid, power::read(&world.bmc, &subject).await) });
-                    }
+                if !self.ask(uuid, &mut asked) {
                     // Not now; it keeps its place.
-                    None => _ = self.schedule.looked_at(at, uuid, true),
+                    self.schedule.looked_at(at, uuid, true);
                 }
             }
             let is_full = asked.len() >= POLLS_MAX;
@@ -76,6 +77,9 @@ impl<P: Driver + Send + Sync + 'static> Poller<P> {
             tokio::select! {
                 () = stopped(&mut stop) => return Ok(()),
                 () = tokio::time::sleep_until(next.into()) => {}
+                Some(uuid) = self.reported.recv(), if !is_full => {
+                    self.ask(uuid, &mut asked);
+                }
                 Some(ended) = asked.join_next() => match ended {
                     Ok((uuid, result)) => self.answered(uuid, result).await?,
                     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -97,10 +101,29 @@ impl<P: Driver + Send + Sync + 'static> Poller<P> {
                 self.store.read(|tables| tables.nodes().filter(|node| is_polled(node)).map(|node| node.uuid).collect())
             }
         };
+        self.watch(&members);
         self.silent.retain(|uuid| members.contains(uuid));
         self.schedule.set_members(at, members);
         gauge!("reveille_power_polled_nodes").set(self.schedule.len() as f64);
         gauge!("reveille_bmc_silent").set(self.silent.len() as f64);
+    }
+
+    /// Asks a node's BMC; false if that is not to be done now.
+    fn ask(&self, uuid: Uuid, asked: &mut JoinSet<(Uuid, Result<Outcome, Failure>)>) -> bool {
+        let Some(subject) = self.subject(uuid) else { return false };
+        let world = Arc::clone(&self.world);
+        asked.spawn(async move { (uuid, power::read(&world.bmc, &subject).await) });
+        true
+    }
+
+    /// Those of the members that may report changes by themselves are listened to.
+    fn watch(&mut self, members: &HashSet<Uuid>) {
+        let settings = self.settings.load();
+        let wanted = self.store.read(|tables| {
+            let nodes = tables.nodes().filter(|node| node.driver == "redfish" && members.contains(&node.uuid));
+            nodes.filter_map(|node| Some((node.uuid, Access::of(node, Interface::Power, &settings).ok()?))).collect()
+        });
+        self.watchers.set(&self.world, wanted);
     }
 
     /// The node as it is now, if it is to be asked.

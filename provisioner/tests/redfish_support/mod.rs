@@ -48,6 +48,8 @@ pub struct Bmc {
     /// Changes become tasks that end after so many looks; `fails` says how.
     pub task_looks: Option<usize>,
     pub task_fails: bool,
+    /// Sends events: the stream, whole.
+    pub events: Option<&'static str>,
     /// More than one system.
     pub two_systems: bool,
     /// Insertion of media knows the image only.
@@ -152,10 +154,20 @@ impl Bmc {
         match (method.as_str(), path) {
             ("GET", "/redfish/v1/") => {
                 let mut root = json!({ "Systems": { "@odata.id": "/redfish/v1/Systems" } });
+                if self.events.is_some() {
+                    root["EventService"] = json!({ "@odata.id": "/redfish/v1/EventService" });
+                }
                 if self.has_sessions {
                     root["Links"] = json!({ "Sessions": { "@odata.id": "/redfish/v1/SessionService/Sessions" } });
                 }
                 say(&root)
+            }
+            ("GET", "/redfish/v1/EventService") => {
+                say(&json!({ "ServerSentEventUri": "/redfish/v1/EventService/SSE" }))
+            }
+            ("GET", "/redfish/v1/EventService/SSE") => {
+                let stream = Full::new(self.events.unwrap_or_default().into());
+                Response::builder().header("Content-Type", "text/event-stream").body(stream).unwrap()
             }
             ("GET", "/redfish/v1/Systems") if self.two_systems => {
                 say(&json!({ "Members": [{ "@odata.id": SYSTEM }, { "@odata.id": "/redfish/v1/Systems/2" }] }))

@@ -34,6 +34,8 @@ pub struct MachineState {
     pub ignores_soft: bool,
     /// Nothing is written until this is set back.
     pub holds_write: bool,
+    /// How often its BMC was asked to report changes by itself.
+    pub watchers: usize,
     /// The image in its virtual drive.
     pub image: Option<String>,
     /// Addresses of BMCs of which what was found out was forgotten.
@@ -58,11 +60,18 @@ pub(super) struct Inner {
     boots: watch::Sender<u64>,
     /// A call's answer was swallowed.
     pub swallowed: Notify,
+    /// The BMC reports a change.
+    pub reports: Notify,
 }
 
 impl Machine {
     pub async fn start() -> Self {
-        let inner = Arc::new(Inner { state: Mutex::default(), boots: watch::Sender::new(0), swallowed: Notify::new() });
+        let inner = Arc::new(Inner {
+            state: Mutex::default(),
+            boots: watch::Sender::new(0),
+            swallowed: Notify::new(),
+            reports: Notify::new(),
+        });
         let bootd = daemons::start_bootd(Arc::clone(&inner)).await;
         let dhcpd = daemons::start_dhcpd(Arc::clone(&inner)).await;
         Self { inner, bootd, dhcpd }
@@ -87,6 +96,11 @@ impl Machine {
     /// Returns once a call's answer was swallowed.
     pub async fn swallowed(&self) {
         self.inner.swallowed.notified().await;
+    }
+
+    /// The BMC reports that something has changed.
+    pub fn report(&self) {
+        self.inner.reports.notify_one();
     }
 
     /// Power goes, nobody asked for it.
@@ -208,6 +222,13 @@ impl Driver for Bmc {
         self.0.state().image = image.map(str::to_owned);
         self.0.answer().await;
         Ok(())
+    }
+
+    async fn watch(&self, _access: &Access, told: &(dyn Fn() + Send + Sync)) -> Result<bool, DriverError> {
+        self.0.state().watchers += 1;
+        self.0.reports.notified().await;
+        told();
+        Ok(true)
     }
 
     async fn forget(&self, access: &Access) {

@@ -37,6 +37,8 @@ pub struct Rig {
     pub client: Client,
     /// Seconds between two looks at the power; 0 unless a test is about that. In force at the next restart.
     pub sync_secs: u32,
+    /// What becomes of a soft power-off that does not come. In force at the next restart.
+    pub soft_off_then_off: bool,
     dir: tempfile::TempDir,
     api: SocketAddr,
     agent_api: SocketAddr,
@@ -51,6 +53,7 @@ impl Rig {
             machine,
             running: None,
             sync_secs: 0,
+            soft_off_then_off: true,
             client: Client::new("127.0.0.1:0".parse().unwrap()),
             dir,
             api: "127.0.0.1:0".parse().unwrap(),
@@ -116,7 +119,7 @@ impl Rig {
             bmc_secs = 2
             [provisioner.power]
             sync_secs = {}
-            soft_off_then_off = true
+            soft_off_then_off = {}
             "#,
             self.dir.path().display(),
             self.api,
@@ -125,6 +128,7 @@ impl Rig {
             self.machine.dhcpd(),
             self.machine.bootd(),
             self.sync_secs,
+            self.soft_off_then_off,
         );
         let config = Config::parse(&text, Path::new("rig.toml"), &Imagined::with_all_directories());
         let config = config.unwrap_or_else(|mistakes| panic!("{}", mistakes[0].render(false)));

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -56,7 +57,12 @@ pub(super) struct Ask<'a> {
     /// `If-Match`.
     pub tag: Option<&'a str>,
     pub proof: Proof,
+    /// `Accept`.
+    pub accepts: &'static str,
 }
+
+/// What every answer is but a stream.
+pub(super) const JSON: &str = "application/json";
 
 /// What is answered.
 #[derive(Debug)]
@@ -143,6 +149,20 @@ impl Clients {
         Ok(Said { status, body, headers: head.headers })
     }
 
+    /// Asks for a stream: only its head has to come before the deadline.
+    pub async fn open(
+        &self,
+        trust: &Trust,
+        base: &str,
+        ask: Ask<'_>,
+        (deadline, patience): (Instant, Duration),
+    ) -> Result<(StatusCode, Incoming), RedfishCause> {
+        let answer = self.client(trust)?.request(request(base, ask)?);
+        let answer = timeout_at(deadline, answer).await.map_err(|_| RedfishCause::Timeout(patience))?;
+        let answer = answer.map_err(|error| failure(&error))?;
+        Ok((answer.status(), answer.into_body()))
+    }
+
     /// The client for whom to trust; a file is read again when it was changed.
     fn client(&self, trust: &Trust) -> Result<Http, RedfishCause> {
         let changed_at = match trust {
@@ -171,7 +191,7 @@ fn request(base: &str, ask: Ask<'_>) -> Result<Request<Full<Bytes>>, RedfishCaus
     let mut request = Request::builder()
         .method(ask.method)
         .uri(uri)
-        .header(ACCEPT, "application/json")
+        .header(ACCEPT, ask.accepts)
         .header("odata-version", "4.0")
         .header(USER_AGENT, concat!("reveille/", env!("CARGO_PKG_VERSION")));
     let secret = |text: &str| {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use super::Inner;
-use super::exchange::{Ask, Proof};
+use super::exchange::{Ask, JSON, Proof};
 use crate::proto::access::{RedfishAccess, Trust};
 
 /// For a service to be told that a session has ended.
@@ -181,7 +181,7 @@ impl Known {
 pub(super) async fn farewell(inner: &Inner, base: &str, session: Session) {
     let Some(location) = &session.location else { return };
     let proof = Proof::Token(session.token.clone());
-    let ask = Ask { method: Method::DELETE, path: location, body: None, tag: None, proof };
+    let ask = Ask { method: Method::DELETE, path: location, body: None, tag: None, proof, accepts: JSON };
     let bound = (Instant::now() + FAREWELL, FAREWELL);
     let _ = inner.clients.exchange(&session.trust, base, ask, None, bound).await;
 }

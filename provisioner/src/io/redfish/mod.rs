@@ -9,7 +9,7 @@
 //! | `talk` | a conversation: who we are, a session that has ended, tasks, one deadline over all |
 //! | `error` | [`RedfishError`] |
 //!
-//! Metrics: `reveille_redfish_operations_total{operation,outcome}`, `reveille_redfish_sessions_opened_total`.
+//! Metrics: `reveille_redfish_operations_total{operation,outcome}`, `reveille_redfish_sessions_opened_total`, `reveille_redfish_events_total`.
 
 mod error;
 mod exchange;
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use http_body_util::BodyExt as _;
 use metrics::counter;
 use reveille_config::limit;
 use serde_json::json;
@@ -27,7 +28,7 @@ use serde_json::json;
 use super::turns::Turns;
 use crate::proto::access::RedfishAccess;
 use crate::proto::ipmi::command::{PowerAction, PowerState};
-use crate::proto::redfish::{BootOverride, Media, MediaKind, linked, path};
+use crate::proto::redfish::{BootOverride, EventCount, Media, MediaKind, linked, path};
 
 pub use error::{RedfishCause, RedfishError};
 use exchange::Clients;
@@ -36,6 +37,8 @@ use talk::Talk;
 
 /// Virtual drives that are looked at.
 const DRIVES_MAX: usize = 16;
+/// A stream of events that is silent for so long is opened anew.
+const STREAM_SILENCE_MAX: Duration = Duration::from_secs(600);
 
 /// The client. Clones are the same client.
 #[derive(Debug, Clone)]
@@ -171,6 +174,30 @@ impl Redfish {
     /// The image in the machine's first drive for this kind.
     pub async fn media(&self, access: &RedfishAccess, kind: MediaKind) -> Result<Option<String>, RedfishError> {
         self.operate("media", access, async |talk| Ok(drive(talk, kind).await?.image)).await
+    }
+
+    /// Tells of each event that the service sends as it happens, until the stream ends; `false`: it sends none, or sessions are not to be held,
+    /// as a stream would. What an event says does not matter: it is an occasion to look.
+    pub async fn watch(&self, access: &RedfishAccess, told: &(dyn Fn() + Send + Sync)) -> Result<bool, RedfishError> {
+        if self.inner.given_back_after.is_some() {
+            return Ok(false);
+        }
+        let mut talk = Talk::begin(&self.inner, access).await?;
+        let Some(path) = talk.events().await? else { return Ok(false) };
+        let error = |cause| RedfishError { address: access.authority.clone(), step: format!("GET {path}"), cause };
+        let mut body = talk.open(&path).await?;
+        let mut count = EventCount::default();
+        // A stream that is silent for so long is opened anew: nobody else would notice that its other end has gone.
+        while let Ok(Some(piece)) = tokio::time::timeout(STREAM_SILENCE_MAX, body.frame()).await {
+            let piece = piece.map_err(|broken| error(RedfishCause::Broken(broken.to_string())))?;
+            let Some(octets) = piece.data_ref() else { continue };
+            let events = count.push(octets).map_err(|_| error(RedfishCause::TooLong))?;
+            if events > 0 {
+                counter!("reveille_redfish_events_total").increment(events as u64);
+                told();
+            }
+        }
+        Ok(true)
     }
 
     /// Forgets what is known of a service, and gives its session back: another machine may be there now.

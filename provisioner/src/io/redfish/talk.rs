@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{Method, StatusCode};
+use hyper::body::Incoming;
 use metrics::counter;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Inner;
 use super::error::{RedfishCause, RedfishError};
-use super::exchange::{Ask, Proof, Said};
+use super::exchange::{Ask, JSON, Proof, Said};
 use super::known::{Service, Session, farewell};
 use crate::io::turns::Turn;
 use crate::proto::access::{Authentication, RedfishAccess};
@@ -178,6 +179,29 @@ impl<'a> Talk<'a> {
         self.succeeded(said)
     }
 
+    /// Where the service sends events as they happen; `None`: nowhere.
+    pub async fn events(&mut self) -> Result<Option<String>, RedfishError> {
+        let root = self.get(ROOT).await?.body;
+        let Some(service) = linked(&root, "EventService").map(str::to_owned) else { return Ok(None) };
+        let service = self.get(&service).await?.body;
+        Ok(service["ServerSentEventUri"].as_str().and_then(path).map(str::to_owned))
+    }
+
+    /// Opens that stream. The turn ends with this: others may talk while it flows.
+    pub async fn open(mut self, path: &str) -> Result<Incoming, RedfishError> {
+        // So the session is one that holds.
+        self.get(ROOT).await?;
+        let proof = self.proof().await?;
+        self.step = format!("GET {path}");
+        let ask = Ask { method: Method::GET, path, body: None, tag: None, proof, accepts: "text/event-stream" };
+        let bound = (self.deadline, self.inner.patience);
+        let opened = self.inner.clients.open(&self.access.trust, &self.service.base, ask, bound).await;
+        match opened.map_err(|cause| self.error(cause))? {
+            (status, body) if status.is_success() => Ok(body),
+            (status, _) => Err(self.error(RedfishCause::Status { status, words: String::new() })),
+        }
+    }
+
     fn succeeded(&self, said: Said) -> Result<Said, RedfishError> {
         let words = || message(&said.body, self.secret());
         let cause = match said.status {
@@ -202,7 +226,7 @@ impl<'a> Talk<'a> {
         proof: Proof,
     ) -> Result<Said, RedfishError> {
         self.step = format!("{method} {path}");
-        let ask = Ask { method, path, body, tag, proof };
+        let ask = Ask { method, path, body, tag, proof, accepts: JSON };
         let bound = (self.deadline, self.inner.patience);
         let said = self.inner.clients.exchange(&self.access.trust, &self.service.base, ask, self.secret(), bound).await;
         said.map_err(|cause| self.error(cause))

@@ -13,7 +13,8 @@ pub(super) fn change(turn: &mut Turn, wanted: PowerRequest) -> Result<(), Refusa
         PowerRequest::Reboot => "rebooting",
         PowerRequest::SoftReboot => "soft rebooting",
     };
-    begin(turn, name, turn.settings.power_secs * 2 + turn.settings.bmc_secs * 2 + 10)?;
+    // The longest way: a soft power-off that does not come, a hard one, and power on; each with a look before and one that comes late.
+    begin(turn, name, turn.settings.power_secs * 3 + turn.settings.bmc_secs * 6 + 10)?;
     let off = |soft| Effect::EnsurePower { power: Power::Off, soft };
     let on = Effect::EnsurePower { power: Power::On, soft: false };
     match wanted {

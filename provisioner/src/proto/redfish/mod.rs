@@ -7,15 +7,18 @@
 //! |---|---|
 //! | `system` | a ComputerSystem: power, reset, boot override |
 //! | `media` | VirtualMedia |
+//! | `stream` | server-sent events |
 //! | `task` | how a task gets on |
 //! | `said` | what a service says in an error, and paths, bounded and fit for people |
 
 mod media;
 mod said;
+mod stream;
 mod system;
 mod task;
 
 pub use media::{Media, MediaKind};
 pub use said::{begins, linked, message, path};
+pub use stream::EventCount;
 pub use system::{BootOverride, Reset, System};
 pub use task::{Task, task};
