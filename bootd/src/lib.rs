@@ -202,9 +202,11 @@ pub async fn start(config: Arc<Bootd>, metrics_text: MetricsText) -> Result<Runn
     };
 
     for address in &config.tftp {
-        let server = tftp::Server::bind(*address, config.tftp_single_port, store.clone(), counters.clone())?;
-        running.servers.spawn(server.run(running.stop.subscribe()));
-        tracing::info!(%address, "serving TFTP");
+        let (workers, single_port) = (config.tftp_workers, config.tftp_single_port);
+        for server in tftp::Server::bind_all(*address, workers, single_port, &store, &counters)? {
+            running.servers.spawn(server.run(running.stop.subscribe()));
+        }
+        tracing::info!(%address, workers, "serving TFTP");
     }
     let connections = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     if let Some(certificates) = &certificates {
@@ -336,6 +338,7 @@ impl Running {
             old if old.api != config.api => needs_restart("api"),
             old if old.tftp != config.tftp => needs_restart("tftp"),
             old if old.tftp_single_port != config.tftp_single_port => needs_restart("tftp_single_port"),
+            old if old.tftp_workers != config.tftp_workers => needs_restart("tftp_workers"),
             old if old.dropbox != config.dropbox => needs_restart("dropbox"),
             old if old.http != config.http => needs_restart("http"),
             old if old.upstream != config.upstream => needs_restart("upstream"),

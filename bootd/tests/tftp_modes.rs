@@ -129,6 +129,32 @@ async fn a_drop_box_takes_new_files_whole_and_nothing_else() {
     // Without the table nothing is taken: see `text_errors_and_scripts`.
 }
 
+/// Several threads share the address: each machine stays with one of them, over its own ports and over the one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_workers_divide_the_machines() {
+    let _turn = turn().await;
+    let sockets_at = |address: std::net::SocketAddr| {
+        let std::net::IpAddr::V4(ip) = address.ip() else { panic!("{address}") };
+        let local = format!(" {:08X}:{:04X} ", u32::from_le_bytes(ip.octets()), address.port());
+        std::fs::read_to_string("/proc/self/net/udp").unwrap().matches(&local).count()
+    };
+    for lines in ["tftp_workers = 3\n", "tftp_workers = 3\ntftp_single_port = true\n"] {
+        let daemon = daemon(lines).await;
+        let image = octets(1_000_003);
+        daemon.file("image", &image);
+        assert_eq!(sockets_at(daemon.tftp), 3, "{lines}: each thread has the address");
+        let mut downloads = tokio::task::JoinSet::new();
+        for _ in 0..24 {
+            let url = format!("tftp://{}/image", daemon.tftp);
+            downloads.spawn(async move { run("curl", &["-sSf", &url], None).await });
+        }
+        for output in downloads.join_all().await {
+            assert!(output.stdout == image, "{lines}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert!(atftp(&daemon, &["windowsize 16"], "image").await == image, "{lines}");
+    }
+}
+
 /// A network namespace that is removed in the end.
 struct Namespace(String);
 

@@ -23,6 +23,8 @@ pub struct Bootd {
     pub tftp: Vec<SocketAddr>,
     /// Whether transfers go over the listening port too, for load balancers and firewalls that follow no other; default no.
     pub tftp_single_port: bool,
+    /// Threads that serve each address of [`Self::tftp`]; default 1, which one core carries.
+    pub tftp_workers: usize,
     /// Where files are put that machines write over TFTP; none where the table is missing, and writes are refused.
     pub dropbox: Option<DropBox>,
     /// TCP addresses that serve HTTP to machines.

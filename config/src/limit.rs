@@ -116,7 +116,9 @@ pub const CONFLICT_CHECKS_MAX: usize = 4_096;
 pub const CONFLICT_RESULTS_MAX: usize = 65_536;
 /// Addresses that one packet may find in use, one after the other, before its client has to ask again.
 pub const CONFLICT_TRIES_MAX: u8 = 8;
-/// TFTP transfers under way at a time, requests whose file is being opened included; one more is refused with an ERROR.
+/// Threads that serve one TFTP address.
+pub const TFTP_WORKERS_MAX: usize = 64;
+/// TFTP transfers of one address under way at a time, divided among its threads, requests whose file is being opened included; one more is refused with an ERROR.
 pub const TFTP_TRANSFERS_MAX: usize = 32_768;
 /// Files that machines write into the drop-box at a time, for some seconds after their ends too; one more is refused with an ERROR.
 pub const DROPBOX_WRITES_MAX: usize = 64;

@@ -86,7 +86,7 @@ pub fn tcp(address: SocketAddr) -> Result<TcpListener, ListenError> {
 ///
 /// # Errors
 /// See [`ListenError`].
-pub fn udp(address: SocketAddr) -> Result<UdpSocket, ListenError> {
+pub fn udp(address: SocketAddr, is_shared: bool) -> Result<UdpSocket, ListenError> {
     let listen = || {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         if address.is_ipv6() {
@@ -97,6 +97,8 @@ pub fn udp(address: SocketAddr) -> Result<UdpSocket, ListenError> {
             let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
         }
         let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
+        // Others of ours have the same address; the kernel keeps each peer with one of them (socket(7), SO_REUSEPORT).
+        socket.set_reuse_port(is_shared)?;
         socket.bind(&address.into())?;
         Ok(socket.into())
     };
@@ -160,7 +162,7 @@ mod tests {
         let address = taken.local_addr().unwrap();
         let error = tcp(address).unwrap_err().to_string();
         assert!(error.contains(&address.to_string()) && error.contains("another program"), "{error}");
-        let error = udp("192.0.2.1:69".parse().unwrap()).unwrap_err().to_string();
+        let error = udp("192.0.2.1:69".parse().unwrap(), false).unwrap_err().to_string();
         assert!(error.contains("does not have that address"), "{error}");
     }
 }

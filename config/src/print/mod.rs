@@ -84,6 +84,7 @@ impl Printer<'_> {
         self.list("api", &bootd.api);
         self.list("tftp", &bootd.tftp);
         self.line("tftp_single_port", bootd.tftp_single_port);
+        self.line("tftp_workers", bootd.tftp_workers);
         self.list("http", &bootd.http);
         self.list("https", &bootd.https);
         self.string("public_url", &bootd.public_url);

@@ -13,6 +13,7 @@ use super::upstream::upstream;
 use super::webhook::webhooks;
 use crate::bootd::{Bootd, DropBox};
 use crate::environment::Kind;
+use crate::limit::TFTP_WORKERS_MAX;
 
 /// `None` only after a mistake was noted.
 pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bootd> {
@@ -23,6 +24,8 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
         false => Some(listeners.udp(&value, "bootd.tftp")),
     });
     let tftp_single_port = table.or("tftp_single_port", false, |value| value.boolean());
+    let tftp_workers =
+        table.or("tftp_workers", 1, |value| value.integer(1..=TFTP_WORKERS_MAX as u64, "threads").map(|n| n as usize));
     let dropbox = table.section("dropbox", dropbox);
     let http = table.required("http", "[\"10.77.2.1:8080\"]").map(|value| listeners.tcp(&value, "bootd.http"));
     let https = table.or("https", Vec::new(), |value| match value.list("\"10.77.2.1:8443\"")?.is_empty() {
@@ -50,6 +53,7 @@ pub(super) fn read(table: Table<'_, '_>, listeners: &mut Listeners) -> Option<Bo
         api,
         tftp,
         tftp_single_port,
+        tftp_workers,
         dropbox: dropbox.map_or(Some(None), |table| table.map(Some))?,
         http: http?,
         https,

@@ -141,6 +141,9 @@ fn each_key_of_a_drop_box() {
     let roots = "roots = [\"/srv/reveille\"]\n";
     row(roots, &format!("{roots}tftp_single_port = true\n"), &[]);
     row(roots, &format!("{roots}tftp_single_port = ¦1\n"), &[("not a boolean", "")]);
+    row(roots, &format!("{roots}tftp_workers = 64\n"), &[]);
+    row(roots, &format!("{roots}tftp_workers = ¦0\n"), &[("", "")]);
+    row(roots, &format!("{roots}tftp_workers = ¦65\n"), &[("", "")]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The TFTP server of one address: a thread of its own, a listening socket for requests and a few transfer sockets for all downloads.
+//! The TFTP server of one address, or one of several that share it: a thread of its own, a listening socket for requests and a few transfer sockets for all downloads.
 //!
 //! RFC 1350 gives each transfer an identifier by its pair of ports. Here many peers share a transfer socket, so that ports do not run
 //! out, and a peer with several transfers (a ROM that always uses the same port and starts over) gets another socket for each. In
@@ -25,8 +25,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use reveille_config::limit::{DROPBOX_WRITES_MAX, TFTP_TRANSFERS_MAX};
 use tokio::sync::watch;
 
+use self::complaints::Complaints;
 use self::worker::Worker;
 use super::Counters;
 use super::listen::{self, ListenError};
@@ -70,23 +72,53 @@ impl Drop for Abandon {
 }
 
 impl Server {
-    /// Binds the address. Must run on a tokio runtime, whose blocking threads read from the disk.
+    /// Binds the address as often as there are workers, which divide its machines and its places among them. Must run on a tokio runtime, whose blocking threads
+    /// read from the disk.
     ///
     /// # Errors
     /// See [`ListenError`].
-    pub fn bind(
+    pub fn bind_all(
         address: SocketAddr,
+        workers: usize,
+        single_port: bool,
+        store: &Arc<Store>,
+        counters: &Arc<Counters>,
+    ) -> Result<Vec<Self>, ListenError> {
+        let complaints = Complaints::default();
+        let bind = |_| {
+            let mut server = Self::bind_one(address, workers > 1, single_port, store.clone(), counters.clone())?;
+            server.worker.complaints = complaints.clone();
+            server.worker.transfers_max = TFTP_TRANSFERS_MAX.div_ceil(workers);
+            server.worker.uploads_max = DROPBOX_WRITES_MAX.div_ceil(workers);
+            Ok(server)
+        };
+        (0..workers.max(1)).map(bind).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bind(
+        address: SocketAddr,
+        single_port: bool,
+        store: Arc<Store>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, ListenError> {
+        Self::bind_one(address, false, single_port, store, counters)
+    }
+
+    fn bind_one(
+        address: SocketAddr,
+        is_shared: bool,
         single_port: bool,
         store: Arc<Store>,
         counters: Arc<Counters>,
     ) -> Result<Self, ListenError> {
         let waker = Waker::new().map_err(|source| listen::udp_error(address, source))?;
         let control = Arc::new(Control { stopping: AtomicBool::new(false), abandoned: AtomicBool::new(false), waker });
-        let mut sockets = vec![listen::udp(address)?];
+        let mut sockets = vec![listen::udp(address, is_shared)?];
         if !single_port {
             let any_port = SocketAddr::new(address.ip(), 0);
             for _ in 0..TRANSFER_SOCKETS {
-                sockets.push(listen::udp(any_port)?);
+                sockets.push(listen::udp(any_port, false)?);
             }
         }
         Ok(Self { worker: Worker::new(sockets, store, counters, control.clone()), control })

@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use reveille_config::limit::DROPBOX_WRITES_MAX;
 use serde_json::Map;
 
 use super::Control;
@@ -61,7 +60,7 @@ impl Worker {
         if self.uploads.contains_key(&key) {
             return self.drop_datagram(peer, crate::proto::tftp::DropReason::DuplicateRequest, now);
         }
-        if self.uploads.len() >= DROPBOX_WRITES_MAX {
+        if self.uploads.len() >= self.uploads_max {
             let message = "too many files are being written at present; try again";
             return self.refuse(peer, ErrorCode::NotDefined, message, "write-limit");
         }

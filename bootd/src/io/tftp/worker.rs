@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reveille_config::limit::TFTP_TRANSFERS_MAX;
+use reveille_config::limit::{DROPBOX_WRITES_MAX, TFTP_TRANSFERS_MAX};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::complaints::Complaints;
@@ -56,6 +56,7 @@ pub(super) struct Worker {
     pub(super) control: Arc<Control>,
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) transfers_max: usize,
+    pub(super) uploads_max: usize,
     pub(super) files: Files,
     pub(super) sessions: Sessions,
     pub(super) complaints: Complaints,
@@ -91,6 +92,7 @@ impl Worker {
             control,
             runtime: tokio::runtime::Handle::current(),
             transfers_max: TFTP_TRANSFERS_MAX,
+            uploads_max: DROPBOX_WRITES_MAX,
             files: Files::default(),
             sessions: Sessions::default(),
             complaints: Complaints::default(),
