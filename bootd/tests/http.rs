@@ -34,6 +34,7 @@ async fn files_whole_in_part_and_not_at_all() {
     let (head, body) = curl(&[&url]).await;
     assert!(head.starts_with("HTTP/1.1 200") && body == image);
     assert_eq!(field(&head, "content-length"), Some("3000001"));
+    assert!(head.contains("\r\nContent-Length: "), "GRUB looks for this spelling: {head}");
     assert_eq!(field(&head, "transfer-encoding"), None);
     let (etag, date) = (field(&head, "etag").unwrap(), field(&head, "last-modified").unwrap());
 

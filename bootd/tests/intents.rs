@@ -305,7 +305,7 @@ async fn a_stream_of_events_tells_and_ends_with_the_daemon() {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the event");
-    assert!(told.contains("content-type: text/event-stream") && told.contains("\nid: "), "{told}");
+    assert!(told.contains("Content-Type: text/event-stream") && told.contains("\nid: "), "{told}");
     daemon.running.take().unwrap().drain().await;
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest)).await;

@@ -147,7 +147,7 @@ async fn one_fetch_for_many_served_as_it_arrives_and_kept() {
     daemon.stop().await;
     let daemon = restart(daemon.dir.clone(), &url, "").await;
     let (head, body) = get(&daemon, "mirror/a/os.raw").await;
-    assert!(head.starts_with("HTTP/1.1 200") && head.contains("etag: \"one\"") && body == image, "{head}");
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("Etag: \"one\"") && body == image, "{head}");
     let tftp = run("curl", &["-sSf", &format!("tftp://{}/mirror/a/os.raw", daemon.tftp)], None).await;
     assert!(tftp.stdout == image);
     let (head, _) = get(&daemon, "mirror/another").await;

@@ -268,7 +268,7 @@ where
 /// Says that there are too many connections, without reading the request.
 async fn refuse(mut stream: impl AsyncWrite + Unpin) {
     const ANSWER: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let answer = async {
         stream.write_all(ANSWER).await?;
         stream.shutdown().await

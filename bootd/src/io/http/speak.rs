@@ -56,6 +56,8 @@ where
     if version == Version::One {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
+            // `Content-Length`: in no other spelling does GRUB up to 2.06 see it, and it would wait until the connection is closed.
+            .title_case_headers(true)
             .header_read_timeout(HEAD_TIME_MAX)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
