@@ -39,6 +39,15 @@ fn boot_programs_are_put_under_their_names_and_missing_packages_are_named() {
     let mut names: Vec<_> = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["grubx64.efi", "ipxe.efi", "mmx64.efi", "shimx64.efi", "snponly.efi", "undionly.kpxe"]);
+    // What Debian 12 has no package for, and what a PC cannot install.
+    for (program, advice) in [
+        ("ipxe", "Debian 12's ipxe has none for ARM"),
+        ("secure-boot", "apt download shim-signed:arm64"),
+        ("grub", "grub-efi-arm64-bin:arm64"),
+    ] {
+        let ran = install(&["--arch", "arm64", "--with", program]);
+        assert!(ran.code == Some(1) && ran.out.contains(advice), "{ran:?}");
+    }
     let error = install(&["--arch", "arm64", "--with", "pxelinux"]).error();
     assert!(error.contains("no such boot program"), "{error}");
 }

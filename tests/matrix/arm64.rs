@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use reveille_lab::packages::{kernel_package, unpacked_together};
 use reveille_lab::{Firmware, Lab, LabError, LabOptions};
 
-use crate::boot_loaders::{GRUB_SCRIPT, assert_fetched_by_tftp, install};
+use crate::boot_loaders::{GRUB_SCRIPT, assert_fetched, install};
 use crate::guest::{boot_to_guest, lab_with};
 
 /// Boot programs, and what the guest is made of.
-const PACKAGES: [&str; 4] = ["shim-signed", "shim-helpers-arm64-signed", "grub-efi-arm64-signed", "busybox-static"];
+const PACKAGES: [&str; 5] =
+    ["shim-signed", "shim-helpers-arm64-signed", "grub-efi-arm64-signed", "grub-efi-arm64-bin", "busybox-static"];
 
 /// The packages' files.
 fn packages() -> Result<PathBuf, LabError> {
-    unpacked_together("arm64", || {
+    unpacked_together("arm64-boot", || {
         let named = PACKAGES.iter().map(|name| Ok(format!("{name}:arm64")));
         named.chain([kernel_package("linux-image-cloud-arm64:arm64")]).collect()
     })
@@ -40,5 +41,16 @@ fn shim_and_grub() {
     install(&lab, &packages, "arm64", "secure-boot");
     boot_to_guest(&lab, Firmware::Arm64Pxe, "arm64");
     let paths = ["shimaa64.efi", "grubaa64.efi", "grub/grub.cfg", GRUB_SCRIPT, "linux", "guest.cpio"];
-    assert_fetched_by_tftp(&lab, &paths);
+    assert_fetched(&lab, "tftp", &paths);
+}
+
+#[test]
+fn grub_by_http() {
+    let packages = packages().expect("Debian's packages of arm64");
+    let lab = lab(&packages, |options| {
+        options.boot.insert("http_arm64", "http://10.77.2.1/grubnetaa64.efi".into());
+    });
+    install(&lab, &packages, "arm64", "grub");
+    boot_to_guest(&lab, Firmware::Arm64Http, "arm64-http");
+    assert_fetched(&lab, "http", &["grubnetaa64.efi", "grub/grub.cfg", GRUB_SCRIPT, "linux", "guest.cpio"]);
 }

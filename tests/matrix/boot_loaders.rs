@@ -18,12 +18,12 @@ pub fn install(lab: &Lab, from: &Path, arch: &str, with: &str) {
     lab.cli(&verb).succeed(Deadline::secs(30)).expect("the packages of tests/matrix/packages.txt");
 }
 
-/// What was fetched over TFTP, in order and each file once, though a firmware may ask for the size of its boot file first.
-pub fn assert_fetched_by_tftp(lab: &Lab, paths: &[&str]) {
+/// What was fetched by this protocol alone, in order and each file once, though a firmware may ask for the size of its boot file first.
+pub fn assert_fetched(lab: &Lab, protocol: &str, paths: &[&str]) {
     let transfers = transfers(lab);
     let mut fetched = complete(&transfers);
     fetched.dedup();
-    let expected: Vec<_> = paths.iter().map(|path| format!("tftp {path}")).collect();
+    let expected: Vec<_> = paths.iter().map(|path| format!("{protocol} {path}")).collect();
     assert_eq!(fetched, expected, "{transfers:#?}");
 }
 
@@ -40,20 +40,27 @@ fn boots_by(architecture: &'static str, file: &str, arch: &str, with: &str, firm
 #[test]
 fn pxelinux() {
     let (lab, _) = boots_by("bios", "pxelinux.0", "bios", "pxelinux", Firmware::LegacyRom);
-    assert_fetched_by_tftp(&lab, &["pxelinux.0", "ldlinux.c32", PXELINUX_SCRIPT, "linux", "guest.cpio"]);
+    assert_fetched(&lab, "tftp", &["pxelinux.0", "ldlinux.c32", PXELINUX_SCRIPT, "linux", "guest.cpio"]);
 }
 
 #[test]
 fn grub() {
     let (lab, _) = boots_by("efi_x64", "grubx64.efi", "x64", "secure-boot", Firmware::UefiPxe);
-    assert_fetched_by_tftp(&lab, &["grubx64.efi", "grub/grub.cfg", GRUB_SCRIPT, "linux", "guest.cpio"]);
+    assert_fetched(&lab, "tftp", &["grubx64.efi", "grub/grub.cfg", GRUB_SCRIPT, "linux", "guest.cpio"]);
 }
 
 #[test]
 fn shim_and_grub_where_secure_boot_is_on() {
     let (lab, machine) = boots_by("efi_x64", "shimx64.efi", "x64", "secure-boot", Firmware::SecureBoot);
     let paths = ["shimx64.efi", "grubx64.efi", "grub/grub.cfg", GRUB_SCRIPT, "linux", "guest.cpio"];
-    assert_fetched_by_tftp(&lab, &paths);
+    assert_fetched(&lab, "tftp", &paths);
     let said = machine.serial().text().expect("the serial log");
     assert!(said.contains("secureboot: Secure boot enabled"), "{said}");
+}
+
+#[test]
+fn grub_by_http() {
+    let url = "http://10.77.2.1/grubnetx64.efi";
+    let (lab, _) = boots_by("http_x64", url, "x64", "grub", Firmware::UefiHttp);
+    assert_fetched(&lab, "http", &["grubnetx64.efi", "grub/grub.cfg", GRUB_SCRIPT, "linux", "guest.cpio"]);
 }

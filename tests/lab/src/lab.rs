@@ -255,7 +255,8 @@ fn configuration(dir: &Path, root: &Path, options: &LabOptions) -> String {
 state_dir = "{dir}/state/bootd"
 api = ["unix:{dir}/bootd.sock"]
 tftp = ["10.77.2.1:69"]
-http = ["10.77.2.1:8080"]
+# GRUB 2.06 knows no other port than 80.
+http = ["10.77.2.1:8080", "10.77.2.1:80"]
 roots = ["{root}"]
 
 [provisioner]
