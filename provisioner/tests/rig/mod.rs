@@ -20,6 +20,8 @@ use reveille_config::Config;
 use reveille_config::environment::Imagined;
 use reveille_config::provisioner::Provisioner;
 use reveille_provisioner::Running;
+use reveille_provisioner::io::bmc::{BmcLimits, BmcSocket};
+use reveille_provisioner::io::driver::Drivers;
 use reveille_provisioner::proto::node::Settings;
 use serde_json::{Value, json};
 
@@ -74,6 +76,16 @@ impl Rig {
             self.machine.bmc(),
             Arc::new(String::new),
         );
+        self.running = Some(running.await.expect("the provisioner starts"));
+    }
+
+    /// The same with the drivers of real BMCs, in place of that of the machine.
+    pub async fn restart_with_drivers(&mut self) {
+        let config = self.config();
+        let socket = BmcSocket::start(None, BmcLimits::default()).expect("a socket");
+        let drivers = Drivers::new(socket, Duration::from_secs(30), None);
+        let running =
+            reveille_provisioner::start_with(config.clone(), settings(&config), drivers, Arc::new(String::new));
         self.running = Some(running.await.expect("the provisioner starts"));
     }
 
