@@ -7,6 +7,9 @@ use crate::proto::path::PathRefusal;
 use crate::proto::tftp::DropReason;
 use crate::store::Protocol;
 
+/// The outcome of a download that came to its end.
+const COMPLETE: &str = "complete";
+
 /// All of them.
 pub struct Counters {
     tftp_dropped: Vec<Counter>,
@@ -23,6 +26,9 @@ pub struct Counters {
     pub http_connections: Gauge,
     bytes_http: Counter,
     bytes_tftp: Counter,
+    /// Downloads that came to their end, which most do.
+    complete_http: Counter,
+    complete_tftp: Counter,
 }
 
 impl std::fmt::Debug for Counters {
@@ -67,6 +73,8 @@ impl Counters {
             http_connections: gauge!("reveille_bootd_http_connections"),
             bytes_http: counter!("reveille_bootd_bytes_sent_total", "protocol" => "http"),
             bytes_tftp: counter!("reveille_bootd_bytes_sent_total", "protocol" => "tftp"),
+            complete_http: counter!("reveille_bootd_transfers_total", "protocol" => "http", "outcome" => COMPLETE),
+            complete_tftp: counter!("reveille_bootd_transfers_total", "protocol" => "tftp", "outcome" => COMPLETE),
         }
     }
 
@@ -99,7 +107,12 @@ impl Counters {
 
     /// A download ended.
     pub fn ended(&self, protocol: Protocol, outcome: &'static str, bytes: u64) {
-        counter!("reveille_bootd_transfers_total", "protocol" => protocol.name(), "outcome" => outcome).increment(1);
+        match (outcome, protocol) {
+            (COMPLETE, Protocol::Http) => self.complete_http.increment(1),
+            (COMPLETE, Protocol::Tftp) => self.complete_tftp.increment(1),
+            _ => counter!("reveille_bootd_transfers_total", "protocol" => protocol.name(), "outcome" => outcome)
+                .increment(1),
+        }
         match protocol {
             Protocol::Http => self.bytes_http.increment(bytes),
             Protocol::Tftp => self.bytes_tftp.increment(bytes),

@@ -93,6 +93,31 @@ impl Transfers {
         self.insert(protocol, peer, path, bytes_total, None, false)
     }
 
+    /// A script has been handed over whole, so that it never was under way; the caller makes its event.
+    pub fn script_sent(&self, protocol: Protocol, peer: IpAddr, path: &str, bytes: u64) {
+        let now = clock::unix_millis();
+        self.keep(Transfer {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            protocol: protocol.name().into(),
+            peer,
+            path: path.to_owned(),
+            bytes_sent: bytes,
+            bytes_total: Some(bytes),
+            started_unix_millis: now,
+            ended_unix_millis: Some(now),
+            outcome: Some("complete".into()),
+        });
+    }
+
+    /// Puts one among the last that ended.
+    fn keep(&self, transfer: Transfer) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.len() == TRANSFERS_ENDED_MAX {
+            ended.pop_front();
+        }
+        ended.push_back(transfer);
+    }
+
     fn insert(
         self: &Arc<Self>,
         protocol: Protocol,
@@ -222,13 +247,7 @@ impl Ongoing {
             );
             self.transfers.events.push(self.entry.event("transfer-ended", message, Some(&transfer)));
         }
-        {
-            let mut ended = self.transfers.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            if ended.len() == TRANSFERS_ENDED_MAX {
-                ended.pop_front();
-            }
-            ended.push_back(transfer);
-        }
+        self.transfers.keep(transfer);
         self.transfers.active.remove(&self.entry.id);
     }
 }

@@ -146,9 +146,7 @@ impl Machines {
         let text = script.text.clone();
         if method == Method::GET {
             // It is handed over whole; whether the machine got it shows in what it asks for next.
-            let ongoing = self.store.transfers.begin_script(Protocol::Http, peer, path.as_str(), bytes);
-            ongoing.set_bytes_sent(bytes);
-            ongoing.end("complete");
+            self.store.transfers.script_sent(Protocol::Http, peer, path.as_str(), bytes);
             self.counters.ended(Protocol::Http, "complete", bytes);
             self.store.script_served(Protocol::Http, peer, path, &script);
         }
