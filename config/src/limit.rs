@@ -86,6 +86,8 @@ pub const REDFISH_BUSY_MAX: usize = 256;
 pub const BMC_STREAMS_MAX: usize = 4_096;
 /// Redfish services of which a session, the system, and whether they have sessions is remembered; one more makes one be forgotten.
 pub const REDFISH_KNOWN_MAX: usize = 100_000;
+/// Octets typed at a machine's console that wait for its BMC; more are not taken.
+pub const CONSOLE_INPUT_BYTES_MAX: usize = 4_096;
 /// Commands on their way from their callers to the BMC socket; one more waits.
 pub const BMC_COMMANDS_MAX: usize = 1_024;
 /// Requests that wait for one worker of dhcpd; one more is refused (the API) or dropped (a packet handed over).

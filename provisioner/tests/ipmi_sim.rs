@@ -9,8 +9,10 @@ use ipmi_support::sim::{PASSWORD, Sim, USER, ipmitool, own_address};
 use ipmi_support::step::Way;
 use ipmi_support::wire::{Served, Wire};
 use reveille_provisioner::io::bmc::{
-    BmcLimits, BmcSocket, BmcTarget, BootDevice, Firmware, PowerAction, PowerState, Privilege, Timing,
+    BmcConsole, BmcLimits, BmcSocket, BmcTarget, BootDevice, ConsoleEnd, ConsoleEvent, ConsoleInput, Firmware,
+    PowerAction, PowerState, Privilege, Timing,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn socket() -> BmcSocket {
     BmcSocket::start(None, BmcLimits::default()).unwrap()
@@ -192,4 +194,43 @@ async fn ipmitool_takes_the_fake_for_a_bmc() {
     assert!(fake.bmc.lock().unwrap().session.is_none(), "ipmitool has closed its session");
     let target = BmcTarget::new(fake.address, USER, PASSWORD, Privilege::Administrator).unwrap();
     assert_eq!(socket().power_state(&target).await.unwrap(), PowerState::On);
+}
+
+/// What comes over a console until it holds `text`.
+async fn until_said(console: &mut BmcConsole, text: &str) -> String {
+    let mut said = String::new();
+    let listen = async {
+        while !said.contains(text) {
+            match console.next().await {
+                Some(ConsoleEvent::Output(octets)) => said.push_str(&String::from_utf8_lossy(&octets)),
+                Some(ConsoleEvent::Attached | ConsoleEvent::Overrun) => {}
+                ended => panic!("{ended:?} after {said:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), listen).await.expect("it is said");
+    said
+}
+
+/// The serial line of `ipmi_sim`'s machine is a TCP connection to us.
+#[tokio::test]
+async fn the_console_is_attached_and_handed_on() {
+    let machine = tokio::net::TcpListener::bind((own_address().ip(), 0)).await.unwrap();
+    let sim = Sim::start_with_serial(machine.local_addr().unwrap());
+    let open = async |take_over| BmcConsole::open(&sim.target(), Timing::default(), take_over).await.unwrap();
+    let mut console = open(false).await;
+    assert_eq!(console.next().await, Some(ConsoleEvent::Attached));
+    let (mut line, _) = machine.accept().await.unwrap();
+    line.write_all(b"login: ").await.unwrap();
+    until_said(&mut console, "login: ").await;
+    assert!(console.send(ConsoleInput::Write(b"root\r".to_vec())).await);
+    let mut typed = [0; 5];
+    tokio::time::timeout(Duration::from_secs(60), line.read_exact(&mut typed)).await.expect("it comes").unwrap();
+    assert_eq!(&typed, b"root\r");
+
+    let mut second = open(false).await;
+    assert_eq!(second.next().await, Some(ConsoleEvent::Ended(ConsoleEnd::Held)));
+    assert!(console.send(ConsoleInput::Close).await);
+    assert_eq!(console.next().await, Some(ConsoleEvent::Ended(ConsoleEnd::Closed)));
+    assert_eq!(open(false).await.next().await, Some(ConsoleEvent::Attached), "it was let go");
 }

@@ -62,7 +62,7 @@ impl Talk {
         loop {
             let until = if self.client.is_busy() { self.client.poll_timeout().unwrap() } else { self.now };
             let ended = self.run(until).into_iter().find_map(|event| match event {
-                Event::Opened => None,
+                Event::Opened | Event::Sol(_) => None,
                 Event::Done(data) => Some(Ok(data)),
                 Event::Failed(failure) => Some(Err(failure)),
             });

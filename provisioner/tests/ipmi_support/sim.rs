@@ -64,6 +64,15 @@ fn missing(name: &str, error: &std::io::Error) -> String {
 impl Sim {
     /// Starts a simulator with user `admin` (password `secret`) and a read-only user `looker`, machine off.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same with a serial line, which the simulator connects to this address.
+    pub fn start_with_serial(line: SocketAddr) -> Self {
+        Self::start_with(&format!("  sol \"tcp:{}:{}\" 115200\n", line.ip(), line.port()))
+    }
+
+    fn start_with(more: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("reveille-ipmi-").tempdir().unwrap();
         let address = own_address();
         let at = |name: &str| directory.path().join(name);
@@ -83,7 +92,7 @@ impl Sim {
             "name \"bmc\"\nset_working_mc 0x20\n  startlan 1\n    addr {ip} {port}\n    priv_limit admin\n{auths}    \
              guid a123456789abcdefa123456789abcdef\n  endlan\n  chassis_control \"{hook} {directory}\"\n  \
              user 2 true \"{USER}\" \"{PASSWORD}\" admin 10 none md2 md5 straight\n  \
-             user 3 true \"looker\" \"{PASSWORD}\" user 10 none md2 md5 straight\n",
+             user 3 true \"looker\" \"{PASSWORD}\" user 10 none md2 md5 straight\n{more}",
             hook = hook.display(),
             directory = directory.path().display(),
         );

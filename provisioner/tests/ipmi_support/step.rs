@@ -159,7 +159,7 @@ impl Pair {
         self.run_while(Client::is_busy, self.now + Duration::from_secs(120), there, back);
         let events = std::mem::take(&mut self.events);
         let mut results = events.into_iter().filter_map(|event| match event {
-            Event::Opened => None,
+            Event::Opened | Event::Sol(_) => None,
             Event::Done(data) => Some(Ok(data)),
             Event::Failed(failure) => Some(Err(failure)),
         });

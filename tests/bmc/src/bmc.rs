@@ -88,6 +88,8 @@ pub struct Bmc {
     pub busy: u32,
     /// Answer this network function and command with this completion code.
     pub refuse: Option<(u8, u8, u8)>,
+    /// The UDP port that it says it speaks serial over LAN on.
+    pub port: u16,
     pub(crate) sessions: Vec<Session>,
     pub(crate) random: Random,
 }
@@ -103,6 +105,7 @@ impl Bmc {
             counts: Counts::default(),
             busy: 0,
             refuse: None,
+            port: 623,
             sessions: Vec::new(),
             random,
         }
@@ -167,10 +170,30 @@ impl Bmc {
         let at = self.sessions.iter().position(|session| session.is_active && session.bmc_id == id)?;
         let message = self.sessions[at].open(rest)?;
         self.sessions[at].heard = now;
+        if rest[1] & 0x3f == 1 {
+            self.has_serial(id).then(|| self.machine.serial.handle(&message))??;
+            return self.poll_serial(now).map(|(_, datagram)| datagram);
+        }
         let answer = command::in_session(self, now, at, &message)?;
         let iv = self.random.octets();
-        let datagram = self.sessions[at].seal(iv, &answer);
+        let datagram = self.sessions[at].seal(iv, 0, &answer);
         self.sessions.retain(|session| !session.is_closing);
         Some(datagram)
+    }
+
+    /// What is to be sent over the serial line now, and in which session.
+    pub fn poll_serial(&mut self, now: Instant) -> Option<(u32, Vec<u8>)> {
+        let (id, payload) = self.machine.serial.poll(now)?;
+        let iv = self.random.octets();
+        let Some(session) = self.sessions.iter_mut().find(|session| session.bmc_id == id) else {
+            self.machine.serial.line = None;
+            return None;
+        };
+        Some((id, session.seal(iv, 1, &payload)))
+    }
+
+    /// Whether a session holds the serial line.
+    pub(crate) fn has_serial(&self, session: u32) -> bool {
+        self.machine.serial.line.as_ref().is_some_and(|line| line.session == session)
     }
 }

@@ -94,6 +94,7 @@ pub(crate) fn in_session(bmc: &mut Bmc, now: Instant, at: usize, message: &[u8])
 /// Appendix G, for what is spoken here.
 fn privilege_needed(what: (u8, u8)) -> u8 {
     match what {
+        (0x06, 0x48 | 0x49) => 3,
         (0x00, 0x02 | 0x04 | 0x08) | (0x00, 0x09) | (0x06, 0x22 | 0x24) | (0x0a, 0x42 | 0x47) => 3,
         (0x06, 0x43..=0x47) | (0x0c, 0x01 | 0x02) => 4,
         _ => 2,
@@ -108,6 +109,7 @@ fn carry_out(bmc: &mut Bmc, now: Instant, at: usize, request: &Request<'_>) -> V
         (0x04, command) => sensor(bmc, now, command, data),
         (0x0a, command) => storage(bmc, command, data),
         (0x0c, 0x02) => lan_parameter(data),
+        (0x0c, 0x22) => sol_parameter(data),
         _ => vec![UNKNOWN],
     }
 }
@@ -190,6 +192,25 @@ fn application(bmc: &mut Bmc, at: usize, command: u8, data: &[u8]) -> Vec<u8> {
             [&[OK][..], &timer, &timer[4..]].concat()
         }
         (0x44, _) => vec![OK, 10, 2, 1, 0x34],
+        // Payloads of the channel: messages and serial over LAN.
+        (0x4e, _) => vec![OK, 3, 0, 0x3f, 0, 0, 0, 0, 0],
+        (0x48, &[1, 1, ..]) => {
+            let id = bmc.sessions[at].bmc_id;
+            let is_gone = |session: u32| !bmc.sessions.iter().any(|own| own.bmc_id == session);
+            if bmc.machine.serial.line.as_ref().is_some_and(|line| is_gone(line.session)) {
+                bmc.machine.serial.line = None;
+            }
+            if !bmc.machine.serial.attach(id) {
+                return vec![0x80];
+            }
+            let [low, high] = bmc.port.to_le_bytes();
+            // Largest payloads inbound and outbound, port, no VLAN.
+            vec![OK, 0, 0, 0, 0, 0, 1, 0, 1, low, high, 0xff, 0xff]
+        }
+        (0x49, &[1, 1, ..]) => {
+            let id = bmc.sessions[at].bmc_id;
+            if bmc.machine.serial.detach(id) { vec![OK] } else { vec![0x80] }
+        }
         (0x46, &[2]) => {
             let mut name = [0; 16];
             name[..bmc.personality.user.len()].copy_from_slice(bmc.personality.user.as_bytes());
@@ -301,6 +322,25 @@ fn storage(bmc: &mut Bmc, command: u8, data: &[u8]) -> Vec<u8> {
         (0x48, _) => vec![OK, 0, 0, 0, 0x68],
         _ => vec![UNKNOWN],
     }
+}
+
+/// Get SOL Configuration Parameters (26.3), as far as ipmitool asks for them before it attaches.
+fn sol_parameter(data: &[u8]) -> Vec<u8> {
+    let &[_, parameter, ..] = data else { return vec![WRONG_LENGTH] };
+    let value: &[u8] = match parameter {
+        0 => &[0],
+        // Enabled; encryption and authentication as the session wants them, for operators.
+        1 => &[1],
+        2 => &[0x83],
+        3 => &[10, 100],
+        4 => &[7, 50],
+        // 115,200 baud.
+        5 | 6 => &[0x0a],
+        7 => &[1],
+        8 => &[0x6f, 0x02],
+        _ => return vec![0x80],
+    };
+    [&[OK, 0x11][..], value].concat()
 }
 
 /// Address, mask, gateway, hardware address, and where they come from.

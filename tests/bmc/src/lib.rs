@@ -5,12 +5,13 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `bmc` | [`Bmc`]: one BMC as a value; datagrams in, at most one out |
+//! | `bmc` | [`Bmc`]: one BMC as a value; datagrams in, at most one out, and what its serial line says |
 //! | `setup` | Open Session and RAKP 1–4 |
 //! | `session` | packets inside a session |
 //! | `crypt` | HMAC and AES of the suites |
 //! | `command` | what the BMC does |
 //! | `machine` | the machine behind it: power, boot options, events |
+//! | `sol` | its serial line over the network |
 //! | `records` | its sensors' records and its inventory, as octets |
 //! | `fault` | what goes wrong, by chance or on request |
 //! | `server` | [`Server`]: many BMCs on sockets |
@@ -24,9 +25,11 @@ mod records;
 mod server;
 mod session;
 mod setup;
+mod sol;
 
 pub use bmc::{Bmc, Counts, Personality};
 pub use crypt::Suite;
 pub use fault::{Faults, Random};
 pub use machine::{Event, Machine};
 pub use server::{Fleet, Server};
+pub use sol::Serial;

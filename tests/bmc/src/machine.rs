@@ -35,6 +35,8 @@ pub struct Machine {
     pub watchdog: Option<[u8; 6]>,
     /// Diagnostic interrupts, resets and cycles so far.
     pub resets: u32,
+    /// Its serial line.
+    pub serial: crate::Serial,
     /// Passwords set by command: user id, password.
     pub passwords: Vec<(u8, Vec<u8>)>,
 }

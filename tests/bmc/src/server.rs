@@ -1,7 +1,7 @@
 //! [`Server`]: many BMCs on sockets, each at an address of its own, served by one thread.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsFd;
@@ -18,6 +18,8 @@ use crate::fault::{Faults, Random};
 
 /// Datagrams of one BMC answered before the others have their turn.
 const TURN: usize = 4;
+/// How soon what a machine says on its serial line is sent on.
+const LISTEN_EVERY: Duration = Duration::from_millis(10);
 /// How soon a server notices that it shall stop.
 const STOP_WITHIN: Duration = Duration::from_millis(100);
 
@@ -97,8 +99,8 @@ impl Server {
             sockets.push(UdpSocket::from(socket));
         }
         let personality = Arc::new(fleet.personality.clone());
-        let bmcs =
-            (0..fleet.count).map(|n| Bmc::new(Arc::clone(&personality), fleet.seed << 32 | u64::from(n))).collect();
+        let bmc = |n| Bmc { port: fleet.port, ..Bmc::new(Arc::clone(&personality), fleet.seed << 32 | u64::from(n)) };
+        let bmcs = (0..fleet.count).map(bmc).collect();
         let (bmcs, stop) = (Arc::new(Mutex::new(bmcs)), Arc::new(AtomicBool::new(false)));
         let serving = Serving {
             fleet: fleet.clone(),
@@ -106,6 +108,7 @@ impl Server {
             bmcs: Arc::clone(&bmcs),
             random: Random::new(fleet.seed),
             late: BinaryHeap::new(),
+            consoles: HashMap::new(),
         };
         let stopped = Arc::clone(&stop);
         let thread =
@@ -158,15 +161,18 @@ struct Serving {
     bmcs: Arc<Mutex<Vec<Bmc>>>,
     random: Random,
     late: BinaryHeap<Late>,
+    /// Who holds a serial line: where its session speaks from.
+    consoles: HashMap<(usize, u32), SocketAddr>,
 }
 
 impl Serving {
     fn run(mut self, poll: std::os::fd::BorrowedFd<'_>, stop: &AtomicBool) -> io::Result<()> {
         let mut events = Vec::with_capacity(256);
         while !stop.load(Ordering::Relaxed) {
+            let stop_within = if self.consoles.is_empty() { STOP_WITHIN } else { LISTEN_EVERY };
             let due =
-                self.late.peek().map_or(STOP_WITHIN, |Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
-            let wait = rustix::event::Timespec::try_from(due.min(STOP_WITHIN)).expect("a tenth of a second");
+                self.late.peek().map_or(stop_within, |Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
+            let wait = rustix::event::Timespec::try_from(due.min(stop_within)).expect("a tenth of a second");
             events.clear();
             match epoll::wait(poll, rustix::buffer::spare_capacity(&mut events), Some(&wait)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -182,6 +188,7 @@ impl Serving {
                 }
             }
             self.send_late();
+            self.send_serial();
         }
         Ok(())
     }
@@ -203,6 +210,10 @@ impl Serving {
                 continue;
             }
             let answer = bmcs[at].handle(now, &datagram[..len]);
+            let session = datagram[..len].get(6..10).and_then(|id| Some(u32::from_le_bytes(id.try_into().ok()?)));
+            if let Some(session) = session.filter(|session| bmcs[at].has_serial(*session)) {
+                self.consoles.insert((at, session), from);
+            }
             drop(bmcs);
             let Some(answer) = answer.filter(|_| !self.random.per_mille(lost)) else { continue };
             if self.random.per_mille(late) {
@@ -212,6 +223,22 @@ impl Serving {
             }
         }
         true
+    }
+
+    fn send_serial(&mut self) {
+        if self.consoles.is_empty() {
+            return;
+        }
+        let mut bmcs = self.bmcs.lock().expect("nobody panics with the BMCs in hand");
+        let places: BTreeSet<usize> = self.consoles.keys().map(|(at, _)| *at).collect();
+        for at in places {
+            while let Some((session, datagram)) = bmcs[at].poll_serial(Instant::now()) {
+                if let Some(to) = self.consoles.get(&(at, session)) {
+                    let _ = self.sockets[at].send_to(&datagram, *to);
+                }
+            }
+        }
+        self.consoles.retain(|(at, session), _| bmcs[*at].has_serial(*session));
     }
 
     fn send_late(&mut self) {

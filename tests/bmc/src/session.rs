@@ -54,7 +54,8 @@ impl Session {
     /// The message in a packet that is this session's, unharmed and new.
     pub fn open(&mut self, rest: &[u8]) -> Option<Vec<u8>> {
         let expected = if self.suite == Suite::Zero { 0x00 } else { 0xc0 };
-        if rest[1] != expected {
+        // Messages and serial over LAN.
+        if rest[1] & !1 != expected {
             return None;
         }
         let sequence = u32::from_le_bytes(rest.get(6..10)?.try_into().ok()?);
@@ -98,8 +99,8 @@ impl Session {
         }
     }
 
-    /// A datagram with this message.
-    pub fn seal(&mut self, iv: [u8; 16], message: &[u8]) -> Vec<u8> {
+    /// A datagram with this payload: a message (type 0) or serial over LAN (1).
+    pub fn seal(&mut self, iv: [u8; 16], payload_type: u8, message: &[u8]) -> Vec<u8> {
         self.sent += 1;
         let payload = if self.suite == Suite::Zero {
             message.to_vec()
@@ -111,7 +112,7 @@ impl Session {
             encrypt(&self.k2[..16], &iv, &mut plain);
             [&iv[..], &plain].concat()
         };
-        let types = if self.suite == Suite::Zero { 0x00 } else { 0xc0 };
+        let types = payload_type | if self.suite == Suite::Zero { 0x00 } else { 0xc0 };
         let mut out = [&RMCP[..], &[6, types], &self.console_id.to_le_bytes(), &self.sent.to_le_bytes()].concat();
         out.extend((payload.len() as u16).to_le_bytes());
         out.extend(payload);

@@ -1,8 +1,9 @@
 //! The simulator is a BMC to clients that know nothing of it: ipmitool and FreeIPMI's ipmipower.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use reveille_bmc_simulator::{Event, Fleet, Personality, Server, Suite};
 
@@ -98,4 +99,38 @@ fn ipmipower_asks_a_hundred_at_once() {
     }
     let counts = server.counts();
     assert_eq!((counts.opened, counts.closed), (200, 200), "{counts:?}");
+}
+
+#[test]
+fn ipmitool_attaches_to_the_console() {
+    let fleet = Fleet::of_this_process(1);
+    let address = fleet.address(0);
+    let server = Server::start(fleet).unwrap();
+    server.bmcs()[0].machine.serial.says.extend(b"login: ");
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let mut ipmitool = Command::new("timeout")
+        .args(["120", "ipmitool", "-I", "lanplus", "-E", "-U", "admin", "-H", &ip, "-p", &port, "sol", "activate"])
+        .env("IPMI_PASSWORD", "secret")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("timeout: this test needs coreutils");
+    let mut typing = ipmitool.stdin.take().unwrap();
+    let hears = |text: &str| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !server.bmcs()[0].machine.serial.heard.ends_with(text.as_bytes()) {
+            assert!(Instant::now() < deadline, "{text:?} is not heard: {:?}", server.bmcs()[0].machine.serial);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    // It types once it is attached: what was typed before is taken then.
+    typing.write_all(b"root\r").unwrap();
+    hears("root\r");
+    typing.write_all(b"~.").unwrap();
+    let output = ipmitool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("login: "), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    let counts = server.counts();
+    assert_eq!((counts.opened, counts.closed), (1, 1), "it was given back: {counts:?}");
 }

@@ -12,6 +12,7 @@ use reveille_provisioner::proto::ipmi::command::{
     ChassisControl, Command, DeviceId, GetBootFlags, GetChassisStatus, GetDeviceId, GetFruInfo, GetSdr, GetSelEntry,
     GetSelInfo, GetSensorReading, GetWatchdog, Inventory, PowerAction, Request, Sensor,
 };
+use reveille_provisioner::proto::ipmi::sol::Line;
 use reveille_provisioner::proto::ipmi::{
     Client, Credentials, Event, Hop, Password, Privilege, RANDOM_BYTES, Route, Timing, User,
 };
@@ -58,6 +59,27 @@ impl IpmiFuzzer {
         met.conversations += 1;
         self.converse(met);
         self.decode(met);
+        self.speak();
+    }
+
+    /// A serial line whose BMC says anything at all: no more is told than came, and no more sent than it takes.
+    fn speak(&mut self) {
+        let (mut line, mut now) = (Line::new(self.random.below(300) as u16), Instant::now());
+        let (mut told, mut came, mut payload) = (Vec::new(), 0, Vec::new());
+        for _ in 0..20 {
+            let written = self.random.below(100);
+            assert!(line.write(&vec![b'x'; written]) <= written);
+            let mut octets: Vec<u8> = (0..self.random.below(20)).map(|_| self.random.octet()).collect();
+            // Often an acknowledgement of what is under way.
+            if let (Some(acknowledged), Some(number)) = (octets.get_mut(1), payload.first()) {
+                *acknowledged = *number;
+            }
+            came += octets.len();
+            let _ = line.handle_payload(now, &octets, &mut told);
+            line.poll_payload(now, &mut payload);
+            assert!(told.len() <= came && payload.len() <= 68);
+            now += Duration::from_millis(200 * self.random.below(10) as u64);
+        }
     }
 
     fn converse(&mut self, met: &mut Met) {
@@ -113,6 +135,7 @@ impl IpmiFuzzer {
             while let Some(event) = client.poll_event() {
                 match event {
                     Event::Opened => {}
+                    Event::Sol(_) => panic!("nobody asked for the serial line"),
                     Event::Done(data) => {
                         met.done += 1;
                         let truth: &[u8] = if name == GetChassisStatus::NAME { &[0x21, 0, 0x40] } else { &[] };

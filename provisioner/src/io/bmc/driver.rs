@@ -324,7 +324,8 @@ impl Entry {
 
     fn on_event(&mut self, address: SocketAddr, event: Event) {
         match event {
-            Event::Opened => {}
+            // Not asked for by these clients.
+            Event::Opened | Event::Sol(_) => {}
             Event::Done(data) => self.answer(Ok(data)),
             Event::Failed(failure) => {
                 let silent = matches!(failure.cause, Cause::NoAnswer { .. });

@@ -7,6 +7,7 @@
 //! `reveille_bmc_datagrams_total{direction}`, `reveille_bmc_repeats_total`, `reveille_bmc_dropped_total{reason}`,
 //! `reveille_bmc_refused_total{limit}`, `reveille_bmc_send_errors_total`, `reveille_bmc_boot_option_refused_total{parameter}`.
 
+mod console;
 mod counters;
 mod driver;
 mod error;
@@ -15,6 +16,7 @@ mod socket;
 
 use std::net::SocketAddr;
 
+pub use console::{BmcConsole, ConsoleInput};
 pub use error::BmcError;
 pub use socket::{BmcLimits, BmcSocket};
 
@@ -23,6 +25,7 @@ pub use crate::proto::ipmi::command::{Inventory, RawReading, SelEntry, Sensor};
 pub use crate::proto::ipmi::{
     CipherSuite, Credentials, CredentialsError, Hop, Idle, Kg, Password, Privilege, Route, Suites, Timing, User,
 };
+pub use crate::proto::ipmi::{ConsoleEnd, ConsoleEvent};
 
 /// The UDP port of IPMI over LAN (RMCP).
 pub const IPMI_PORT: u16 = 623;

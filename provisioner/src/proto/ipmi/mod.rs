@@ -15,6 +15,8 @@
 //! | `handshake` | Open Session and RAKP 1–4 payloads (13.17–13.24), session keys (13.31, 13.32) |
 //! | `session` | sealing and opening of packets inside a session (13.28, 13.29), the receive window (6.12.13) |
 //! | `suite` | cipher suites and their algorithms, as data |
+//! | `sol` | serial over LAN (15): packets, acknowledgements, repeats of one line |
+//! | `console` | the machine that attaches such a line over a session of its own |
 //! | `pace` | how long to wait for this BMC |
 //! | `packet` | RMCP and session headers (13.1–13.6) |
 //! | `message` | the IPMI message, its checksums (13.8) and envelopes (bridging) |
@@ -26,6 +28,7 @@
 mod client;
 pub mod command;
 mod completion;
+mod console;
 mod credentials;
 pub mod handshake;
 pub mod ipmitool;
@@ -34,11 +37,13 @@ mod pace;
 pub mod packet;
 mod reason;
 pub mod session;
+pub mod sol;
 mod suite;
 
 pub use client::{Action, Client, Event, Idle, Known, RANDOM_BYTES, Timing, Transmit};
 pub use command::{Command, Request};
 pub use completion::{CompletionCode, RmcpStatus};
+pub use console::{Console, ConsoleEnd, ConsoleEvent};
 pub use credentials::{Credentials, CredentialsError, Kg, Password, Privilege, User};
 pub use message::{Hop, Route};
 pub use pace::Pace;

@@ -24,6 +24,8 @@ const AUTHENTICATED: u8 = 0x40;
 pub enum PayloadType {
     /// An IPMI message.
     Ipmi = 0x00,
+    /// Serial over LAN.
+    Sol = 0x01,
     /// Open Session request.
     OpenSessionRequest = 0x10,
     /// Open Session response.
@@ -60,6 +62,8 @@ pub enum Packet<'a> {
 /// A packet inside a session, not yet authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionPacket<'a> {
+    /// An IPMI message, or serial over LAN.
+    pub payload_type: PayloadType,
     /// The receiver's session id.
     pub session_id: u32,
     /// The sender's sequence number.
@@ -106,14 +110,16 @@ fn decode_plus(rest: &[u8]) -> Result<Packet<'_>, DropReason> {
     let len = usize::from(u16::from_le_bytes([header[10], header[11]]));
     let payload_type = match header[1] & 0x3f {
         0x00 => PayloadType::Ipmi,
+        0x01 => PayloadType::Sol,
         0x11 => PayloadType::OpenSessionResponse,
         0x13 => PayloadType::Rakp2,
         0x15 => PayloadType::Rakp4,
         _ => return Err(DropReason::PayloadType),
     };
-    if payload_type == PayloadType::Ipmi {
+    if matches!(payload_type, PayloadType::Ipmi | PayloadType::Sol) {
         let payload = after.get(..len).ok_or(DropReason::Truncated)?;
         return Ok(Packet::Session(SessionPacket {
+            payload_type,
             session_id,
             sequence,
             encrypted: header[1] & ENCRYPTED != 0,
@@ -151,14 +157,16 @@ pub fn encode_setup(out: &mut Vec<u8>, payload_type: PayloadType, payload: &[u8]
     out.extend_from_slice(payload);
 }
 
-/// Writes the headers of an encrypted, authenticated IPMI payload of `len` octets.
-pub fn encode_session_header(out: &mut Vec<u8>, session_id: u32, sequence: u32, len: usize) {
-    encode_plus_header(out, PayloadType::Ipmi as u8 | ENCRYPTED | AUTHENTICATED, session_id, sequence, len);
-}
-
-/// Writes the headers of an IPMI payload of `len` octets that is neither encrypted nor authenticated: suite 0.
-pub fn encode_plain_session_header(out: &mut Vec<u8>, session_id: u32, sequence: u32, len: usize) {
-    encode_plus_header(out, PayloadType::Ipmi as u8, session_id, sequence, len);
+/// Writes the headers of a payload of `len` octets inside a session, encrypted and authenticated unless the suite is 0.
+pub fn encode_session_header(
+    out: &mut Vec<u8>,
+    (payload_type, protected): (PayloadType, bool),
+    session_id: u32,
+    sequence: u32,
+    len: usize,
+) {
+    let protection = if protected { ENCRYPTED | AUTHENTICATED } else { 0 };
+    encode_plus_header(out, payload_type as u8 | protection, session_id, sequence, len);
 }
 
 fn encode_plus_header(out: &mut Vec<u8>, payload_type: u8, session_id: u32, sequence: u32, len: usize) {
@@ -201,7 +209,7 @@ mod tests {
             ("ASF", with(&setup, 3, 0x06), DropReason::NotIpmiClass),
             ("acknowledgement", with(&setup, 3, 0x87), DropReason::NotIpmiClass),
             ("MD5", with(&setup, 4, 0x02), DropReason::AuthenticationType),
-            ("serial over LAN", with(&setup, 5, 0x01), DropReason::PayloadType),
+            ("an OEM payload", with(&setup, 5, 0x02), DropReason::PayloadType),
             ("a request", with(&setup, 5, 0x12), DropReason::PayloadType),
             ("RAKP in a session", with(&setup, 6, 1), DropReason::ForeignSession),
             ("RAKP signed", with(&setup, 5, 0x53), DropReason::ForeignSession),

@@ -5,7 +5,7 @@
 //! Invariant: [`Session::open`] changes nothing unless the packet's authentication code matches (suite 0 has none).
 
 use super::handshake::SessionKeys;
-use super::packet::{self, PLUS_HEADER_BYTES, RMCP_BYTES, SessionPacket};
+use super::packet::{self, PLUS_HEADER_BYTES, PayloadType, RMCP_BYTES, SessionPacket};
 use super::reason::DropReason;
 use super::suite::{AES_BLOCK_BYTES, CipherSuite, decrypt, encrypt};
 
@@ -44,21 +44,32 @@ impl Session {
         self.unanswered < UNANSWERED_MAX
     }
 
-    /// Appends the whole datagram that carries `message`, encrypted with the initialisation vector `iv` and signed (but for
+    /// Appends the whole datagram that carries an IPMI message, encrypted with the initialisation vector `iv` and signed (but for
     /// suite 0), under the next sequence number.
     pub fn seal(&mut self, iv: &[u8; AES_BLOCK_BYTES], message: &[u8], out: &mut Vec<u8>) {
+        self.seal_payload(PayloadType::Ipmi, iv, message, out);
+    }
+
+    /// [`Session::seal`] for any type of payload.
+    pub fn seal_payload(
+        &mut self,
+        payload_type: PayloadType,
+        iv: &[u8; AES_BLOCK_BYTES],
+        message: &[u8],
+        out: &mut Vec<u8>,
+    ) {
         // Zero is for packets outside a session.
         self.last_sent = self.last_sent.checked_add(1).unwrap_or(1);
         self.unanswered += 1;
         if !self.is_protected() {
-            packet::encode_plain_session_header(out, self.bmc_id, self.last_sent, message.len());
+            packet::encode_session_header(out, (payload_type, false), self.bmc_id, self.last_sent, message.len());
             out.extend_from_slice(message);
             return;
         }
         let pad = (AES_BLOCK_BYTES - (message.len() + 1) % AES_BLOCK_BYTES) % AES_BLOCK_BYTES;
         let len = AES_BLOCK_BYTES + message.len() + pad + 1;
         let start = out.len();
-        packet::encode_session_header(out, self.bmc_id, self.last_sent, len);
+        packet::encode_session_header(out, (payload_type, true), self.bmc_id, self.last_sent, len);
         out.extend_from_slice(iv);
         let payload = out.len();
         out.extend_from_slice(message);

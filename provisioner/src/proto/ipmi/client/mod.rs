@@ -55,6 +55,8 @@ pub struct Client {
     rq_seq: u8,
     /// The BMC says that it has a K_g.
     kg_set: bool,
+    /// Somebody wants what comes over the serial line.
+    takes_sol: bool,
     last_drop: LastDrop,
     scratch: Vec<u8>,
 }
@@ -136,6 +138,7 @@ impl Client {
             tag: 0,
             rq_seq: 0,
             kg_set: false,
+            takes_sol: false,
             last_drop: LastDrop(None),
             scratch: Vec::new(),
         }
@@ -144,6 +147,24 @@ impl Client {
     /// The same with what an earlier conversation found out.
     pub fn with_known(self, known: Known) -> Self {
         Self { known, ..self }
+    }
+
+    /// From now on what comes over the serial line is an [`Event`], and not dropped.
+    pub(super) fn take_sol(&mut self) {
+        self.takes_sol = true;
+    }
+
+    /// Writes a datagram with a payload of the serial line into `out` (cleared first); false if there is no session, or if so much is
+    /// unanswered that the BMC might take no more.
+    pub(super) fn seal_sol(&mut self, random: &[u8; RANDOM_BYTES], payload: &[u8], out: &mut Vec<u8>) -> bool {
+        out.clear();
+        let Phase::Session { session, .. } = &mut self.phase else { return false };
+        if !session.may_send() {
+            return false;
+        }
+        let (iv, _) = random.split_first_chunk::<16>().expect("20 octets");
+        session.seal_payload(PayloadType::Sol, iv, payload, out);
+        true
     }
 
     /// Forgets what was found out: the BMC may be another one now.

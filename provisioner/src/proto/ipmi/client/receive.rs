@@ -193,10 +193,18 @@ impl Client {
     fn on_session(&mut self, now: Instant, packet: &SessionPacket<'_>) -> Result<(), DropReason> {
         let mut message = Vec::new();
         let was_sent = self.was_sent();
+        let takes_sol = self.takes_sol;
         let Phase::Session { session, doing, heard } = &mut self.phase else {
             return Err(DropReason::ForeignSession);
         };
+        if packet.payload_type == PayloadType::Sol && !takes_sol {
+            return Err(DropReason::PayloadType);
+        }
         session.open(packet, &mut message)?;
+        if packet.payload_type == PayloadType::Sol {
+            self.events.push_back(Event::Sol(message));
+            return Ok(());
+        }
         let doing = *doing;
         if doing == Doing::Idle || !was_sent {
             return Err(DropReason::Unexpected);

@@ -80,6 +80,8 @@ pub enum Event {
     Done(Vec<u8>),
     /// The command failed.
     Failed(Failure),
+    /// An authentic payload of the serial line; only of a client that takes them.
+    Sol(Vec<u8>),
 }
 
 /// What [`super::Client::poll_transmit`] wrote.
