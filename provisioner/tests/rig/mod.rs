@@ -207,7 +207,8 @@ impl Rig {
 
     /// The same for any of several states.
     pub async fn wait_for_any(&self, states: &[&str]) -> Value {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        // Longer than the deadlines of a deployment together: one that a kill has cost ends by them, and is to be told as that.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(150);
         let mut since = 0;
         loop {
             let node = self.node().await;
