@@ -16,7 +16,7 @@ use super::queue::{Batch, Shared};
 use crate::store::nice::be_nicer;
 
 /// Commits that may wait for the reader.
-const WAITING_MAX: usize = 64;
+const WAITING_MAX: usize = 1_024;
 /// Octets of them.
 const WAITING_OCTETS_MAX: usize = 8 << 20;
 /// Octets that a buffer has room for.
